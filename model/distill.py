@@ -1,0 +1,92 @@
+"""Distillation: which component versions a deployment adds to what runs already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+
+import msgspec
+
+from model.deployment import Deployment
+
+
+class Step(Enum):
+    """What a deployment does to the pods of one component version."""
+
+    REUSED = "reused"
+    NEW = "new"
+    NO_LONGER_USED = "no longer used"
+
+
+class PlannedComponent(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a plan."""
+
+    component: str
+    hash: str
+    step: Step
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What would happen to pods, by component and then step.
+
+    Attributes:
+        deployment: Name of the deployment the plan is for.
+        components: One entry for each version that is reused, new or no longer used.
+        missing_bundles: Hashes whose code the platform does not hold yet.
+    """
+
+    deployment: str
+    components: tuple[PlannedComponent, ...]
+    missing_bundles: tuple[str, ...] = ()
+
+    def count(self, step: Step) -> int:
+        """Return how many component versions take ``step``."""
+        return sum(each.step is step for each in self.components)
+
+
+Version = tuple[str, str, str]
+"""App, component, hash: what pods are started for."""
+
+
+def versions_in_use(deployments: Iterable[Deployment]) -> frozenset[Version]:
+    """Return every component version that some deployment names: each needs pods once."""
+    return frozenset(
+        (deployment.app, component, digest)
+        for deployment in deployments
+        for component, digest in deployment.components.items()
+    )
+
+
+def distill(
+    name: str,
+    app: str,
+    components: Mapping[str, str],
+    deployments: Mapping[str, Deployment],
+    *,
+    bundles: Iterable[str] = (),
+) -> Plan:
+    """Return what deploying ``components`` under ``name`` means for pods.
+
+    Args:
+        name: Name of the deployment; one that exists is replaced.
+        app: Name of the app.
+        components: Component name to hash; empty to plan an undeployment.
+        deployments: All deployments there are, by name.
+        bundles: Hashes whose code the platform holds.
+    """
+    before = versions_in_use(deployments.values())
+    others = versions_in_use(each for each in deployments.values() if each.name != name)
+    wanted = {(app, component, digest) for component, digest in components.items()}
+    steps = [
+        *((version, Step.REUSED if version in before else Step.NEW) for version in wanted),
+        *((version, Step.NO_LONGER_USED) for version in before - others - wanted),
+    ]
+    held = frozenset(bundles)
+    return Plan(
+        deployment=name,
+        components=tuple(
+            PlannedComponent(component=component, hash=digest, step=step)
+            for (_, component, digest), step in sorted(steps, key=lambda each: each[0])
+        ),
+        missing_bundles=tuple(sorted({digest for _, _, digest in wanted} - held)),
+    )

@@ -1,0 +1,74 @@
+"""What travels: a request event to a component or adapter, and the response to it.
+
+A genesis event enters from outside through an adapter; every event below it carries the same
+context. Both heads are array-like structs, so their field order is the wire format: fields are
+only ever added at the end. See ``model.codec`` for the frame around them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from model.errors import ErrorDetail
+
+NO_ROUTE = -1
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class EventType:
+    """The values of ``Event.type``, which ``Type(t)`` in a rule compares with."""
+
+    HTTP = "http"
+    CRON = "cron"
+    COMPONENT = "component"
+
+
+class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):
+    """Head of a request.
+
+    Attributes:
+        id: Unique id of this event.
+        genesis_id: Id of the genesis event it descends from; its own id if it is one.
+        type: One of ``EventType``.
+        context: Sealed EventContext; see ``model.context``.
+        source: Who sent it: ``<component>@<hash>`` in full, or ``adapter/<kind>``.
+        deadline_ms: Unix time in ms after which nobody waits for the answer.
+        handler: Route id, schedule id for type cron, or NO_ROUTE for the default handler.
+        method: HTTP method, or the operation asked of an adapter.
+        path: Percent-encoded path, beginning with ``/``.
+        query: Raw query string without ``?`` and without selectors.
+        headers: In order, with duplicates; names in lower case.
+        params: Captured by the rule, decoded.
+        traceparent: W3C trace context, or empty when not traced.
+    """
+
+    id: str
+    genesis_id: str
+    type: str
+    context: str
+    source: str
+    deadline_ms: int
+    handler: int = NO_ROUTE
+    method: str = "GET"
+    path: str = "/"
+    query: str = ""
+    headers: Headers = ()
+    params: dict[str, str] = {}
+    traceparent: str = ""
+
+
+class Response(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):
+    """Head of a response.
+
+    Attributes:
+        status: HTTP status; 0 when ``error`` is set.
+        headers: In order, with duplicates; names in lower case.
+        source: Who answered, spelt as ``Event.source``.
+        error: The failure, when there is no answer of the handler.
+    """
+
+    status: int
+    headers: Headers = ()
+    source: str = ""
+    error: ErrorDetail | None = None

@@ -1,0 +1,47 @@
+"""A pod: one process that serves one component version."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+
+class PodPhase(Enum):
+    """Where a pod is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    BACK_OFF = "back-off"
+    STOPPING = "stopping"
+
+
+class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reconciler knows of one pod; stored in the pods bucket under ``key``.
+
+    Attributes:
+        id: ``<component>-<short hash>-<suffix>``, kept over restarts.
+        app: Name of the app.
+        component: Name of the component.
+        hash: Full content hash.
+        phase: Where it is in its life.
+        restarts: How often it was started again after it died.
+        started_at_s: Unix time of the latest start.
+        pid: Process id, for the local driver.
+        message: Why it is in back-off, or empty.
+    """
+
+    id: str
+    app: str
+    component: str
+    hash: str
+    phase: PodPhase
+    restarts: int = 0
+    started_at_s: float = 0
+    pid: int | None = None
+    message: str = ""
+
+    @property
+    def key(self) -> str:
+        """KV key: one pod's entry below its component version's."""
+        return f"{self.app}.{self.component}.{self.hash}.{self.id}"

@@ -1,0 +1,44 @@
+"""NATS subjects: the only place that knows how they are spelt.
+
+==========================================  =====================================================
+``evt.<app>.<component>.<hash>``            requests to one component version, queue group ``pods``
+``adapter.<kind>``                          requests to an adapter, queue group ``adapters``
+``inbox.<process>.<number>``                replies to one process
+``broker.view``                             a pod asks for its view, queue group ``brokers``
+``broker.usage``                            every broker tells which hashes it has in flight
+``pods.gone``                               every requester hears that a pod died
+==========================================  =====================================================
+"""
+
+from __future__ import annotations
+
+PODS_QUEUE = "pods"
+ADAPTERS_QUEUE = "adapters"
+BROKERS_QUEUE = "brokers"
+
+VIEW = "broker.view"
+USAGE = "broker.usage"
+PODS_GONE = "pods.gone"
+
+
+def component(app: str, name: str, digest: str) -> str:
+    """Return where requests to one component version go."""
+    return f"evt.{app}.{name}.{digest}"
+
+
+def adapter(kind: str) -> str:
+    """Return where requests to an adapter go."""
+    return f"adapter.{kind}"
+
+
+def inbox_prefix(process_id: str) -> str:
+    """Return the prefix of every reply subject of a process, with its last dot."""
+    return f"inbox.{process_id}."
+
+
+def hop(subject: str) -> str:
+    """Return the receiver's name for people: ``api-server@4f2a…`` or ``adapter/state-store``."""
+    parts = subject.split(".")
+    if len(parts) == 4 and parts[0] == "evt":  # noqa: PLR2004 - the four tokens above
+        return f"{parts[2]}@{parts[3][:12]}"
+    return "/".join(parts)
