@@ -1,0 +1,67 @@
+# Everything a developer runs. Needs Python 3.11 or later, git and make; the rest is set up in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+LOCK   := .venv-lock
+PYTEST ?= $(BIN)/pytest
+ROOMS  := model routing broker adapters pods fox
+OTHERS := tests benchmarks examples
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fmt lint types arch cov bench bench-routing docker-lint lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## Make .venv with the pinned packages and the fox command
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=…")'
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## Run the Order App story, then stay up (DEMO_ONCE=1 ends instead)
+	$(BIN)/python -m examples.demo
+
+test: setup ## Run the tests
+	$(PYTEST)
+
+fmt: setup ## Format the code and sort its imports
+	$(BIN)/ruff check --select I --fix --quiet .
+	$(BIN)/ruff format .
+
+lint: setup docker-lint ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## Check types, strictly
+	$(BIN)/mypy $(ROOMS) $(OTHERS)
+
+arch: setup ## Check that imports go down the floors only
+	$(BIN)/lint-imports
+
+bench: setup ## Run all benchmarks
+	$(BIN)/python -m benchmarks
+
+docker-lint: setup ## Check the Dockerfile
+	$(BIN)/hadolint Dockerfile
+
+lock: ## Pin the newest versions that pyproject.toml allows
+	rm -rf $(LOCK)
+	$(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/pip install --quiet --disable-pip-version-check .
+	$(LOCK)/bin/pip freeze --exclude kubefox >requirements.txt
+	$(LOCK)/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	{ echo '-r requirements.txt'; $(LOCK)/bin/pip freeze --exclude kubefox \
+		| grep -vxFf requirements.txt; } >requirements-dev.txt
+	rm -rf $(LOCK)
+	$(MAKE) setup
+
+clean: ## Remove .venv and whatever the tools left
+	rm -rf $(VENV) $(LOCK) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Adapters turn the world outside into events, and answer for it."""

@@ -1,0 +1,1 @@
+"""KubeFox for Python: the public names of the kit."""

@@ -1,0 +1,1 @@
+"""The kit: what a component is written with."""

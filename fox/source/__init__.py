@@ -1,0 +1,1 @@
+"""From a Git repository to hashed components and their bundles."""

@@ -1,0 +1,1 @@
+"""Pod drivers, and the reconciler that starts and stops only what differs."""
