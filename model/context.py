@@ -150,9 +150,7 @@ def _mac(claims: bytes, key: bytes) -> bytes:
     return hmac.digest(key, claims, hashlib.sha256)[:MAC_BYTES]
 
 
-def _declared_values(
-    definition: ComponentDefinition, values: dict[str, Value]
-) -> dict[str, Value]:
+def _declared_values(definition: ComponentDefinition, values: dict[str, Value]) -> dict[str, Value]:
     declared = {each.name: values.get(each.name, each.default) for each in definition.variables}
     return {name: value for name, value in declared.items() if value is not None}
 

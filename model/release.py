@@ -103,7 +103,9 @@ def activate(state: ReleaseState, policy: ReleasePolicy, *, now_s: float) -> Rel
         ReleaseNotFound: Nothing is pending.
     """
     if state.pending is None:
-        raise ReleaseNotFound(f"virtual environment {state.virtual_environment} has nothing pending")
+        raise ReleaseNotFound(
+            f"virtual environment {state.virtual_environment} has nothing pending"
+        )
     history = state.history
     if state.active is not None:
         history = _archive(state.active, ArchiveReason.SUPERSEDED, now_s, history)
@@ -137,9 +139,7 @@ def rollback(
     state: ReleaseState, target: Release, policy: ReleasePolicy, *, now_s: float, new_id: str
 ) -> ReleaseState:
     """Make ``target`` pending again under a new id, with the manifest it had, whole."""
-    restored = Release(
-        id=new_id, apps=target.apps, manifest=target.manifest, requested_at_s=now_s
-    )
+    restored = Release(id=new_id, apps=target.apps, manifest=target.manifest, requested_at_s=now_s)
     return request(state, restored, policy)
 
 

@@ -39,6 +39,6 @@ def inbox_prefix(process_id: str) -> str:
 def hop(subject: str) -> str:
     """Return the receiver's name for people: ``api-server@4f2a…`` or ``adapter/state-store``."""
     parts = subject.split(".")
-    if len(parts) == 4 and parts[0] == "evt":  # noqa: PLR2004 - the four tokens above
+    if len(parts) == 4 and parts[0] == "evt":
         return f"{parts[2]}@{parts[3][:12]}"
     return "/".join(parts)
