@@ -1,0 +1,145 @@
+"""A real nats-server with JetStream, on a port of its own choice.
+
+It starts in 10 ms and stops in 2 (two cores, nats-server 2.15.1), so a test that needs an empty
+JetStream, or kills its server, takes one of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sysconfig
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+START_S = 10
+STOP_S = 10
+
+_ANY_PORT = -1
+_PROGRAM = Path(sysconfig.get_path("scripts"), "nats-server")
+_LISTENING = re.compile(r"Listening for client connections on 127\.0\.0\.1:(\d+)")
+_READY = "Server is ready"
+
+
+class NatsServer:
+    """A nats-server on loopback that can be stopped, killed and started again.
+
+    A later start takes the same port and the same data, as after a crash. Its methods block: in
+    a coroutine, use ``await asyncio.to_thread(server.restart)``.
+
+    Args:
+        folder: Where its configuration and its data lie; one server a folder.
+        config: Further lines of its configuration.
+    """
+
+    def __init__(self, folder: Path, config: str = "") -> None:
+        self.folder = folder
+        self.port = _ANY_PORT
+        self.log: list[str] = []
+        self._config = config
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        assert self._process is not None, "not running"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and return when it takes clients."""
+        assert self._process is None, "already running"
+        ready: Future[bool] = Future()
+        self._process = subprocess.Popen(
+            [_PROGRAM, "--config", self._write_config()], stderr=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read_log, args=[self._process, ready])
+        self._reader.start()
+        with contextlib.suppress(TimeoutError):
+            if ready.result(START_S):
+                return
+        self.kill()
+        raise RuntimeError("nats-server did not start:\n" + "".join(self.log))
+
+    def stop(self) -> None:
+        """Stop it in order; nothing happens when it does not run."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; nothing happens when it does not run."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        self.stop()
+        self.start()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None or self._reader is None:
+            return
+        self._process.send_signal(how)
+        self._process.wait(STOP_S)
+        self._reader.join()
+        self._process = self._reader = None
+
+    def _write_config(self) -> Path:
+        path = self.folder / "nats.conf"
+        path.write_text(
+            f'listen: "127.0.0.1:{self.port}"\n'
+            "max_payload: 8MB\n"
+            f'jetstream {{ store_dir: "{self.folder}" }}\n'
+            f"{self._config}\n"
+        )
+        return path
+
+    def _read_log(self, process: subprocess.Popen[str], ready: Future[bool]) -> None:
+        # To the end, not only to the ready line: a full pipe would stop the server.
+        assert process.stderr is not None
+        with process.stderr as lines:
+            for line in lines:
+                self.log.append(line)
+                if found := _LISTENING.search(line):
+                    self.port = int(found[1])
+                if _READY in line:
+                    ready.set_result(True)
+        if not ready.done():
+            ready.set_result(False)
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One server for the whole run, for tests whose subjects are their own."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server with an empty JetStream, which the test may stop, kill and restart."""
+    with NatsServer(tmp_path) as server:
+        yield server
