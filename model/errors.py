@@ -5,6 +5,7 @@ FoxError
 │   ├── InvalidSelector           a kf-dep / kf-ve that cannot be read
 │   ├── InvalidContext            the environment lacks what the deployment needs
 │   ├── InvalidEvent              a frame, token or payload that cannot be read
+│   ├── InvalidBundle             a bundle that cannot be read, or holds what none may
 │   └── UnsupportedContentType    a body the receiver does not take
 ├── NotAuthorized             403
 │   └── NotDeclared               a call over an edge the app does not declare
@@ -117,6 +118,12 @@ class InvalidEvent(InvalidRequest):
     """A frame, token or payload cannot be read."""
 
     code = "invalid_event"
+
+
+class InvalidBundle(InvalidRequest):
+    """A bundle cannot be read, or holds something that could leave its folder."""
+
+    code = "invalid_bundle"
 
 
 class UnsupportedContentType(InvalidRequest):
