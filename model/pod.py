@@ -45,3 +45,23 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """KV key: one pod's entry below its component version's."""
         return f"{self.app}.{self.component}.{self.hash}.{self.id}"
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a pod's output.
+
+    Attributes:
+        pod: Id of the pod.
+        app: Name of its app.
+        component: Name of its component.
+        hash: Full content hash.
+        line: The text, without its line end; a very long line comes in several.
+        at_s: Unix time at which it was read.
+    """
+
+    pod: str
+    app: str
+    component: str
+    hash: str
+    line: str
+    at_s: float

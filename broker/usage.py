@@ -1,0 +1,62 @@
+"""Who still needs a component version: asked of every broker before its pods are stopped.
+
+A request sees one snapshot to its end, so a version that the newest data no longer names may yet
+be called by a request that began before. Only the broker that began it knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from broker.bus import Bus
+from model import subjects
+from model.errors import NatsUnavailable
+
+# How long brokers have to answer one question; those that are alive take about a millisecond.
+_GATHER_S = 0.25
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """One broker's answer on ``broker.usage``.
+
+    Attributes:
+        revision: Of the snapshot by which it routes new requests.
+        hashes: Every component version of the deployments that its requests in flight use.
+    """
+
+    revision: int
+    hashes: frozenset[str]
+
+
+_decode = msgspec.msgpack.Decoder(Usage).decode
+
+
+async def wait_unused(bus: Bus, hashes: frozenset[str], revision: int, timeout_s: float) -> bool:
+    """Return as soon as no broker can send anything to ``hashes`` any more.
+
+    Args:
+        bus: Connection to ask on.
+        hashes: Versions that the data names no longer.
+        revision: The first one of the data that does not name them.
+        timeout_s: How long a request may live: after it, nobody needs them.
+
+    Returns:
+        Whether every broker said so; False means that time ran out before.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await _is_unused(bus, hashes, revision):
+                await asyncio.sleep(_GATHER_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _is_unused(bus: Bus, hashes: frozenset[str], revision: int) -> bool:
+    try:
+        answers = [_decode(each) for each in await bus.gather(subjects.USAGE, b"", _GATHER_S)]
+    except NatsUnavailable:
+        return False
+    return all(each.revision >= revision and hashes.isdisjoint(each.hashes) for each in answers)
