@@ -21,6 +21,9 @@ _encode_head = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 _decode_response = msgspec.msgpack.Decoder(Response).decode
 
+# A head nested without end is what RecursionError stands for.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 Body = bytes | bytearray | memoryview
 
 
@@ -46,7 +49,7 @@ def decode_event(frame: bytes) -> tuple[Event, memoryview]:
     view, end = _split(frame)
     try:
         return _decode_event(view[PREFIX_BYTES:end]), view[end:]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise InvalidEvent(f"event head cannot be read: {error}") from error
 
 
@@ -59,7 +62,7 @@ def decode_response(frame: bytes) -> tuple[Response, memoryview]:
     view, end = _split(frame)
     try:
         return _decode_response(view[PREFIX_BYTES:end]), view[end:]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise InvalidEvent(f"response head cannot be read: {error}") from error
 
 

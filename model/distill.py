@@ -86,7 +86,12 @@ def distill(
         deployment=name,
         components=tuple(
             PlannedComponent(component=component, hash=digest, step=step)
-            for (_, component, digest), step in sorted(steps, key=lambda each: each[0])
+            for (_, component, digest), step in sorted(steps, key=_reading_order)
         ),
         missing_bundles=tuple(sorted({digest for _, _, digest in wanted} - held)),
     )
+
+
+def _reading_order(planned: tuple[Version, Step]) -> tuple[str, int, str]:
+    (_, component, digest), step = planned
+    return component, list(Step).index(step), digest

@@ -1,0 +1,96 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.deployment import Deployment
+from model.distill import Plan, Step, distill, versions_in_use
+
+APP = "order-app"
+V1 = {"order-worker": "w1", "api-server": "a1", "order-ui": "u1"}
+V2 = {**V1, "api-server": "a2"}
+V3 = {**V2, "order-ui": "u3", "review": "r3"}
+
+components = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("123"), max_size=4)
+stored = st.dictionaries(st.sampled_from(["v1", "v2", "v3"]), components, max_size=3)
+
+
+def deployments(**maps: dict[str, str]) -> dict[str, Deployment]:
+    return {name: Deployment(name=name, app=APP, components=each) for name, each in maps.items()}
+
+
+def steps(plan: Plan) -> list[tuple[str, str, Step]]:
+    return [(each.component, each.hash, each.step) for each in plan.components]
+
+
+def test_the_first_deployment_is_new_as_a_whole() -> None:
+    plan = distill("v1", APP, V1, {})
+
+    assert plan.count(Step.NEW) == 3
+    assert plan.missing_bundles == ("a1", "u1", "w1")
+
+
+def test_the_second_version_adds_only_what_changed() -> None:
+    plan = distill("v2", APP, V2, deployments(v1=V1), bundles=["a1", "u1", "w1"])
+
+    assert steps(plan) == [
+        ("api-server", "a2", Step.NEW),
+        ("order-ui", "u1", Step.REUSED),
+        ("order-worker", "w1", Step.REUSED),
+    ]
+    assert plan.missing_bundles == ("a2",)
+
+
+def test_the_story_ends_with_six_versions_in_use() -> None:
+    plan = distill("v3", APP, V3, deployments(v1=V1, v2=V2))
+
+    assert (plan.count(Step.NEW), plan.count(Step.REUSED)) == (2, 2)
+    assert len(versions_in_use(deployments(v1=V1, v2=V2, v3=V3).values())) == 6
+
+
+def test_deploying_the_same_again_changes_nothing() -> None:
+    plan = distill("v1", APP, V1, deployments(v1=V1), bundles=V1.values())
+
+    assert plan.count(Step.REUSED) == len(plan.components) == 3
+    assert plan.missing_bundles == ()
+
+
+def test_other_content_under_a_name_lists_what_it_leaves_unused_after_what_it_adds() -> None:
+    plan = distill("dev", APP, {"api-server": "a2"}, deployments(dev={"api-server": "a9"}))
+
+    assert steps(plan) == [
+        ("api-server", "a2", Step.NEW),
+        ("api-server", "a9", Step.NO_LONGER_USED),
+    ]
+    plan = distill("dev", APP, {"api-server": "a9"}, deployments(dev={"api-server": "a2"}))
+    assert steps(plan) == [
+        ("api-server", "a9", Step.NEW),
+        ("api-server", "a2", Step.NO_LONGER_USED),
+    ]
+
+
+def test_undeploying_leaves_alone_what_another_deployment_uses() -> None:
+    plan = distill("v1", APP, {}, deployments(v1=V1, v2=V2))
+
+    assert steps(plan) == [("api-server", "a1", Step.NO_LONGER_USED)]
+
+
+def test_equal_hashes_of_two_apps_are_two_versions() -> None:
+    plan = distill("other", "other-app", {"api-server": "a1"}, deployments(v1=V1))
+
+    assert steps(plan) == [("api-server", "a1", Step.NEW)]
+
+
+@given(stored, st.sampled_from(["v1", "v2", "v3"]), components)
+def test_carrying_out_a_plan_gives_exactly_the_versions_in_use(
+    before: dict[str, dict[str, str]], name: str, wanted: dict[str, str]
+) -> None:
+    plan = distill(name, APP, wanted, deployments(**before))
+
+    running = versions_in_use(deployments(**before).values())
+    for each in plan.components:
+        version = (APP, each.component, each.hash)
+        assert (version in running) == (each.step is not Step.NEW)
+        if each.step is Step.NO_LONGER_USED:
+            running -= {version}
+        else:
+            running |= {version}
+    assert running == versions_in_use(deployments(**{**before, name: wanted}).values())
