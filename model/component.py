@@ -6,6 +6,8 @@ from enum import Enum
 
 import msgspec
 
+from model.digest import RuntimeSpec
+
 SHORT_HASH_LENGTH = 12
 
 Value = str | int | float | bool | list[str | int | float]
@@ -112,11 +114,13 @@ class ComponentVersion(msgspec.Struct, frozen=True, kw_only=True):
         app: Name of the app.
         hash: 32 hex characters, see ``model.digest``.
         definition: Exported from the code that the hash covers.
+        runtime: How that code is run.
     """
 
     app: str
     hash: str
     definition: ComponentDefinition
+    runtime: RuntimeSpec = RuntimeSpec()
 
     @property
     def name(self) -> str:

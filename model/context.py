@@ -23,7 +23,7 @@ from model.errors import ComponentMismatch, InvalidEvent
 MAC_BYTES = 16
 
 
-class EventContext(msgspec.Struct, frozen=True, array_like=True):
+class EventContext(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """Which deployment, in which environment, at which revisions of their data.
 
     Attributes:

@@ -57,6 +57,10 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
     params: dict[str, str] = {}
     traceparent: str = ""
 
+    def remaining_s(self, now_s: float) -> float:
+        """Return the seconds that are left at Unix time ``now_s``; never below 0."""
+        return max(0.0, self.deadline_ms / 1000 - now_s)
+
 
 class Response(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):
     """Head of a response.

@@ -1,1 +1,1 @@
-"""The HTTP adapter: requests in, responses out."""
+"""HTTP in: requests become genesis events, responses go back."""

@@ -1,1 +1,1 @@
-"""The kit: what a component is written with."""
+"""Write a component, run it as a pod, test it without one."""

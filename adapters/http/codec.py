@@ -1,0 +1,124 @@
+"""Between aiohttp's requests and responses and the platform's events; no I/O but the body.
+
+Names and values are taken from ``raw_headers``: pairs of bytes, duplicates and order kept.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from model.codec import Body
+from model.errors import BodyTooLarge, HeadersTooLarge, InternalError
+from model.event import EventType, Headers
+from model.event import Response as ResponseHead
+from routing.request import GenesisRequest
+from routing.selectors import Selectors, extract
+
+MAX_HEADERS_BYTES = 64 * 1024
+
+# RFC 9110, 7.6.1: they speak of one connection only. Length and framing are made anew here.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_MADE_ANEW = _HOP_BY_HOP | {"content-length"}
+_FIRST_STATUS, _LAST_STATUS = 200, 599
+
+
+def read_request(request: web.BaseRequest) -> tuple[Selectors, GenesisRequest]:
+    """Return the selectors of a request, and the request without them.
+
+    Raises:
+        HeadersTooLarge: They are over 64 KiB.
+        InvalidSelector: A selector cannot be read.
+    """
+    headers, host = _headers(request.raw_headers)
+    path, _, query = request.raw_path.partition("?")
+    selectors, query, headers = extract(query.partition("#")[0], headers)
+    return selectors, GenesisRequest(
+        type=EventType.HTTP,
+        host=host,
+        method=request.method,
+        path=_origin_form(path),
+        query=query,
+        headers=headers,
+    )
+
+
+async def read_body(request: web.BaseRequest, limit_bytes: int) -> Body:
+    """Return the whole body.
+
+    Raises:
+        BodyTooLarge: It is over the limit; what is over is not read.
+    """
+    if not request.body_exists:
+        return b""
+    length = request.content_length
+    if length is not None and length > limit_bytes:
+        raise _too_large(limit_bytes)
+    chunks = bytearray()
+    async for chunk in request.content.iter_any():
+        chunks += chunk
+        if len(chunks) > limit_bytes:
+            raise _too_large(limit_bytes)
+    return chunks
+
+
+def to_response(head: ResponseHead, body: Body, known: dict[str, str]) -> web.Response:
+    """Return the HTTP response for a component's answer.
+
+    Args:
+        head: Status and headers of the component.
+        body: Its body.
+        known: The ``kubefox-…`` headers; they win over the component's.
+
+    Raises:
+        InternalError: The component gave a status that ends no request.
+    """
+    if not _FIRST_STATUS <= head.status <= _LAST_STATUS:
+        raise InternalError(f"{head.source} answered with status {head.status}", hop=head.source)
+    headers = CIMultiDict((name, value) for name, value in head.headers if name not in _MADE_ANEW)
+    headers.update(known)
+    return web.Response(body=body, status=head.status, headers=headers)
+
+
+def _headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[Headers, str]:
+    size = 0
+    host = ""
+    headers = []
+    for raw_name, raw_value in raw:
+        size += len(raw_name) + len(raw_value)
+        name = raw_name.decode("latin-1").lower()
+        value = raw_value.decode("utf-8", "surrogateescape")
+        if name == "host":
+            host = value
+        if name not in _HOP_BY_HOP:
+            headers.append((name, value))
+    if size > MAX_HEADERS_BYTES:
+        raise HeadersTooLarge(f"headers have {size} bytes, at most {MAX_HEADERS_BYTES} are taken")
+    return tuple(headers), host
+
+
+def _origin_form(path: str) -> str:
+    """Return the path of a request target; a proxy's client sends ``http://host/path``."""
+    if path.startswith("/"):
+        return path
+    _, separator, rest = path.partition("://")
+    if not separator:
+        return "/"
+    _, slash, tail = rest.partition("/")
+    return slash + tail or "/"
+
+
+def _too_large(limit_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is over the limit of {limit_bytes} bytes")

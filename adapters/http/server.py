@@ -1,0 +1,171 @@
+"""The HTTP adapter: one request becomes one genesis event, its answer becomes the response."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from adapters.http import codec, problems
+from broker.broker import Broker
+from model.context import EventContext, adapter_source
+from model.errors import FoxError, InternalError
+from model.event import EventType, Headers
+from routing.request import GenesisRequest
+from routing.selectors import Selectors
+
+logger = logging.getLogger(__name__)
+
+KIND = "http"
+READY_PATH = "/.well-known/kubefox/ready"
+_SOURCE = adapter_source(KIND)
+_BACKLOG = 1024
+_LINE_BYTES = 16 * 1024
+
+
+class HttpAdapter:
+    """Listens for end users' requests; made by ``open_http_adapter``.
+
+    Attributes:
+        kind: ``http``.
+    """
+
+    kind = KIND
+
+    def __init__(self, broker: Broker) -> None:
+        """Prepare to serve; see ``open_http_adapter``."""
+        self._broker = broker
+        self._body_limit_bytes = broker.settings.body_limit_bytes
+        self._is_listening = False
+        self.port = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are taken and routed by current data."""
+        return self._is_listening and self._broker.is_ready
+
+    @property
+    def url(self) -> str:
+        """Where end users send requests."""
+        return f"http://{self._broker.settings.http_host}:{self.port}"
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Return the response to one request; every failure becomes a response too."""
+        if request.path == READY_PATH:
+            return self._readiness()
+        event_id = self._broker.next_event_id()
+        known = {"kubefox-event-id": event_id}
+        headers: Headers = ()
+        try:
+            selectors, genesis = codec.read_request(request)
+            headers = genesis.headers
+            return await self._serve(request, genesis, selectors, event_id, known)
+        except FoxError as error:
+            failure = error
+        except ConnectionError:
+            raise
+        except Exception:
+            logger.exception("event %s failed", event_id)
+            failure = InternalError("the platform failed; its log tells why under the event id")
+        return problems.to_response(
+            failure, event_id=event_id, headers=known, accept=problems.accept_of(headers)
+        )
+
+    async def _serve(
+        self,
+        request: web.BaseRequest,
+        genesis: GenesisRequest,
+        selectors: Selectors,
+        event_id: str,
+        known: dict[str, str],
+    ) -> web.Response:
+        traceparent = _traceparent(genesis.headers)
+        if traceparent:
+            known["kubefox-trace-id"] = traceparent.split("-")[1]
+        decision = self._broker.resolve(genesis, selectors)
+        target = decision.target
+        known.update(_context_headers(target.context))
+        head, body = await self._broker.dispatch(
+            target,
+            event_id=event_id,
+            type=EventType.HTTP,
+            source=_SOURCE,
+            handler=target.route_id,
+            method=genesis.method,
+            path=genesis.path,
+            query=genesis.query,
+            headers=genesis.headers,
+            params=decision.params,
+            body=await codec.read_body(request, self._body_limit_bytes),
+            traceparent=traceparent,
+        )
+        return codec.to_response(head, body, known)
+
+    def _readiness(self) -> web.Response:
+        if self.is_ready:
+            return web.Response(text="ready\n")
+        return web.Response(text="not ready\n", status=503)
+
+    async def listen(self, *, reuse_port: bool = False) -> web.ServerRunner:
+        """Start to take requests; the runner returned stops and drains."""
+        settings = self._broker.settings
+        server = web.Server(
+            self.handle,
+            access_log=None,
+            max_line_size=_LINE_BYTES,
+            max_field_size=codec.MAX_HEADERS_BYTES,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=settings.drain_s)
+        await runner.setup()
+        site = web.TCPSite(
+            runner,
+            settings.http_host,
+            settings.http_port,
+            backlog=_BACKLOG,
+            reuse_port=reuse_port,
+        )
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self._is_listening = True
+        return runner
+
+    def stop_listening(self) -> None:
+        """Say not ready from now on."""
+        self._is_listening = False
+
+
+@contextlib.asynccontextmanager
+async def open_http_adapter(
+    broker: Broker, *, reuse_port: bool = False
+) -> AsyncIterator[HttpAdapter]:
+    """Serve HTTP until the context ends; then no new connections, and what runs is finished.
+
+    Raises:
+        OSError: The port is in use, or may not be used.
+    """
+    adapter = HttpAdapter(broker)
+    runner = await adapter.listen(reuse_port=reuse_port)
+    try:
+        yield adapter
+    finally:
+        adapter.stop_listening()
+        await runner.cleanup()
+
+
+def _traceparent(headers: Headers) -> str:
+    for name, value in headers:
+        if name == "traceparent" and value.count("-") >= 3:
+            return value
+    return ""
+
+
+def _context_headers(context: EventContext) -> dict[str, str]:
+    headers = {
+        "kubefox-app-deployment": context.deployment,
+        "kubefox-virtual-environment": context.virtual_environment,
+    }
+    if context.release:
+        headers["kubefox-release"] = context.release
+    return headers

@@ -1,0 +1,232 @@
+"""The broker: sends genesis events to the component that routing decided on.
+
+One is embedded in every trusted process (HTTP adapter, cron, control), so there is no single
+broker to lose. Any of them answers any pod that asks for its view of a context.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+from routing.resolver import Decision, Target, resolve
+from routing.snapshot import Snapshot
+
+from broker.bus import Bus
+from broker.contexts import ContextData, Contexts, ViewReply, ViewRequest
+from broker.settings import Settings
+from broker.store import Store, open_store
+from broker.usage import Usage
+from model import codec, subjects
+from model.component import DependencyKind
+from model.context import EventContext, source_name
+from model.errors import (
+    ComponentMismatch,
+    Draining,
+    FoxError,
+    NotDeclared,
+    from_detail,
+)
+from model.event import NO_ROUTE, Event, Headers, Response
+from routing.request import GenesisRequest
+from routing.selectors import Selectors
+
+logger = logging.getLogger(__name__)
+
+_decode_view_request = msgspec.msgpack.Decoder(ViewRequest).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+MAX_IDLE_CONTEXTS = 10_000
+
+
+class _OpenContext:
+    """A sealed context and how many genesis events of it are in flight."""
+
+    __slots__ = ("hashes", "in_flight", "token")
+
+    def __init__(self, token: str, hashes: frozenset[str]) -> None:
+        self.token = token
+        self.hashes = hashes
+        self.in_flight = 0
+
+
+class Broker:
+    """Resolves, dispatches, and answers for contexts; made by ``open_broker``.
+
+    Attributes:
+        bus: The process's connection to NATS.
+        store: The control plane's data.
+        settings: Of the process.
+    """
+
+    def __init__(self, bus: Bus, store: Store, contexts: Contexts, settings: Settings) -> None:
+        """Put the parts together; see ``open_broker``."""
+        self.bus = bus
+        self.store = store
+        self.settings = settings
+        self._contexts = contexts
+        self._open: dict[EventContext, _OpenContext] = {}
+        self._last_event = 0
+        self._draining = False
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The control plane's data as this process knows it now."""
+        return self.store.snapshot
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are routed by current data."""
+        return self.bus.is_ready and self.store.is_current and not self._draining
+
+    @property
+    def in_flight(self) -> int:
+        """How many genesis events of this broker wait for their answer."""
+        return sum(each.in_flight for each in self._open.values())
+
+    def resolve(self, request: GenesisRequest, selectors: Selectors) -> Decision:
+        """Decide who serves a request, by the snapshot of this moment; see ``resolve``."""
+        return resolve(request, selectors, self.store.snapshot)
+
+    def next_event_id(self) -> str:
+        """Return an event id that no other process makes."""
+        self._last_event += 1
+        return f"{self.bus.process_id}-{self._last_event:x}"
+
+    async def dispatch(
+        self,
+        target: Target,
+        *,
+        event_id: str,
+        type: str,  # noqa: A002 - the event's field
+        source: str,
+        handler: int = NO_ROUTE,
+        method: str = "GET",
+        path: str = "/",
+        query: str = "",
+        headers: Headers = (),
+        params: dict[str, str] | None = None,
+        body: codec.Body = b"",
+        traceparent: str = "",
+        ttl_s: float | None = None,
+    ) -> tuple[Response, memoryview]:
+        """Send a genesis event to its target and return the response's head and body.
+
+        Args:
+            target: From a Decision: who, and in which context.
+            event_id: From ``next_event_id``.
+            type: One of ``EventType``.
+            source: ``adapter/<kind>``.
+            handler: Route or schedule id.
+            method: See ``Event``, as all that follow.
+            path: Percent-encoded.
+            query: Without selectors.
+            headers: Without selectors.
+            params: Captured by the rule.
+            body: At most what one message holds.
+            traceparent: W3C trace context, or empty.
+            ttl_s: Time for this event and all below it; None takes the setting.
+
+        Raises:
+            FoxError: Whatever stopped it: no pod, time, a mismatch, the handler.
+        """
+        if self._draining:
+            raise Draining("the platform is shutting down")
+        ttl_s = ttl_s or self.settings.event_ttl_s
+        context = self._open.get(target.context) or self._seal(target)
+        event = Event(
+            id=event_id,
+            genesis_id=event_id,
+            type=type,
+            context=context.token,
+            source=source,
+            deadline_ms=int((time.time() + ttl_s) * 1000),
+            handler=handler,
+            method=method,
+            path=path,
+            query=query,
+            headers=headers,
+            params=params or {},
+            traceparent=traceparent,
+        )
+        context.in_flight += 1
+        try:
+            frame = await self.bus.request(target.subject, codec.encode(event, body), ttl_s)
+        finally:
+            context.in_flight -= 1
+        response, content = codec.decode_response(frame)
+        if response.error is not None:
+            raise from_detail(response.error)
+        return response, content
+
+    async def authorize(self, event: Event, adapter_kind: str) -> ContextData:
+        """Return what an event's context stands for, once its sender may call the adapter.
+
+        Raises:
+            InvalidEvent: The token is not one of this platform.
+            ComponentMismatch: The sender is not part of the deployment.
+            NotDeclared: The sender does not declare the adapter.
+        """
+        data = await self._contexts.open(event.context)
+        name, _, digest = event.source.partition("@")
+        if data.deployment.components.get(name) != digest:
+            raise ComponentMismatch(
+                f"{event.source} is not part of deployment {data.deployment.name}",
+                hop=f"adapter/{adapter_kind}",
+            )
+        declared = data.definitions[name].dependencies
+        if not any(
+            each.name == adapter_kind and each.kind is DependencyKind.ADAPTER for each in declared
+        ):
+            raise NotDeclared(
+                f"component {name} does not declare adapter {adapter_kind}",
+                hop=source_name(name, digest),
+            )
+        return data
+
+    def _seal(self, target: Target) -> _OpenContext:
+        if len(self._open) >= MAX_IDLE_CONTEXTS:
+            self._open = {key: each for key, each in self._open.items() if each.in_flight}
+        token = self._contexts.seal(target.context)
+        context = _OpenContext(token, frozenset(target.deployment.components.values()))
+        self._open[target.context] = context
+        return context
+
+    async def answer_view(self, payload: bytes, reply: str) -> None:
+        """Answer a pod that asks for its view of a context."""
+        try:
+            request = _decode_view_request(payload)
+            data = await self._contexts.open(request.token)
+            answer = ViewReply(view=data.view(request.component, request.hash))
+        except FoxError as error:
+            answer = ViewReply(error=error.to_detail())
+        await self.bus.publish(reply, _encode(answer))
+
+    async def answer_usage(self, _payload: bytes, reply: str) -> None:
+        """Tell which component versions the genesis events in flight here may still need."""
+        busy = [each.hashes for each in self._open.values() if each.in_flight]
+        usage = Usage(revision=self.snapshot.revision, hashes=frozenset().union(*busy))
+        await self.bus.publish(reply, _encode(usage))
+
+    def drain(self) -> None:
+        """Refuse new genesis events from now on."""
+        self._draining = True
+
+
+@contextlib.asynccontextmanager
+async def open_broker(bus: Bus, settings: Settings) -> AsyncIterator[Broker]:
+    """Open a broker on a connection; it answers views and usage until the context ends."""
+    async with open_store(bus) as store:
+        contexts = Contexts(store, await store.platform_key())
+        broker = Broker(bus, store, contexts, settings)
+        views = await bus.serve(subjects.VIEW, broker.answer_view, subjects.BROKERS_QUEUE)
+        usage = await bus.serve(subjects.USAGE, broker.answer_usage)
+        try:
+            yield broker
+        finally:
+            broker.drain()
+            await bus.stop_serving(views)
+            await bus.stop_serving(usage)

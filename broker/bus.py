@@ -1,0 +1,250 @@
+"""One connection to NATS: publish, request, serve. What nats-py gets wrong is put right here.
+
+The connection is endless: it reconnects for ever, and what waited when it broke has been failed at
+once. ``docs/architecture.md``, "NATS", lists the traps of nats-py that this module closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
+from nats.js import JetStreamContext
+
+from broker.inbox import Inbox
+from model import subjects
+from model.errors import BodyTooLarge, NatsUnavailable
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[bytes, str], Awaitable[None]]
+"""Takes a message's payload and its reply subject (empty when none is wanted)."""
+
+Callback = Callable[[], Awaitable[None]]
+
+_NO_RESPONDERS = "503"
+_RECONNECT_WAIT_S = 0.1
+_PING_INTERVAL_S = 20
+_CONNECT_TIMEOUT_S = 2
+_FIRST_CONNECT_S = 5
+_JETSTREAM_TIMEOUT_S = 5
+
+
+class Bus:
+    """A process's connection to NATS. Made by ``connect``, which also closes it."""
+
+    def __init__(self, client: Client, inbox: Inbox, process_id: str) -> None:
+        """Wrap a connected client; see ``connect``."""
+        self._client = client
+        self._inbox = inbox
+        self._on_reconnect: list[Callback] = []
+        self.process_id = process_id
+        self.closed = asyncio.Event()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the connection is up at this moment."""
+        return self._client.is_connected
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of this process wait for a reply."""
+        return len(self._inbox)
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The largest frame that the server takes."""
+        return self._client.max_payload
+
+    def jetstream(self) -> JetStreamContext:
+        """Return the JetStream client of this connection; for the stores of this package."""
+        return self._client.jetstream(timeout=_JETSTREAM_TIMEOUT_S)
+
+    def on_reconnect(self, callback: Callback) -> None:
+        """Call ``callback`` after each reconnect: what listens to JetStream must start anew."""
+        self._on_reconnect.append(callback)
+
+    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Send one message.
+
+        Raises:
+            BodyTooLarge: Over the server's limit. Sent all the same, it would close the connection.
+            NatsUnavailable: Not connected. nats-py would keep it and send it after the
+                reconnect, when nobody waits any more.
+        """
+        client = self._client
+        if len(payload) > client.max_payload:
+            raise BodyTooLarge(
+                f"message of {len(payload)} bytes is over the limit of {client.max_payload}"
+            )
+        if not client.is_connected:
+            raise NatsUnavailable("the connection to NATS is down")
+        try:
+            await client.publish(subject, payload, reply)
+        except NatsError as error:
+            raise NatsUnavailable("the connection to NATS is down") from error
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        """Send one message and return its reply.
+
+        Raises:
+            BodyTooLarge: Over the server's limit.
+            NatsUnavailable: The connection is, or went, down.
+            NoPodReady: Nobody subscribes to ``subject``.
+            ComponentGone: The last subscriber died with the request in hand.
+            DeadlineExceeded: ``timeout_s`` passed.
+        """
+        inbox = self._inbox
+        reply, future = inbox.open(subject)
+        try:
+            await self.publish(subject, payload, reply)
+        except BaseException:
+            inbox.forget(reply)
+            raise
+        return await inbox.wait(reply, future, timeout_s)
+
+    async def gather(self, subject: str, payload: bytes, wait_s: float) -> list[bytes]:
+        """Send one message to many and return the replies that came within ``wait_s``.
+
+        Nobody listening is an empty list, at once.
+        """
+        replies: list[bytes] = []
+        done = asyncio.Event()
+
+        async def collect(message: Msg) -> None:
+            if _says_no_responders(message):
+                done.set()
+            else:
+                replies.append(message.data)
+
+        reply = self._client.new_inbox()
+        subscription = await self._client.subscribe(reply, cb=collect)
+        try:
+            await self.publish(subject, payload, reply)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), wait_s)
+        finally:
+            await subscription.unsubscribe()
+        return replies
+
+    async def serve(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
+        """Hand every message on ``subject`` to ``handler``, one after another.
+
+        nats-py runs one subscription's callbacks in turn: a handler that waits must pass its
+        work to a task of its own. Whatever it raises is logged.
+
+        Returns:
+            The subscription, for ``stop_serving``.
+        """
+
+        async def receive(message: Msg) -> None:
+            try:
+                await handler(message.data, message.reply)
+            except Exception:
+                logger.exception("message on %s could not be handled", subject)
+
+        return await self._client.subscribe(subject, queue, cb=receive, pending_bytes_limit=-1)
+
+    async def stop_serving(self, subscription: Subscription) -> None:
+        """Take no new message; what had arrived has been handed over when this returns."""
+        with contextlib.suppress(NatsError):
+            await subscription.drain()
+
+    async def flush(self) -> None:
+        """Return when the server has processed all that was sent."""
+        with contextlib.suppress(NatsError):
+            await self._client.flush()
+
+    async def start(self) -> None:
+        """Listen for replies, and for pods that died; ``connect`` calls this once."""
+        await self._client.subscribe(f"{self._inbox.prefix}*", cb=self._receive_reply)
+        await self._client.subscribe(subjects.PODS_GONE, cb=self._receive_pod_gone)
+
+    async def _receive_reply(self, message: Msg) -> None:
+        if _says_no_responders(message):
+            self._inbox.refuse(message.subject)
+        else:
+            self._inbox.deliver(message.subject, message.data)
+
+    async def _receive_pod_gone(self, message: Msg) -> None:
+        self._inbox.fail_subject(message.data.decode())
+
+    async def reconnected(self) -> None:
+        """Tell whoever has to start anew; nats-py calls this."""
+        logger.info("connected to NATS again")
+        for callback in self._on_reconnect:
+            await callback()
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
+    """Connect to NATS and stay connected until the context ends; then flush and close.
+
+    Args:
+        url: ``nats://[user:password@]host:port``, several separated by commas.
+        process_id: Unique name of this process, shown by NATS.
+
+    Raises:
+        NatsUnavailable: No server answers, or it refuses the credentials.
+    """
+    client = Client()
+    inbox = Inbox(process_id)
+    bus = Bus(client, inbox, process_id)
+
+    async def disconnected() -> None:
+        inbox.fail_all()
+
+    async def closed() -> None:
+        inbox.fail_all()
+        bus.closed.set()
+
+    try:
+        # A client that reconnects for ever also tries its first connection for ever: the
+        # time limit makes a wrong address an error now.
+        async with asyncio.timeout(_FIRST_CONNECT_S):
+            await client.connect(
+                servers=url.split(","),
+                name=process_id,
+                inbox_prefix=f"inbox.{process_id}-many",
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]
+                max_reconnect_attempts=-1,
+                ping_interval=_PING_INTERVAL_S,
+                error_cb=_report,
+                disconnected_cb=disconnected,
+                reconnected_cb=bus.reconnected,
+                closed_cb=closed,
+                skip_subject_validation=True,
+            )
+    except (NatsError, OSError, TimeoutError) as error:
+        await client.close()
+        raise NatsUnavailable(f"no NATS server answers at {_without_password(url)}") from error
+    try:
+        await bus.start()
+        yield bus
+    finally:
+        await bus.flush()
+        await client.close()
+
+
+def _says_no_responders(message: Msg) -> bool:
+    headers = message.headers
+    return headers is not None and headers.get("Status") == _NO_RESPONDERS
+
+
+async def _report(error: Exception) -> None:
+    if isinstance(error, SlowConsumerError):
+        logger.error("messages on %s were lost: the receiver is too slow", error.subject)
+    else:
+        logger.warning("NATS: %s", error or type(error).__name__)
+
+
+def _without_password(url: str) -> str:
+    return ",".join(each.rpartition("@")[2] for each in url.split(","))

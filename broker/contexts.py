@@ -1,0 +1,147 @@
+"""Contexts at work: seal them for genesis events, load what they claim, answer for a view."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from broker.store import Store
+from model import records
+from model.component import ComponentDefinition, ComponentVersion, Value
+from model.context import ComponentView, EventContext, seal, unseal, view_of
+from model.deployment import Deployment
+from model.environment import Environment, EnvironmentData, VirtualEnvironment, overlay
+from model.errors import ErrorDetail, InvalidContext
+from model.records import Record
+from model.release import ReleaseManifest
+
+_Kind = TypeVar("_Kind", bound=Record)
+
+
+class ViewRequest(msgspec.Struct, frozen=True, array_like=True):
+    """A pod asks what it may know of a context."""
+
+    token: str
+    component: str
+    hash: str
+
+
+class ViewReply(msgspec.Struct, frozen=True, array_like=True):
+    """The view, or why there is none."""
+
+    view: ComponentView | None = None
+    error: ErrorDetail | None = None
+
+
+class ContextData(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a context's revisions stand for.
+
+    Attributes:
+        context: The claims.
+        deployment: The graph.
+        definitions: Of every component of the graph, by name.
+        data: Variables and secrets of the environment.
+    """
+
+    context: EventContext
+    deployment: Deployment
+    definitions: dict[str, ComponentDefinition]
+    data: EnvironmentData
+
+    @property
+    def vars(self) -> dict[str, Value]:
+        """All variables of the environment."""
+        return self.data.vars
+
+    def view(self, component: str, digest: str) -> ComponentView:
+        """Return what one component version may know; see ``model.context.view_of``."""
+        return view_of(
+            self.context, self.deployment, self.definitions, self.vars, component, digest
+        )
+
+
+class Contexts:
+    """Seals and opens the contexts of this platform.
+
+    Args:
+        store: Holds the data, its history included.
+        key: The platform's key.
+    """
+
+    def __init__(self, store: Store, key: bytes) -> None:
+        """Keep where the data lies and what seals it."""
+        self._store = store
+        self._key = key
+
+    def seal(self, context: EventContext) -> str:
+        """Return the token of a context."""
+        return seal(context, self._key)
+
+    async def open(self, token: str) -> ContextData:
+        """Return what a token stands for, at exactly the revisions it names.
+
+        Raises:
+            InvalidEvent: The token is not one of this platform.
+            InvalidContext: What it names is no longer kept.
+            NatsUnavailable: It had to be read, and NATS does not answer.
+        """
+        context = unseal(token, self._key)
+        if context.manifest:
+            deployment, data = await self._frozen(context)
+        else:
+            deployment, data = await self._live(context)
+        return ContextData(
+            context=context,
+            deployment=deployment,
+            definitions=await self._definitions(deployment),
+            data=data,
+        )
+
+    async def _frozen(self, context: EventContext) -> tuple[Deployment, EnvironmentData]:
+        key = records.manifest_key(context.virtual_environment, context.manifest)
+        held = self._store.snapshot.manifest(context.virtual_environment, context.manifest)
+        manifest = held or await self._read(ReleaseManifest, key, None)
+        return manifest.deployments[context.app], manifest.data
+
+    async def _live(self, context: EventContext) -> tuple[Deployment, EnvironmentData]:
+        snapshot = self._store.snapshot
+        deployment = await self._at(
+            Deployment,
+            records.deployment_key(context.deployment),
+            context.deployment_revision,
+            snapshot.deployments.get(context.deployment),
+        )
+        virtual = await self._at(
+            VirtualEnvironment,
+            records.virtual_environment_key(context.virtual_environment),
+            context.virtual_environment_revision,
+            snapshot.virtual_environments.get(context.virtual_environment),
+        )
+        environment = await self._at(
+            Environment,
+            records.environment_key(virtual.environment),
+            context.environment_revision,
+            snapshot.environments.get(virtual.environment),
+        )
+        return deployment, overlay(environment, virtual)
+
+    async def _definitions(self, deployment: Deployment) -> dict[str, ComponentDefinition]:
+        definitions = {}
+        for name, digest in deployment.components.items():
+            key = records.component_key(deployment.app, name, digest)
+            held = self._store.snapshot.component(deployment.app, name, digest)
+            version = held or await self._read(ComponentVersion, key, None)
+            definitions[name] = version.definition
+        return definitions
+
+    async def _at(self, kind: type[_Kind], key: str, revision: int, held: _Kind | None) -> _Kind:
+        if held is not None and self._store.snapshot.revision_of(key) == revision:
+            return held
+        return await self._read(kind, key, revision)
+
+    async def _read(self, kind: type[_Kind], key: str, revision: int | None) -> _Kind:
+        found = await self._store.get(key, revision)
+        if found is None or not isinstance(found[0], kind):
+            raise InvalidContext(f"the context is too old: {key} at revision {revision} is gone")
+        return found[0]

@@ -1,0 +1,76 @@
+"""Log lines of every process: JSON for machines, console for people, each with its event.
+
+A handler runs in a task of its own; ``bind`` puts the event's fields into that task's context, and
+every line logged below it, by whatever library, carries them.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+_fields: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar(
+    "log_fields",
+    default={},  # noqa: B039 - never changed, only replaced
+)
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def bind(fields: Mapping[str, object]) -> None:
+    """Put ``fields`` on every line that the current task logs from now on."""
+    _fields.set(fields)
+
+
+def configure(log_format: str, level: str, **process_fields: str) -> None:
+    """Send all log lines of this process to standard error.
+
+    Args:
+        log_format: ``json`` or ``console``.
+        level: Lowest level shown, by name.
+        process_fields: On every line, such as ``component`` and ``pod``.
+    """
+    formatter = JsonFormatter() if log_format == "json" else ConsoleFormatter()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    bind(process_fields)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return the structured fields of a line: the task's, then its own."""
+    return {**_fields.get(), **getattr(record, "fields", {})}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **fields_of(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _encode(line).decode()
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Time, level, message and ``key=value`` fields on one line; tracebacks below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
+        fields = "".join(f" {key}={value}" for key, value in fields_of(record).items())
+        line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{fields}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return line

@@ -1,0 +1,153 @@
+"""The receiving end of a subject, the same for pods and adapters.
+
+nats-py runs one subscription's callbacks in turn, so every message becomes a task of its own at
+once: a handler that waits holds up nobody, and A → B → A cannot lock. The number of tasks is
+bounded; an event above the bound is refused as overloaded instead of being queued unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
+
+from broker.bus import Bus
+from model import codec
+from model.errors import (
+    BodyTooLarge,
+    ComponentFailed,
+    DeadlineExceeded,
+    FoxError,
+    NatsUnavailable,
+    Overloaded,
+)
+from model.event import Event, Headers, Response
+
+logger = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT = 1000
+
+
+class Reply(NamedTuple):
+    """A handler's answer: HTTP status, headers with names in lower case, body."""
+
+    status: int = 200
+    headers: Headers = ()
+    body: codec.Body = b""
+
+
+Handle = Callable[[Event, memoryview], Awaitable[Reply]]
+
+
+class Receiver:
+    """Serves one subject until drained; made by ``receive``."""
+
+    def __init__(self, bus: Bus, handle: Handle, source: str, max_in_flight: int) -> None:
+        """Prepare to serve; see ``receive``."""
+        self._bus = bus
+        self._handle = handle
+        self._source = source
+        self._max_in_flight = max_in_flight
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events are being handled."""
+        return len(self._tasks)
+
+    async def accept(self, frame: bytes, reply: str) -> None:
+        """Take one message from the bus and return at once."""
+        if len(self._tasks) >= self._max_in_flight:
+            limit = self._max_in_flight
+            error = Overloaded(f"{self._source} has {limit} events in hand", hop=self._source)
+            await self._respond(reply, self._failure(error))
+            return
+        task = asyncio.create_task(self._serve(frame, reply))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def wait_idle(self) -> None:
+        """Return when no event is being handled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _serve(self, frame: bytes, reply: str) -> None:
+        try:
+            answer = await self._answer(frame)
+        except FoxError as error:
+            answer = self._failure(error)
+        except Exception:
+            logger.exception("%s failed", self._source)
+            detail = f"{self._source} failed; its log tells why"
+            answer = self._failure(ComponentFailed(detail, hop=self._source))
+        if answer is not None:
+            await self._respond(reply, answer)
+
+    async def _answer(self, frame: bytes) -> bytes | None:
+        event, body = codec.decode_event(frame)
+        remaining_s = event.remaining_s(time.time())
+        if not remaining_s:
+            logger.info("event %s came after its deadline and is dropped", event.id)
+            return None
+        timer = asyncio.timeout(remaining_s)
+        try:
+            async with timer:
+                status, headers, content = await self._handle(event, body)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise DeadlineExceeded(f"time ran out in {self._source}", hop=self._source) from error
+        head = Response(status=status, headers=headers, source=self._source)
+        return codec.encode(head, content)
+
+    async def _respond(self, reply: str, frame: bytes) -> None:
+        if not reply:
+            return
+        try:
+            await self._bus.publish(reply, frame)
+        except BodyTooLarge as error:
+            await self._bus.publish(reply, self._failure(error))
+        except NatsUnavailable as error:
+            # The requester has been told by its own disconnect; nobody waits for this.
+            logger.warning("answer of %s is dropped: %s", self._source, error)
+
+    def _failure(self, error: FoxError) -> bytes:
+        return codec.encode(Response(status=0, source=self._source, error=error.to_detail()))
+
+
+@contextlib.asynccontextmanager
+async def receive(
+    bus: Bus,
+    subject: str,
+    queue: str,
+    handle: Handle,
+    *,
+    source: str,
+    max_in_flight: int = MAX_IN_FLIGHT,
+) -> AsyncIterator[Receiver]:
+    """Serve ``subject`` until the context ends, then drain: what was received is answered.
+
+    ``nc.drain()`` does not wait for tasks; draining in this order loses nothing under load.
+
+    Args:
+        bus: Connection to use.
+        subject: Where the events come in.
+        queue: Group that shares the subject.
+        handle: Makes the answer. A FoxError it raises goes to the requester as it is, any
+            other exception is logged and becomes ComponentFailed. It is cancelled at the
+            event's deadline.
+        source: Who answers, as in ``Response.source``.
+        max_in_flight: Events handled at once; more are refused as overloaded.
+    """
+    receiver = Receiver(bus, handle, source, max_in_flight)
+    subscription = await bus.serve(subject, receiver.accept, queue)
+    await bus.flush()
+    try:
+        yield receiver
+    finally:
+        await bus.stop_serving(subscription)
+        await receiver.wait_idle()
+        await bus.flush()

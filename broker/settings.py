@@ -1,0 +1,94 @@
+"""Settings of a process: one frozen struct, read once from ``FOX_*`` variables and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from model.errors import InvalidRequest
+
+PREFIX = "FOX_"
+MIB = 1 << 20
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be set; field ``x_y`` is read from ``FOX_X_Y``.
+
+    Attributes:
+        nats_url: Cluster to use; empty starts an embedded server in ``fox up``.
+        data_dir: Folder of the embedded server, unpacked bundles and pods' logs.
+        http_host: Address the HTTP adapter listens on.
+        http_port: Its port; 0 takes any free one.
+        control_host: Address the control API listens on.
+        control_port: Its port; 0 takes any free one.
+        event_ttl_s: Time a genesis event and all below it may take.
+        body_limit_bytes: Largest request body that is buffered for a handler.
+        drain_s: How long a shutdown waits for what is in flight.
+        log_format: ``console`` or ``json``.
+        log_level: A level's name of ``logging``.
+    """
+
+    nats_url: str = ""
+    data_dir: Path = Path(".kubefox")
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    control_host: str = "127.0.0.1"
+    control_port: int = 8081
+    event_ttl_s: float = 30
+    body_limit_bytes: int = 5 * MIB
+    drain_s: float = 30
+    log_format: str = "console"
+    log_level: str = "INFO"
+
+
+def load(environ: Mapping[str, str], **flags: object) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        environ: The process's environment; variables of another prefix are not looked at.
+        flags: From the command line; None means not given. A flag wins over a variable.
+
+    Raises:
+        InvalidRequest: Names every bad value at once.
+    """
+    values: dict[str, Any] = {}
+    errors: list[str] = []
+    for field in msgspec.structs.fields(Settings):
+        variable = PREFIX + field.name.upper()
+        given = flags.get(field.name)
+        raw = environ.get(variable) if given is None else given
+        if raw is None:
+            continue
+        try:
+            values[field.name] = _convert(raw, field.type)
+            _check(field.name, values[field.name])
+        except (msgspec.ValidationError, ValueError) as error:
+            errors.append(f"{variable}={raw!r}: {error}")
+    if errors:
+        raise InvalidRequest("settings are not valid: " + "; ".join(errors))
+    return Settings(**values)
+
+
+def _convert(raw: object, kind: Any) -> object:
+    if kind is Path:
+        return Path(str(raw))
+    return msgspec.convert(raw, kind, strict=False)
+
+
+_LOG_FORMATS = ("console", "json")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_MAX_PORT = 65_535
+
+
+def _check(name: str, value: Any) -> None:
+    if name.endswith("_port") and not 0 <= value <= _MAX_PORT:
+        raise ValueError(f"expected a port from 0 to {_MAX_PORT}")
+    if name.endswith(("_s", "_bytes")) and not 0 < value < float("inf"):
+        raise ValueError("expected a number above 0")
+    if name == "log_format" and value not in _LOG_FORMATS:
+        raise ValueError(f"expected one of {', '.join(_LOG_FORMATS)}")
+    if name == "log_level" and value not in _LOG_LEVELS:
+        raise ValueError(f"expected one of {', '.join(_LOG_LEVELS)}")

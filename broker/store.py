@@ -1,0 +1,252 @@
+"""The control plane's data in JetStream KV, and the Snapshot that follows it.
+
+Every process follows the whole bucket with one watcher. The watcher is started anew after each
+reconnect, because the one that nats-py has would stay blind for up to 20 s. Until it has caught
+up, the process goes on with the snapshot it has, and ``is_current`` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+from nats.errors import Error as NatsError
+from nats.js import api
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
+from nats.js.kv import KeyValue
+from routing.snapshot import Snapshot
+
+from broker.bus import Bus
+from model import records
+from model.errors import FoxError, NatsUnavailable, RevisionConflict
+from model.records import Change, Record
+
+logger = logging.getLogger(__name__)
+
+BUCKET = "kubefox"
+HISTORY = 64
+_PLATFORM_KEY = "platform.key"
+_PLATFORM_KEY_BYTES = 32
+_RETRY_S = 0.2
+_DELETED = ("DEL", "PURGE")
+
+
+class Store:
+    """Reads and writes records; made by ``open_store``."""
+
+    def __init__(self, bus: Bus, bucket: KeyValue) -> None:
+        """Wrap an existing bucket; see ``open_store``."""
+        self._bus = bus
+        self._bucket = bucket
+        self._changed = asyncio.Event()
+        self._restart = asyncio.Event()
+        self._current = asyncio.Event()
+        self.snapshot = Snapshot.empty()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the snapshot holds all that the bucket held a moment ago."""
+        return self._current.is_set()
+
+    async def get(self, key: str, revision: int | None = None) -> tuple[Record, int] | None:
+        """Return the record under ``key`` and its revision, or None.
+
+        Args:
+            key: See ``model.records``.
+            revision: An earlier revision, from the history; None means the latest.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        try:
+            with _reported("read", key):
+                entry = await self._bucket.get(key, revision)
+        except KeyNotFoundError:
+            return None
+        return records.decode(key, entry.value or b""), entry.revision or 0
+
+    async def create(self, key: str, record: Record) -> int:
+        """Write a record that must not exist, and return its revision.
+
+        Raises:
+            RevisionConflict: It exists.
+            NatsUnavailable: NATS does not answer; whether it was written is not known.
+        """
+        with _reported("create", key):
+            return await self._bucket.create(key, records.encode(record))
+
+    async def update(self, key: str, record: Record, revision: int) -> int:
+        """Replace the record that has ``revision``, and return the new revision.
+
+        Raises:
+            RevisionConflict: The record has another revision by now.
+            NatsUnavailable: NATS does not answer; whether it was written is not known.
+        """
+        with _reported("update", key):
+            return await self._bucket.update(key, records.encode(record), revision)
+
+    async def put_new(self, key: str, record: Record) -> None:
+        """Write a record whose key names its content; one that exists is left alone."""
+        with contextlib.suppress(RevisionConflict):
+            await self.create(key, record)
+
+    async def delete(self, key: str, revision: int) -> None:
+        """Delete the record that has ``revision``; its history stays readable.
+
+        Raises:
+            RevisionConflict: The record has another revision by now.
+            NatsUnavailable: NATS does not answer; whether it was deleted is not known.
+        """
+        with _reported("delete", key):
+            await self._bucket.delete(key, last=revision)
+
+    async def platform_key(self) -> bytes:
+        """Return the key that seals contexts; the first process to ask makes it."""
+        fresh = secrets.token_bytes(_PLATFORM_KEY_BYTES)
+        try:
+            with _reported("create", _PLATFORM_KEY):
+                await self._bucket.create(_PLATFORM_KEY, fresh)
+                return fresh
+        except RevisionConflict:
+            with _reported("read", _PLATFORM_KEY):
+                entry = await self._bucket.get(_PLATFORM_KEY)
+            return entry.value or b""
+
+    async def wait_current(self) -> None:
+        """Return when the snapshot is current."""
+        await self._current.wait()
+
+    async def wait_revision(self, revision: int) -> Snapshot:
+        """Return the snapshot as soon as it holds ``revision``: wait for one's own write."""
+        return await self.wait_change(revision - 1)
+
+    async def wait_change(self, after: int) -> Snapshot:
+        """Return the snapshot as soon as its revision is above ``after``."""
+        while self.snapshot.revision <= after:
+            await self._changed.wait()
+        return self.snapshot
+
+    async def follow(self) -> None:
+        """Keep the snapshot current until cancelled; ``open_store`` runs this."""
+        while True:
+            self._restart.clear()
+            try:
+                await self._follow_once()
+            except (NatsError, FoxError, TimeoutError) as error:
+                logger.warning("control plane data cannot be followed, trying again: %s", error)
+                await asyncio.sleep(_RETRY_S)
+            finally:
+                self._current.clear()
+
+    async def restart(self) -> None:
+        """Start the watcher anew: the connection was lost in between."""
+        self._current.clear()
+        self._restart.set()
+
+    async def _follow_once(self) -> None:
+        watcher = await self._bucket.watchall()
+        stopped = asyncio.create_task(self._restart.wait())
+        reader = asyncio.create_task(self._read(watcher))
+        try:
+            await asyncio.wait((stopped, reader), return_when=asyncio.FIRST_COMPLETED)
+            if reader.done():
+                await reader
+        finally:
+            stopped.cancel()
+            reader.cancel()
+            with contextlib.suppress(NatsError):
+                await watcher.stop()
+
+    async def _read(self, watcher: KeyValue.KeyWatcher) -> None:
+        loading: list[Change] = []
+        async for entry in watcher:
+            if entry is None:
+                self._apply(loading)
+                self._current.set()
+                continue
+            change = _to_change(entry)
+            if change is None:
+                continue
+            if self.is_current:
+                self._apply([change])
+            else:
+                loading.append(change)
+
+    def _apply(self, changes: list[Change]) -> None:
+        self.snapshot = self.snapshot.apply(changes)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+@contextlib.asynccontextmanager
+async def open_store(bus: Bus) -> AsyncIterator[Store]:
+    """Open the bucket, made if it is missing, and follow it until the context ends.
+
+    Yields:
+        The store, once its snapshot is current.
+
+    Raises:
+        NatsUnavailable: The server has no JetStream, or does not answer.
+    """
+    with _reported("open", BUCKET):
+        bucket = await ensure_bucket(bus, BUCKET, history=HISTORY)
+    store = Store(bus, bucket)
+    bus.on_reconnect(store.restart)
+    follower = asyncio.create_task(store.follow())
+    try:
+        await store.wait_current()
+        yield store
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+
+
+async def ensure_bucket(
+    bus: Bus, name: str, *, history: int = 1, ttl_s: float | None = None
+) -> KeyValue:
+    """Return the KV bucket ``name``, made if it is missing.
+
+    Args:
+        bus: Connection to use.
+        name: Bucket.
+        history: Revisions kept of each key, at most 64.
+        ttl_s: Age at which entries go; None keeps them.
+    """
+    jetstream = bus.jetstream()
+    try:
+        return await jetstream.key_value(name)
+    except NotFoundError:
+        config = api.KeyValueConfig(bucket=name, history=history, ttl=ttl_s)
+        return await jetstream.create_key_value(config)
+
+
+@contextlib.contextmanager
+def _reported(what: str, key: str) -> Iterator[None]:
+    """Turn the errors of nats-py into ours; a missing key stays what it is."""
+    try:
+        yield
+    except KeyWrongLastSequenceError as error:
+        raise RevisionConflict(f"{key} was changed by someone else meanwhile") from error
+    except KeyNotFoundError:
+        raise
+    except APIError as error:
+        raise NatsUnavailable(f"NATS refuses to {what} {key}: {error.description}") from error
+    except (NatsError, TimeoutError) as error:
+        raise NatsUnavailable(f"NATS does not answer: cannot {what} {key}") from error
+
+
+def _to_change(entry: KeyValue.Entry) -> Change | None:
+    """Return the change, or None for a key that no snapshot holds or a value it cannot read."""
+    if records.kind_of(entry.key) not in records.KINDS:
+        return None
+    record: Record | None = None
+    if entry.operation not in _DELETED:
+        try:
+            record = records.decode(entry.key, entry.value or b"")
+        except FoxError as error:
+            logger.error("control plane data is ignored: %s", error)  # noqa: TRY400
+            return None
+    return Change(key=entry.key, revision=entry.revision or 0, record=record)

@@ -1,0 +1,27 @@
+"""Print a component's definition: ``python -I -m fox.kit.export <bundle> <component> <entry>``.
+
+Runs in a process of its own, because a component's code is not the platform's. Whatever that code
+prints goes to standard error; standard output holds the JSON definition and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from fox.kit.loader import load_kit
+
+
+def main(arguments: list[str]) -> None:
+    """Print the definition of the component that ``arguments`` name."""
+    bundle, component, entry = arguments
+    with contextlib.redirect_stdout(sys.stderr):
+        kit = load_kit(Path(bundle), component, entry)
+    sys.stdout.buffer.write(msgspec.json.encode(kit.definition(component)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

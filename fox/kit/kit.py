@@ -1,0 +1,162 @@
+"""The kit: a component declares here what it serves and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fox.kit.client import ComponentClient
+from fox.kit.context import Context
+from fox.kit.response import Content, Response
+from fox.kit.state_store import StateStore
+from model.component import (
+    ComponentDefinition,
+    Dependency,
+    DependencyKind,
+    Route,
+    Schedule,
+    Value,
+    Variable,
+    VariableType,
+)
+from model.errors import InvalidRequest, RouteNotFound
+from model.event import NO_ROUTE, Event, EventType
+from model.names import check_name
+
+Handler = Callable[[Context], Awaitable[Response | Content]]
+
+STATE_STORE = "state-store"
+
+
+class Kit:
+    """One component: a module ``main.py`` holds one under the name ``kit``.
+
+    Args:
+        title: For people.
+        description: For people.
+    """
+
+    def __init__(self, *, title: str = "", description: str = "") -> None:
+        """Start with nothing declared."""
+        self._title = title
+        self._description = description
+        self._routes: list[tuple[Route, Handler]] = []
+        self._schedules: list[tuple[Schedule, Handler]] = []
+        self._default: Handler | None = None
+        self._dependencies: dict[str, Dependency] = {}
+        self._variables: dict[str, Variable] = {}
+
+    def route(self, rule: str, *, priority: int = 0) -> Callable[[Handler], Handler]:
+        """Declare that the decorated handler serves genesis events that ``rule`` accepts.
+
+        Args:
+            rule: Such as ``Path(`/{{.Vars.subPath}}/orders/{id}`) && Method(`GET`)``.
+            priority: Higher wins; 0 leaves it to the length of the rule.
+        """
+
+        def declare(handler: Handler) -> Handler:
+            route = Route(id=len(self._routes), rule=rule, priority=priority)
+            self._routes.append((route, handler))
+            return handler
+
+        return declare
+
+    def default(self, handler: Handler) -> Handler:
+        """Declare the handler of calls that come without a route: those of other components.
+
+        Raises:
+            InvalidRequest: There is one already.
+        """
+        if self._default is not None:
+            raise InvalidRequest("a component has one default handler, this is a second one")
+        self._default = handler
+        return handler
+
+    def schedule(self, cron: str) -> Callable[[Handler], Handler]:
+        """Declare that the decorated handler runs for each released environment at each tick.
+
+        Args:
+            cron: Five-field cron expression in UTC, or ``@every <seconds>s``.
+        """
+
+        def declare(handler: Handler) -> Handler:
+            self._schedules.append((Schedule(id=len(self._schedules), cron=cron), handler))
+            return handler
+
+        return declare
+
+    def component(self, name: str) -> ComponentClient:
+        """Declare that this component calls another one of the app, and return its client."""
+        self._depend(check_name(name, "component"), DependencyKind.COMPONENT)
+        return ComponentClient(name)
+
+    def state_store(self, name: str) -> StateStore:
+        """Declare the state store adapter, and return the store ``name`` of it."""
+        self._depend(STATE_STORE, DependencyKind.ADAPTER)
+        return StateStore(check_name(name, "state store"))
+
+    def env(
+        self,
+        name: str,
+        *,
+        type: type | None = None,  # noqa: A002 - reads as what it is
+        default: Value | None = None,
+        description: str = "",
+    ) -> Variable:
+        """Declare a variable that handlers read as ``ctx.env[name]``.
+
+        Args:
+            name: Key in the environment's ``vars``.
+            type: str, float, int, bool or list; taken from ``default`` when not given.
+            default: Value when the environment has none; without one it is required.
+            description: For people.
+        """
+        kind = type or (str if default is None else default.__class__)
+        variable = Variable(
+            name=name, type=_VARIABLE_TYPES[kind], default=default, description=description
+        )
+        self._variables[name] = variable
+        return variable
+
+    def definition(self, name: str) -> ComponentDefinition:
+        """Return all that was declared, for the component called ``name``."""
+        return ComponentDefinition(
+            name=name,
+            title=self._title,
+            description=self._description,
+            routes=tuple(route for route, _ in self._routes),
+            dependencies=tuple(self._dependencies.values()),
+            variables=tuple(self._variables.values()),
+            schedules=tuple(schedule for schedule, _ in self._schedules),
+            has_default_handler=self._default is not None,
+        )
+
+    def handler_of(self, event: Event) -> Handler:
+        """Return the handler that an event is meant for.
+
+        Raises:
+            RouteNotFound: There is no such handler.
+        """
+        if event.type == EventType.CRON:
+            if 0 <= event.handler < len(self._schedules):
+                return self._schedules[event.handler][1]
+        elif event.handler == NO_ROUTE:
+            if self._default is not None:
+                return self._default
+        elif 0 <= event.handler < len(self._routes):
+            return self._routes[event.handler][1]
+        raise RouteNotFound(
+            f"the component has no handler for {event.type} event {event.id} "
+            f"({event.method} {event.path})"
+        )
+
+    def _depend(self, name: str, kind: DependencyKind) -> None:
+        self._dependencies[name] = Dependency(name=name, kind=kind)
+
+
+_VARIABLE_TYPES: dict[type, VariableType] = {
+    str: VariableType.STRING,
+    int: VariableType.NUMBER,
+    float: VariableType.NUMBER,
+    bool: VariableType.BOOLEAN,
+    list: VariableType.LIST,
+}

@@ -1,0 +1,42 @@
+"""Find the ``kit`` of a component in its unpacked bundle."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from fox.kit.kit import Kit
+from model.errors import InvalidRequest
+
+
+def load_kit(bundle: Path, component: str, entry: str) -> Kit:
+    """Import a component's entry file and return its ``kit``.
+
+    The component's folder and the bundle's root come first on the import path, so a component
+    imports its own modules and the shared code it includes.
+
+    Args:
+        bundle: Folder of the unpacked bundle.
+        component: Name of the component.
+        entry: File in ``components/<component>/``.
+
+    Raises:
+        InvalidRequest: The file is missing, or holds no ``kit``.
+        Exception: Whatever the component's own code raises on import.
+    """
+    folder = bundle / "components" / component
+    file = folder / entry
+    if not file.is_file():
+        raise InvalidRequest(f"component {component} has no entry file {file}")
+    sys.path[:0] = [str(folder), str(bundle)]
+    spec = importlib.util.spec_from_file_location(Path(entry).stem, file)
+    if spec is None or spec.loader is None:
+        raise InvalidRequest(f"entry file {file} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    kit = getattr(module, "kit", None)
+    if not isinstance(kit, Kit):
+        raise InvalidRequest(f"{file} must hold `kit = Kit(…)`, found {type(kit).__name__}")
+    return kit

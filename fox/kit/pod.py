@@ -1,0 +1,173 @@
+"""The process of one pod: ``python -m fox.kit.pod``, told who it is by ``FOX_*`` variables.
+
+Ready means subscribed. SIGTERM drains: what was received is answered. A pod whose driver is gone
+sees the end of its standard input and drains as well; one whose connection closes for good exits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from broker import bus as nats_bus
+from broker import logs
+from broker.bus import Bus
+from broker.receiver import receive
+from fox.kit.context import Identity
+from fox.kit.kit import Kit
+from fox.kit.loader import load_kit
+from fox.kit.server import ComponentServer
+from model import subjects
+from model.errors import FoxError, InvalidRequest
+
+logger = logging.getLogger(__name__)
+
+EXIT_FAILED = 1
+
+
+class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the driver tells a pod; see ``docs/architecture.md``, "Pods".
+
+    Attributes:
+        nats_url: Where to connect.
+        identity: Which component version this is.
+        bundle: Folder of the unpacked bundle.
+        entry: Entry file in the component's folder.
+        ready_fd: Descriptor to say ``ready`` on, or None.
+        has_lifeline: Whether standard input ends when the driver is gone.
+        log_format: ``json`` or ``console``.
+        log_level: Lowest level shown.
+    """
+
+    nats_url: str
+    identity: Identity
+    bundle: Path
+    entry: str
+    ready_fd: int | None = None
+    has_lifeline: bool = False
+    log_format: str = "json"
+    log_level: str = "INFO"
+
+
+def load_settings(environ: Mapping[str, str]) -> PodSettings:
+    """Return the pod's settings.
+
+    Raises:
+        InvalidRequest: Variables are missing; all of them are named.
+    """
+    required = ("NATS_URL", "APP", "COMPONENT", "HASH", "POD", "BUNDLE", "ENTRY")
+    missing = [f"FOX_{name}" for name in required if not environ.get(f"FOX_{name}")]
+    if missing:
+        raise InvalidRequest(f"a pod needs these variables: {', '.join(missing)}")
+    ready_fd = environ.get("FOX_READY_FD")
+    return PodSettings(
+        nats_url=environ["FOX_NATS_URL"],
+        identity=Identity(
+            app=environ["FOX_APP"],
+            component=environ["FOX_COMPONENT"],
+            hash=environ["FOX_HASH"],
+            pod=environ["FOX_POD"],
+        ),
+        bundle=Path(environ["FOX_BUNDLE"]),
+        entry=environ["FOX_ENTRY"],
+        ready_fd=int(ready_fd) if ready_fd else None,
+        has_lifeline=environ.get("FOX_LIFELINE") == "stdin",
+        log_format=environ.get("FOX_LOG_FORMAT", "json"),
+        log_level=environ.get("FOX_LOG_LEVEL", "INFO"),
+    )
+
+
+def main() -> int:
+    """Serve until told to stop; return the exit code."""
+    try:
+        settings = load_settings(os.environ)
+    except InvalidRequest as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_FAILED
+    identity = settings.identity
+    logs.configure(
+        settings.log_format,
+        settings.log_level,
+        component=identity.component,
+        hash=identity.hash[:12],
+        pod=identity.pod,
+    )
+    try:
+        kit = load_kit(settings.bundle, identity.component, settings.entry)
+    except Exception:
+        logger.exception("component %s cannot be loaded", identity.component)
+        return EXIT_FAILED
+    # What was imported stays for good: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        return uvloop.run(_serve(kit, settings))
+    except FoxError as error:
+        logger.error("%s", error)  # noqa: TRY400 - the message says it all
+        return EXIT_FAILED
+
+
+async def _serve(kit: Kit, settings: PodSettings) -> int:
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    if settings.has_lifeline:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _watch_lifeline, stop)
+    identity = settings.identity
+    # A restarted pod keeps its name, but never takes replies meant for the process before it.
+    process_id = f"{identity.pod}-{secrets.token_hex(4)}"
+    async with nats_bus.connect(settings.nats_url, process_id=process_id) as bus:
+        server = ComponentServer(kit, identity, bus)
+        subject = subjects.component(identity.app, identity.component, identity.hash)
+        async with receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source):
+            _say_ready(settings.ready_fd)
+            logger.info("ready")
+            await _stopped_or_closed(stop, bus)
+            logger.info("draining")
+        return EXIT_FAILED if bus.closed.is_set() else 0
+
+
+async def _stopped_or_closed(stop: asyncio.Event, bus: Bus) -> None:
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(bus.closed.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(EXIT_FAILED)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+
+
+def _watch_lifeline(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _say_ready(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.write(descriptor, b"ready\n")
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

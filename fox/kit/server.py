@@ -1,0 +1,124 @@
+"""A component version at work: check each event, run its handler, carry its calls."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+from broker import logs
+from broker.bus import Bus
+from broker.receiver import Reply
+from fox.kit.context import Context, Identity
+from fox.kit.kit import Kit
+from fox.kit.response import Response, to_reply
+from fox.kit.views import View, Views
+from model import codec
+from model.context import source_name
+from model.errors import DeadlineExceeded, NotDeclared, from_detail
+from model.event import Event, EventType, Headers
+
+ADAPTER_PREFIX = "adapter/"
+
+
+class ComponentServer:
+    """Handles the events of one component version.
+
+    Args:
+        kit: What the component declares.
+        identity: Which version it is.
+        bus: Connection to NATS.
+    """
+
+    def __init__(self, kit: Kit, identity: Identity, bus: Bus) -> None:
+        """Start without any view."""
+        self.source = source_name(identity.component, identity.hash)
+        self._kit = kit
+        self._identity = identity
+        self._bus = bus
+        self._views = Views(bus, identity)
+        self._event_ids = itertools.count(1)
+
+    async def handle(self, event: Event, body: memoryview) -> Reply:
+        """Return the handler's answer to one event.
+
+        Raises:
+            ComponentMismatch: This version is not part of the event's deployment.
+            NotDeclared: The sender is not part of it, or does not declare this component.
+            RouteNotFound: The component has no such handler.
+            Exception: Whatever the handler raises.
+        """
+        view = self._views.get(event.context)
+        if view is None:
+            view = await self._views.fetch(event.context, event.remaining_s(time.time()))
+        self._check_sender(event, view)
+        handler = self._kit.handler_of(event)
+        ctx = Context(event, bytes(body), view.component, view.env, self._identity, self)
+        logs.bind(self._log_fields(event, view))
+        return to_reply(await handler(ctx))
+
+    async def call(
+        self,
+        ctx: Context,
+        dependency: str,
+        method: str,
+        path: str,
+        *,
+        query: str,
+        headers: Headers,
+        body: bytes,
+    ) -> Response:
+        """Send an event from one component straight to another; see ``Transport``."""
+        parent = ctx.event
+        event = Event(
+            id=f"{self._bus.process_id}-{next(self._event_ids):x}",
+            genesis_id=parent.genesis_id,
+            type=EventType.COMPONENT,
+            context=parent.context,
+            source=self.source,
+            deadline_ms=parent.deadline_ms,
+            method=method,
+            path=path,
+            query=query,
+            headers=headers,
+            traceparent=parent.traceparent,
+        )
+        target = self._target(ctx, dependency)
+        remaining_s = ctx.remaining_s
+        if remaining_s <= 0:
+            raise DeadlineExceeded(f"time ran out before {dependency} was called", hop=dependency)
+        frame = await self._bus.request(target, codec.encode(event, body), remaining_s)
+        response, content = codec.decode_response(frame)
+        if response.error is not None:
+            raise from_detail(response.error)
+        return Response.from_wire(response, content)
+
+    def _target(self, ctx: Context, dependency: str) -> str:
+        target = ctx.view.targets.get(dependency)
+        if target is None:
+            raise NotDeclared(
+                f"component {self._identity.component} does not declare {dependency}, "
+                f"or deployment {ctx.deployment} has no such component",
+                hop=self.source,
+            )
+        return target
+
+    def _check_sender(self, event: Event, view: View) -> None:
+        source = event.source
+        if source not in view.component.callers and not source.startswith(ADAPTER_PREFIX):
+            raise NotDeclared(
+                f"{source} does not declare {self._identity.component} in deployment "
+                f"{view.component.deployment}",
+                hop=self.source,
+            )
+
+    def _log_fields(self, event: Event, view: View) -> dict[str, object]:
+        component = view.component
+        return {
+            "event": event.id,
+            "genesis": event.genesis_id,
+            "deployment": component.deployment,
+            "virtual_environment": component.virtual_environment,
+            "component": self._identity.component,
+            "hash": self._identity.hash[:12],
+            "pod": self._identity.pod,
+        }

@@ -1,0 +1,82 @@
+"""A pod's views of the contexts it has met: asked for once, then one look-up an event."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from broker.bus import Bus
+from broker.contexts import ViewReply, ViewRequest
+from fox.kit.context import Env, Identity
+from model import subjects
+from model.context import ComponentView
+from model.errors import NatsUnavailable, NoPodReady, from_detail
+
+MAX_VIEWS = 4096
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ViewReply).decode
+
+
+class View:
+    """A ComponentView with its variables in the form that handlers read."""
+
+    __slots__ = ("component", "env")
+
+    def __init__(self, component: ComponentView) -> None:
+        """Wrap what a broker answered."""
+        self.component = component
+        self.env = Env(component.vars)
+
+
+class Views:
+    """The cache of views by context token; a token never changes its meaning.
+
+    Args:
+        bus: Connection to ask brokers on.
+        identity: Who asks.
+        limit: Views kept; the one met first goes first.
+    """
+
+    def __init__(self, bus: Bus, identity: Identity, limit: int = MAX_VIEWS) -> None:
+        """Start without any view."""
+        self._bus = bus
+        self._identity = identity
+        self._limit = limit
+        self._views: dict[str, View] = {}
+        self._asked: dict[str, asyncio.Task[View]] = {}
+
+    def get(self, token: str) -> View | None:
+        """Return the view if it is known already."""
+        return self._views.get(token)
+
+    async def fetch(self, token: str, timeout_s: float) -> View:
+        """Ask a broker; events that ask at the same time share one question.
+
+        Raises:
+            FoxError: The view is refused, or no broker answers.
+        """
+        task = self._asked.get(token)
+        if task is None:
+            task = asyncio.create_task(self._ask(token, timeout_s))
+            self._asked[token] = task
+            task.add_done_callback(lambda _: self._asked.pop(token, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, token: str, timeout_s: float) -> View:
+        request = ViewRequest(token, self._identity.component, self._identity.hash)
+        try:
+            answer = await self._bus.request(subjects.VIEW, _encode(request), timeout_s)
+        except NoPodReady as error:
+            raise NatsUnavailable("no broker answers for the event's context") from error
+        reply = _decode(answer)
+        if reply.error is not None:
+            raise from_detail(reply.error)
+        if reply.view is None:
+            raise NatsUnavailable("a broker gave no answer for the event's context")
+        view = View(reply.view)
+        if len(self._views) >= self._limit:
+            del self._views[next(iter(self._views))]
+        self._views[token] = view
+        return view
