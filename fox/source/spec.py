@@ -1,0 +1,57 @@
+"""Reads ``app.yaml`` and ``component.yaml``: every complaint names the file and the place in it."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+import yaml
+
+from model.errors import Problem, ProblemsFound
+
+Spec = TypeVar("Spec")
+_PLACE = re.compile(r"(?P<what>.*) - at `(?:key in )?\$\.?(?P<where>.*)`", re.DOTALL)
+
+
+def parse(content: bytes, kind: type[Spec], file: str) -> Spec:
+    """Return a YAML file as a struct.
+
+    Args:
+        content: Bytes of the file; an empty one is an empty mapping.
+        kind: The struct.
+        file: Its path, for messages.
+
+    Raises:
+        ProblemsFound: It is not YAML, or not of that kind.
+    """
+    try:
+        loaded = yaml.safe_load(content)
+        return msgspec.convert({} if loaded is None else loaded, kind)
+    except yaml.YAMLError as error:
+        raise not_valid([problem("InvalidYaml", file, "", _yaml_text(error))]) from error
+    except msgspec.ValidationError as error:
+        what, where = _cut(str(error))
+        raise not_valid([problem("InvalidField", file, where, what)]) from error
+
+
+def problem(kind: str, file: str, where: str, message: str) -> Problem:
+    """Return a problem at a dotted path in a file; an empty path means the whole file."""
+    return Problem(type=kind, message=message, path=f"{file}: {where}" if where else file)
+
+
+def not_valid(problems: list[Problem]) -> ProblemsFound:
+    """Return the error that carries ``problems``, at least one."""
+    return ProblemsFound("the app cannot be deployed as it is", tuple(problems))
+
+
+def _cut(message: str) -> tuple[str, str]:
+    found = _PLACE.fullmatch(message)
+    return (found["what"], found["where"]) if found else (message, "")
+
+
+def _yaml_text(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())

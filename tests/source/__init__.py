@@ -1,0 +1,1 @@
+"""Tests of fox.source, on real Git repositories."""

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fox.source.app import find_app, read_app
+from model.bundle import pack, verify
+from model.digest import FileMode
+from model.errors import Conflict, InvalidRequest, NotFound, ProblemsFound
+from tests.support.repository import Repository, app_files
+
+
+def test_every_folder_in_components_is_a_component_with_a_hash(repository: Repository) -> None:
+    repository.write({"components/README.md": "no component"})
+    repository.commit()
+
+    app = read_app(repository.folder)
+
+    assert app.spec.name == "shop"
+    assert list(app.components) == ["api", "web"]
+    assert app.hashes == {name: each.hash for name, each in app.components.items()}
+
+
+def test_a_component_packs_to_a_bundle_that_verifies_against_its_hash(
+    repository: Repository,
+) -> None:
+    component = read_app(repository.folder).components["api"]
+
+    bundle = pack(component.files, component.runtime)
+
+    verify(bundle, component.hash)
+
+
+def test_only_the_changed_component_gets_another_hash(repository: Repository) -> None:
+    before = read_app(repository.folder).hashes
+    repository.write({"components/api/main.py": "kit = None\n"})
+    repository.commit()
+
+    after = read_app(repository.folder).hashes
+
+    assert after["api"] != before["api"]
+    assert after["web"] == before["web"]
+
+
+def test_equal_content_has_equal_hashes_in_another_repository(tmp_path: Path) -> None:
+    files = app_files("shop", "api", "web")
+    one, other = Repository(tmp_path / "one"), Repository(tmp_path / "other", "apps/shop")
+    one.write(files)
+    one.commit()
+    other.write(dict(reversed(files.items())))
+    other.commit("v1")
+
+    assert read_app(one.folder).hashes == read_app(other.folder).hashes
+
+
+def test_an_older_ref_is_read_as_it_was(repository: Repository) -> None:
+    repository.git("tag", "v1")
+    before = read_app(repository.folder)
+    repository.git("rm", "-r", "--quiet", "components/web")
+    repository.commit("v2")
+
+    assert read_app(repository.folder, ref="v1").hashes == before.hashes
+    assert list(read_app(repository.folder, ref="v2").components) == ["api"]
+
+
+def test_uncommitted_changes_are_refused_by_name(repository: Repository) -> None:
+    repository.write({"components/api/main.py": "changed", "new file.txt": "new"})
+    (repository.folder / "components/web/main.py").unlink()
+
+    with pytest.raises(Conflict) as refused:
+        read_app(repository.folder)
+
+    lines = refused.value.detail.splitlines()
+    assert lines[1:4] == ["  components/api/main.py", "  components/web/main.py", "  new file.txt"]
+    assert "--dirty" in lines[-1]
+
+
+def test_many_uncommitted_changes_are_counted_beyond_the_first(repository: Repository) -> None:
+    repository.write({f"notes/{number:02}": "" for number in range(12)})
+
+    with pytest.raises(Conflict, match="… and 2 more"):
+        read_app(repository.folder)
+
+
+def test_changes_outside_the_app_and_ignored_files_are_no_changes(tmp_path: Path) -> None:
+    repository = Repository(tmp_path, "apps/shop")
+    repository.write({**app_files("shop", "api"), ".gitignore": "*.log\n"})
+    repository.commit()
+    (tmp_path / "elsewhere").write_text("not the app's")
+    repository.write({"debug.log": "ignored"})
+
+    assert read_app(repository.folder).source.is_dirty is False
+
+
+def test_a_named_ref_does_not_look_at_the_working_tree(repository: Repository) -> None:
+    repository.write({"components/api/main.py": "changed"})
+
+    assert read_app(repository.folder, ref="main").source.branch == "main"
+
+
+def test_pycache_and_ignored_files_are_never_hashed(repository: Repository) -> None:
+    before = read_app(repository.folder).hashes
+    repository.write({".gitignore": "*.log\n", "components/api/debug.log": "ignored"})
+    repository.write({"components/api/__pycache__/main.pyc": b"\0"})
+    repository.git("add", "--force", "components/api/__pycache__/main.pyc")
+    repository.commit()
+
+    assert read_app(repository.folder).hashes == before
+    assert read_app(repository.folder, is_dirty=True).hashes == before
+
+
+def test_modes_and_links_are_part_of_the_hash(repository: Repository) -> None:
+    (repository.folder / "components/api/main.py").chmod(0o755)
+    (repository.folder / "components/web/alias.py").symlink_to("main.py")
+    before = read_app(repository.folder, ref="HEAD").hashes
+    repository.commit()
+
+    app = read_app(repository.folder)
+
+    assert app.components["api"].files[0].mode is FileMode.EXECUTABLE
+    assert app.components["web"].files[0].mode is FileMode.SYMLINK
+    assert app.components["web"].files[0].content == b"main.py"
+    assert all(app.hashes[name] != before[name] for name in before)
+
+
+def test_included_files_belong_to_each_component_that_names_them(repository: Repository) -> None:
+    repository.write(
+        {
+            "shared/text.py": "A = 1",
+            "requirements.lock": "msgspec",
+            "components/api/component.yaml": "include: [shared/, requirements.lock]",
+        }
+    )
+    repository.commit()
+
+    app = read_app(repository.folder)
+
+    paths = [file.path for file in app.components["api"].files]
+    assert paths == [
+        "components/api/component.yaml",
+        "components/api/main.py",
+        "requirements.lock",
+        "shared/text.py",
+    ]
+    assert len(app.components["web"].files) == 1
+
+
+def test_the_entry_can_be_another_file(repository: Repository) -> None:
+    repository.write(
+        {
+            "components/api/component.yaml": "runtime: {entry: start.py}",
+            "components/api/start.py": "",
+        }
+    )
+    repository.commit()
+
+    assert read_app(repository.folder).components["api"].runtime.entry == "start.py"
+
+
+def test_all_problems_of_an_app_are_found_at_once(repository: Repository) -> None:
+    repository.write(
+        {
+            "app.yaml": "name: My Shop\nmodules: {front: {components: [web, nope]}}",
+            "components/api/component.yaml": "include: [nowhere, ../up]\nruntime: {kind: ruby}",
+            "components/Bad_Name/other.py": "",
+        }
+    )
+    (repository.folder / "components/web/out").symlink_to("/etc/passwd")
+    repository.commit()
+
+    with pytest.raises(ProblemsFound) as found:
+        read_app(repository.folder)
+
+    assert [(each.type, each.path) for each in found.value.problems] == [
+        ("InvalidName", "app.yaml: name"),
+        ("ComponentNotFound", "app.yaml: modules.front.components[1]"),
+        ("InvalidName", "components/Bad_Name"),
+        ("EntryNotFound", "components/Bad_Name/component.yaml: runtime.entry"),
+        ("RuntimeNotFound", "components/api/component.yaml: runtime.kind"),
+        ("IncludeNotFound", "components/api/component.yaml: include[0]"),
+        ("IncludeNotFound", "components/api/component.yaml: include[1]"),
+        ("LinkTargetNotFound", "components/web/out"),
+    ]
+
+
+def test_a_link_to_an_included_folder_is_no_problem(repository: Repository) -> None:
+    repository.write({"shared/text.py": "", "components/api/component.yaml": "include: [shared]"})
+    (repository.folder / "components/api/shared").symlink_to("../../shared")
+    repository.commit()
+
+    assert len(read_app(repository.folder).components["api"].files) == 4
+
+
+def test_an_app_without_components_is_a_problem(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    repository.write({"app.yaml": "name: shop"})
+    repository.commit()
+
+    with pytest.raises(ProblemsFound) as found:
+        read_app(tmp_path)
+
+    assert found.value.problems[0].type == "NoComponents"
+
+
+def test_a_submodule_in_a_component_is_refused(repository: Repository) -> None:
+    inner = Repository(repository.folder / "components/api/vendored")
+    inner.commit()
+
+    with pytest.raises(InvalidRequest, match="components/api/vendored is a Git repository"):
+        read_app(repository.folder, is_dirty=True)
+
+
+def test_a_file_name_that_is_not_utf8_is_refused(repository: Repository) -> None:
+    name = bytes(repository.folder / "components/api") + b"/\xff.py"
+    Path(name.decode(errors="surrogateescape")).write_bytes(b"")
+
+    with pytest.raises(InvalidRequest, match="is not UTF-8"):
+        read_app(repository.folder, is_dirty=True)
+
+
+def test_an_app_is_found_in_a_folder_above(repository: Repository) -> None:
+    assert find_app(repository.folder / "components" / "api") == repository.folder
+
+
+def test_a_place_without_an_app_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="--app DIR"):
+        find_app(tmp_path)
+
+
+def test_an_app_that_the_ref_does_not_hold_is_not_found(repository: Repository) -> None:
+    first = repository.git("rev-parse", "HEAD")
+    later = Repository(repository.root, "later")
+    later.write(app_files("later", "one"))
+    later.commit()
+
+    with pytest.raises(NotFound, match=r"app\.yaml is not in"):
+        read_app(later.folder, ref=first)
+
+
+def test_a_folder_outside_git_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_text("name: shop")
+
+    with pytest.raises(InvalidRequest, match="git init"):
+        read_app(tmp_path)
