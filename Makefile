@@ -7,7 +7,9 @@ STAMP  := $(VENV)/.installed
 LOCK   := .venv-lock
 PYTEST ?= $(BIN)/pytest
 ROOMS  := model routing broker adapters pods fox
-OTHERS := tests benchmarks examples
+OTHERS := $(wildcard tests benchmarks examples)
+GATES  := model:95 routing:95 broker:85 adapters:85 pods:85 fox:85
+EXAMPLE_COMPONENTS := $(wildcard examples/*/components/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fmt lint types arch cov bench bench-routing docker-lint lock clean
@@ -40,12 +42,24 @@ lint: setup docker-lint ## Check style and format
 
 types: setup ## Check types, strictly
 	$(BIN)/mypy $(ROOMS) $(OTHERS)
+	@# Each component has a main.py of its own: one by one, or their names would collide.
+	@set -e; for component in $(EXAMPLE_COMPONENTS); do $(BIN)/mypy --exclude '^$$' $$component; done
 
 arch: setup ## Check that imports go down the floors only
 	$(BIN)/lint-imports
 
+cov: setup ## Run the tests with coverage; each room has its gate
+	$(PYTEST) --cov --cov-report=
+	@failed=0; for gate in $(GATES); do \
+		room=$${gate%:*} least=$${gate#*:}; printf '\n%s: at least %s %%\n' $$room $$least; \
+		$(BIN)/coverage report --include="$$room/*" --fail-under=$$least || failed=1; \
+	done; exit $$failed
+
 bench: setup ## Run all benchmarks
 	$(BIN)/python -m benchmarks
+
+bench-routing: setup ## Run the benchmark of the matcher alone
+	$(BIN)/python -m benchmarks.routing
 
 docker-lint: setup ## Check the Dockerfile
 	$(BIN)/hadolint Dockerfile

@@ -17,6 +17,7 @@ from model.environment import (
     overlay,
     policy_of,
 )
+from model.event import Event, EventType
 from model.pod import PodPhase, PodStatus
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -168,3 +169,17 @@ def test_pods_of_one_component_version_lie_together() -> None:
 )
 def test_a_subject_is_shown_as_its_receiver(subject: str, hop: str) -> None:
     assert subjects.hop(subject) == hop
+
+
+@pytest.mark.parametrize(("now_s", "left_s"), [(10, 1.5), (11.5, 0), (20, 0)])
+def test_an_event_knows_how_long_it_has_left(now_s: float, left_s: float) -> None:
+    event = Event(
+        id="e",
+        genesis_id="e",
+        type=EventType.HTTP,
+        context="",
+        source="adapter/http",
+        deadline_ms=11_500,
+    )
+
+    assert event.remaining_s(now_s) == left_s
