@@ -207,6 +207,7 @@ def with_something_behind() -> bytes:
     "broken",
     [
         bytes,
+        lambda: b"garbage",
         without_runtime,
         with_foreign_runtime,
         with_broken_runtime,

@@ -1,0 +1,126 @@
+"""The pod board: what every pod is doing, published by reconcilers and read by everyone else.
+
+KV bucket ``kubefox-pods``, one PodStatus under ``<app>.<component>.<hash>.<pod>``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+from nats.js.kv import KeyValue
+
+from broker.bus import Bus
+from broker.follow import follow
+from broker.jetstream import reported
+from broker.store import ensure_bucket
+from model.distill import Version
+from model.pod import PodPhase, PodStatus
+
+logger = logging.getLogger(__name__)
+
+BUCKET = "kubefox-pods"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(PodStatus).decode
+
+
+class PodBoard:
+    """Publishes and reads pods' statuses; made by ``open_pod_board``.
+
+    Attributes:
+        changes: Counts the changes seen by this process; for ``wait_change``.
+    """
+
+    def __init__(self, bus: Bus, bucket: KeyValue) -> None:
+        """Wrap an existing bucket; see ``open_pod_board``."""
+        self._bus = bus
+        self._bucket = bucket
+        self._statuses: dict[str, PodStatus] = {}
+        self._changed = asyncio.Event()
+        self.changes = 0
+
+    @property
+    def statuses(self) -> tuple[PodStatus, ...]:
+        """Every pod there is, by key."""
+        return tuple(self._statuses[key] for key in sorted(self._statuses))
+
+    def ready_versions(self) -> frozenset[Version]:
+        """Return the component versions of which at least one pod is ready."""
+        return frozenset(
+            (status.app, status.component, status.hash)
+            for status in self._statuses.values()
+            if status.phase is PodPhase.READY
+        )
+
+    async def wait_change(self, after: int) -> int:
+        """Return ``changes`` as soon as it is above ``after``."""
+        while self.changes <= after:
+            await self._changed.wait()
+        return self.changes
+
+    async def publish(self, status: PodStatus) -> None:
+        """Write a pod's status; only its reconciler does, so the last one written is true.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        with reported(self._bus, f"write status of pod {status.id}"):
+            await self._bucket.put(status.key, _encode(status))
+
+    async def remove(self, key: str) -> None:
+        """Take a pod off the board: it has ended and will not come back.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        with reported(self._bus, f"remove status {key}"):
+            await self._bucket.purge(key)
+
+    def replace(self, entries: Mapping[str, bytes]) -> None:
+        """See ``broker.follow.Mirror``."""
+        read = ((key, _read(key, value)) for key, value in entries.items())
+        self._statuses = {key: status for key, status in read if status is not None}
+        self._tell()
+
+    def change(self, key: str, value: bytes | None) -> None:
+        """See ``broker.follow.Mirror``."""
+        status = None if value is None else _read(key, value)
+        if status is None:
+            self._statuses.pop(key, None)
+        else:
+            self._statuses[key] = status
+        self._tell()
+
+    def _tell(self) -> None:
+        self.changes += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+@contextlib.asynccontextmanager
+async def open_pod_board(bus: Bus) -> AsyncIterator[PodBoard]:
+    """Open the board, made if it is missing, and follow it until the context ends.
+
+    Yields:
+        The board, once it shows what the bucket holds.
+
+    Raises:
+        NatsUnavailable: The server has no JetStream, or does not answer.
+    """
+    with reported(bus, f"open bucket {BUCKET}"):
+        bucket = await ensure_bucket(bus, BUCKET)
+    board = PodBoard(bus, bucket)
+    async with follow(bus, bucket, board):
+        yield board
+
+
+def _read(key: str, value: bytes) -> PodStatus | None:
+    try:
+        return _decode(value)
+    except msgspec.MsgspecError:
+        logger.exception("status of pod %s cannot be read", key)
+        return None
