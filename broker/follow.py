@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
 
 from nats.errors import Error as NatsError
 from nats.js.kv import KeyValue
@@ -26,27 +26,35 @@ RETRY_S = 0.2
 _DELETED = ("DEL", "PURGE")
 
 
+class Entry(NamedTuple):
+    """One key at one revision; ``value`` is None where it was deleted."""
+
+    key: str
+    value: bytes | None
+    revision: int
+
+
 class Mirror(Protocol):
     """What keeps a copy of the bucket; its methods are called in the order of the changes."""
 
-    def replace(self, entries: Mapping[str, bytes]) -> None:
-        """Take ``entries`` as all that the bucket holds."""
+    def replace(self, entries: Sequence[Entry]) -> None:
+        """Take ``entries``, deleted ones among them, as all that the bucket holds."""
         ...
 
-    def change(self, key: str, value: bytes | None) -> None:
-        """Take one new value, or a deletion when it is None."""
+    def change(self, entry: Entry) -> None:
+        """Take one new value or deletion."""
         ...
 
 
 class Follower:
     """Keeps one mirror current; made by ``follow``."""
 
-    def __init__(self, bucket: KeyValue, mirror: Mirror) -> None:
+    def __init__(self, bucket: KeyValue, mirror: Mirror, current: asyncio.Event) -> None:
         """Prepare; nothing is followed before ``run``."""
         self._bucket = bucket
         self._mirror = mirror
+        self._current = current
         self._lost = asyncio.Event()
-        self.is_current = asyncio.Event()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -58,11 +66,11 @@ class Follower:
                 logger.warning("a bucket cannot be followed, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)
             finally:
-                self.is_current.clear()
+                self._current.clear()
 
     async def restart(self) -> None:
         """Start the watcher anew: the connection was lost in between."""
-        self.is_current.clear()
+        self._current.clear()
         self._lost.set()
 
     async def _follow_once(self) -> None:
@@ -80,28 +88,39 @@ class Follower:
                 await watcher.stop()
 
     async def _read(self, watcher: KeyValue.KeyWatcher) -> None:
-        whole: dict[str, bytes] = {}
-        async for entry in watcher:
-            if entry is None:
+        whole: list[Entry] = []
+        async for update in watcher:
+            if update is None:
                 self._mirror.replace(whole)
-                self.is_current.set()
+                self._current.set()
                 continue
-            value = None if entry.operation in _DELETED else entry.value or b""
-            if self.is_current.is_set():
-                self._mirror.change(entry.key, value)
-            elif value is not None:
-                whole[entry.key] = value
+            value = None if update.operation in _DELETED else update.value or b""
+            entry = Entry(update.key, value, update.revision or 0)
+            if self._current.is_set():
+                self._mirror.change(entry)
+            else:
+                whole.append(entry)
 
 
 @contextlib.asynccontextmanager
-async def follow(bus: Bus, bucket: KeyValue, mirror: Mirror) -> AsyncIterator[Follower]:
-    """Keep ``mirror`` current until the context ends; it is when the context begins."""
-    follower = Follower(bucket, mirror)
+async def follow(
+    bus: Bus, bucket: KeyValue, mirror: Mirror, current: asyncio.Event | None = None
+) -> AsyncIterator[None]:
+    """Keep ``mirror`` current until the context ends; it is when the context begins.
+
+    Args:
+        bus: Connection to use.
+        bucket: What to follow.
+        mirror: Who keeps the copy.
+        current: Set here while the mirror holds all that the bucket held a moment ago.
+    """
+    current = current or asyncio.Event()
+    follower = Follower(bucket, mirror, current)
     bus.on_reconnect(follower.restart)
     task = asyncio.create_task(follower.run())
     try:
-        await follower.is_current.wait()
-        yield follower
+        await current.wait()
+        yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

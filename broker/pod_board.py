@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from nats.js.kv import KeyValue
 
 from broker.bus import Bus
-from broker.follow import follow
+from broker.follow import Entry, follow
 from broker.jetstream import reported
 from broker.store import ensure_bucket
 from model.distill import Version
@@ -80,19 +80,19 @@ class PodBoard:
         with reported(self._bus, f"remove status {key}"):
             await self._bucket.purge(key)
 
-    def replace(self, entries: Mapping[str, bytes]) -> None:
+    def replace(self, entries: Sequence[Entry]) -> None:
         """See ``broker.follow.Mirror``."""
-        read = ((key, _read(key, value)) for key, value in entries.items())
+        read = ((entry.key, _read(entry)) for entry in entries)
         self._statuses = {key: status for key, status in read if status is not None}
         self._tell()
 
-    def change(self, key: str, value: bytes | None) -> None:
+    def change(self, entry: Entry) -> None:
         """See ``broker.follow.Mirror``."""
-        status = None if value is None else _read(key, value)
+        status = _read(entry)
         if status is None:
-            self._statuses.pop(key, None)
+            self._statuses.pop(entry.key, None)
         else:
-            self._statuses[key] = status
+            self._statuses[entry.key] = status
         self._tell()
 
     def _tell(self) -> None:
@@ -118,9 +118,11 @@ async def open_pod_board(bus: Bus) -> AsyncIterator[PodBoard]:
         yield board
 
 
-def _read(key: str, value: bytes) -> PodStatus | None:
+def _read(entry: Entry) -> PodStatus | None:
+    if entry.value is None:
+        return None
     try:
-        return _decode(value)
+        return _decode(entry.value)
     except msgspec.MsgspecError:
-        logger.exception("status of pod %s cannot be read", key)
+        logger.exception("status of pod %s cannot be read", entry.key)
         return None

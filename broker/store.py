@@ -1,8 +1,7 @@
 """The control plane's data in JetStream KV, and the Snapshot that follows it.
 
-Every process follows the whole bucket with one watcher. The watcher is started anew after each
-reconnect, because the one that nats-py has would stay blind for up to 20 s. Until it has caught
-up, the process goes on with the snapshot it has, and ``is_current`` says so.
+Every process follows the whole bucket. While it cannot, it goes on with the snapshot it has, and
+``is_current`` says so.
 """
 
 from __future__ import annotations
@@ -11,18 +10,19 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
 from nats.js.kv import KeyValue
-from routing.snapshot import Snapshot
 
 from broker.bus import Bus
+from broker.follow import Entry, follow
 from model import records
 from model.errors import FoxError, NatsUnavailable, RevisionConflict
 from model.records import Change, Record
+from routing.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -30,20 +30,16 @@ BUCKET = "kubefox"
 HISTORY = 64
 _PLATFORM_KEY = "platform.key"
 _PLATFORM_KEY_BYTES = 32
-_RETRY_S = 0.2
-_DELETED = ("DEL", "PURGE")
 
 
 class Store:
     """Reads and writes records; made by ``open_store``."""
 
-    def __init__(self, bus: Bus, bucket: KeyValue) -> None:
+    def __init__(self, bucket: KeyValue, current: asyncio.Event) -> None:
         """Wrap an existing bucket; see ``open_store``."""
-        self._bus = bus
         self._bucket = bucket
+        self._current = current
         self._changed = asyncio.Event()
-        self._restart = asyncio.Event()
-        self._current = asyncio.Event()
         self.snapshot = Snapshot.empty()
 
     @property
@@ -115,10 +111,6 @@ class Store:
                 entry = await self._bucket.get(_PLATFORM_KEY)
             return entry.value or b""
 
-    async def wait_current(self) -> None:
-        """Return when the snapshot is current."""
-        await self._current.wait()
-
     async def wait_revision(self, revision: int) -> Snapshot:
         """Return the snapshot as soon as it holds ``revision``: wait for one's own write."""
         return await self.wait_change(revision - 1)
@@ -129,51 +121,16 @@ class Store:
             await self._changed.wait()
         return self.snapshot
 
-    async def follow(self) -> None:
-        """Keep the snapshot current until cancelled; ``open_store`` runs this."""
-        while True:
-            self._restart.clear()
-            try:
-                await self._follow_once()
-            except (NatsError, FoxError, TimeoutError) as error:
-                logger.warning("control plane data cannot be followed, trying again: %s", error)
-                await asyncio.sleep(_RETRY_S)
-            finally:
-                self._current.clear()
+    def replace(self, entries: Sequence[Entry]) -> None:
+        """See ``broker.follow.Mirror``; deletions are among the entries, none is ever purged."""
+        changes = (_to_change(entry) for entry in entries)
+        self._apply([change for change in changes if change is not None])
 
-    async def restart(self) -> None:
-        """Start the watcher anew: the connection was lost in between."""
-        self._current.clear()
-        self._restart.set()
-
-    async def _follow_once(self) -> None:
-        watcher = await self._bucket.watchall()
-        stopped = asyncio.create_task(self._restart.wait())
-        reader = asyncio.create_task(self._read(watcher))
-        try:
-            await asyncio.wait((stopped, reader), return_when=asyncio.FIRST_COMPLETED)
-            if reader.done():
-                await reader
-        finally:
-            stopped.cancel()
-            reader.cancel()
-            with contextlib.suppress(NatsError):
-                await watcher.stop()
-
-    async def _read(self, watcher: KeyValue.KeyWatcher) -> None:
-        loading: list[Change] = []
-        async for entry in watcher:
-            if entry is None:
-                self._apply(loading)
-                self._current.set()
-                continue
-            change = _to_change(entry)
-            if change is None:
-                continue
-            if self.is_current:
-                self._apply([change])
-            else:
-                loading.append(change)
+    def change(self, entry: Entry) -> None:
+        """See ``broker.follow.Mirror``."""
+        change = _to_change(entry)
+        if change is not None:
+            self._apply([change])
 
     def _apply(self, changes: list[Change]) -> None:
         self.snapshot = self.snapshot.apply(changes)
@@ -193,15 +150,10 @@ async def open_store(bus: Bus) -> AsyncIterator[Store]:
     """
     with _reported("open", BUCKET):
         bucket = await ensure_bucket(bus, BUCKET, history=HISTORY)
-    store = Store(bus, bucket)
-    bus.on_reconnect(store.restart)
-    follower = asyncio.create_task(store.follow())
-    try:
-        await store.wait_current()
+    current = asyncio.Event()
+    store = Store(bucket, current)
+    async with follow(bus, bucket, store, current):
         yield store
-    finally:
-        follower.cancel()
-        await asyncio.gather(follower, return_exceptions=True)
 
 
 async def ensure_bucket(
@@ -238,15 +190,15 @@ def _reported(what: str, key: str) -> Iterator[None]:
         raise NatsUnavailable(f"NATS does not answer: cannot {what} {key}") from error
 
 
-def _to_change(entry: KeyValue.Entry) -> Change | None:
+def _to_change(entry: Entry) -> Change | None:
     """Return the change, or None for a key that no snapshot holds or a value it cannot read."""
     if records.kind_of(entry.key) not in records.KINDS:
         return None
     record: Record | None = None
-    if entry.operation not in _DELETED:
+    if entry.value is not None:
         try:
-            record = records.decode(entry.key, entry.value or b"")
+            record = records.decode(entry.key, entry.value)
         except FoxError as error:
             logger.error("control plane data is ignored: %s", error)  # noqa: TRY400
             return None
-    return Change(key=entry.key, revision=entry.revision or 0, record=record)
+    return Change(key=entry.key, revision=entry.revision, record=record)
