@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 
 class EventLogger:
@@ -34,4 +35,4 @@ class EventLogger:
 
     def exception(self, message: str, **fields: object) -> None:
         """Log a failure with the traceback of the exception being handled."""
-        self._logger.error(message, exc_info=True, extra={"fields": fields})
+        self._logger.error(message, exc_info=sys.exception(), extra={"fields": fields})
