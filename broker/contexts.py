@@ -16,6 +16,8 @@ from model.errors import ErrorDetail, InvalidContext
 from model.records import Record
 from model.release import ReleaseManifest
 
+MAX_OPENED = 4096
+
 _Kind = TypeVar("_Kind", bound=Record)
 
 
@@ -73,6 +75,7 @@ class Contexts:
         """Keep where the data lies and what seals it."""
         self._store = store
         self._key = key
+        self._opened: dict[str, ContextData] = {}
 
     def seal(self, context: EventContext) -> str:
         """Return the token of a context."""
@@ -81,12 +84,22 @@ class Contexts:
     async def open(self, token: str) -> ContextData:
         """Return what a token stands for, at exactly the revisions it names.
 
+        What was opened once is kept: a token never changes its meaning.
+
         Raises:
             InvalidEvent: The token is not one of this platform.
             InvalidContext: What it names is no longer kept.
             NatsUnavailable: It had to be read, and NATS does not answer.
         """
-        context = unseal(token, self._key)
+        data = self._opened.get(token)
+        if data is None:
+            data = await self._load(unseal(token, self._key))
+            if len(self._opened) >= MAX_OPENED:
+                del self._opened[next(iter(self._opened))]
+            self._opened[token] = data
+        return data
+
+    async def _load(self, context: EventContext) -> ContextData:
         if context.manifest:
             deployment, data = await self._frozen(context)
         else:

@@ -22,6 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         data_dir: Folder of the embedded server, unpacked bundles and pods' logs.
         http_host: Address the HTTP adapter listens on.
         http_port: Its port; 0 takes any free one.
+        http_workers: Processes of ``fox serve http``, which share the port.
         control_host: Address the control API listens on.
         control_port: Its port; 0 takes any free one.
         event_ttl_s: Time a genesis event and all below it may take.
@@ -35,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path = Path(".kubefox")
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    http_workers: int = 1
     control_host: str = "127.0.0.1"
     control_port: int = 8081
     event_ttl_s: float = 30
@@ -86,7 +88,7 @@ _MAX_PORT = 65_535
 def _check(name: str, value: Any) -> None:
     if name.endswith("_port") and not 0 <= value <= _MAX_PORT:
         raise ValueError(f"expected a port from 0 to {_MAX_PORT}")
-    if name.endswith(("_s", "_bytes")) and not 0 < value < float("inf"):
+    if name.endswith(("_s", "_bytes", "_workers")) and not 0 < value < float("inf"):
         raise ValueError("expected a number above 0")
     if name == "log_format" and value not in _LOG_FORMATS:
         raise ValueError(f"expected one of {', '.join(_LOG_FORMATS)}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
 
 from aiohttp import web
 
 from adapters.http import codec, problems
 from broker.broker import Broker
+from broker.settings import Settings
 from model.context import EventContext, adapter_source
 from model.errors import FoxError, InternalError
 from model.event import EventType, Headers
@@ -26,20 +28,55 @@ _LINE_BYTES = 16 * 1024
 
 
 class HttpAdapter:
-    """Listens for end users' requests; made by ``open_http_adapter``.
+    """Serves end users while its context lasts.
+
+    Args:
+        broker: Resolves and dispatches.
+        settings: Of the process.
 
     Attributes:
-        kind: ``http``.
+        port: The one it listens on; 0 before it does.
     """
 
     kind = KIND
 
-    def __init__(self, broker: Broker) -> None:
-        """Prepare to serve; see ``open_http_adapter``."""
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        """Prepare to serve; entering the context starts."""
         self._broker = broker
-        self._body_limit_bytes = broker.settings.body_limit_bytes
+        self._settings = settings
+        self._runner = web.ServerRunner(_server(self.handle), shutdown_timeout=settings.drain_s)
         self._is_listening = False
         self.port = 0
+
+    async def __aenter__(self) -> Self:
+        """Take requests from now on.
+
+        Raises:
+            OSError: The port is in use, or may not be used.
+        """
+        settings = self._settings
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner,
+            settings.http_host,
+            settings.http_port,
+            backlog=_BACKLOG,
+            reuse_port=settings.http_workers > 1,
+        )
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self._is_listening = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take no new connections, and finish what runs."""
+        self._is_listening = False
+        await self._runner.cleanup()
 
     @property
     def is_ready(self) -> bool:
@@ -49,9 +86,9 @@ class HttpAdapter:
     @property
     def url(self) -> str:
         """Where end users send requests."""
-        return f"http://{self._broker.settings.http_host}:{self.port}"
+        return f"http://{self._settings.http_host}:{self.port}"
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the response to one request; every failure becomes a response too."""
         if request.path == READY_PATH:
             return self._readiness()
@@ -98,7 +135,7 @@ class HttpAdapter:
             query=genesis.query,
             headers=genesis.headers,
             params=decision.params,
-            body=await codec.read_body(request, self._body_limit_bytes),
+            body=await codec.read_body(request, self._settings.body_limit_bytes),
             traceparent=traceparent,
         )
         return codec.to_response(head, body, known)
@@ -108,50 +145,14 @@ class HttpAdapter:
             return web.Response(text="ready\n")
         return web.Response(text="not ready\n", status=503)
 
-    async def listen(self, *, reuse_port: bool = False) -> web.ServerRunner:
-        """Start to take requests; the runner returned stops and drains."""
-        settings = self._broker.settings
-        server = web.Server(
-            self.handle,
-            access_log=None,
-            max_line_size=_LINE_BYTES,
-            max_field_size=codec.MAX_HEADERS_BYTES,
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=settings.drain_s)
-        await runner.setup()
-        site = web.TCPSite(
-            runner,
-            settings.http_host,
-            settings.http_port,
-            backlog=_BACKLOG,
-            reuse_port=reuse_port,
-        )
-        await site.start()
-        self.port = runner.addresses[0][1]
-        self._is_listening = True
-        return runner
 
-    def stop_listening(self) -> None:
-        """Say not ready from now on."""
-        self._is_listening = False
-
-
-@contextlib.asynccontextmanager
-async def open_http_adapter(
-    broker: Broker, *, reuse_port: bool = False
-) -> AsyncIterator[HttpAdapter]:
-    """Serve HTTP until the context ends; then no new connections, and what runs is finished.
-
-    Raises:
-        OSError: The port is in use, or may not be used.
-    """
-    adapter = HttpAdapter(broker)
-    runner = await adapter.listen(reuse_port=reuse_port)
-    try:
-        yield adapter
-    finally:
-        adapter.stop_listening()
-        await runner.cleanup()
+def _server(handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+    return web.Server(
+        handle,
+        access_log=None,
+        max_line_size=_LINE_BYTES,
+        max_field_size=codec.MAX_HEADERS_BYTES,
+    )
 
 
 def _traceparent(headers: Headers) -> str:
