@@ -1,0 +1,1 @@
+"""Example apps, and the story that shows them."""

@@ -1,0 +1,1 @@
+"""The Order App story on a platform of its own: ``make demo``."""

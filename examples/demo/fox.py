@@ -1,0 +1,190 @@
+"""A platform of one's own: ``fox up`` as a process, and the ``fox`` commands against it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sysconfig
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+FOX = Path(sysconfig.get_path("scripts"), "fox")
+READY_S = 30
+STOP_S = 40
+POLL_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CommandFailed(Exception):
+    """A command ended with another exit code than 0."""
+
+
+class Platform:
+    """``fox up`` on free ports, from entry to exit.
+
+    Args:
+        data_dir: What the platform keeps lies here; a second platform on it finds it again.
+        http_port: Of the HTTP adapter; 0 takes a free one.
+    """
+
+    def __init__(self, data_dir: Path, *, http_port: int = 0) -> None:
+        """Choose the ports; nothing runs yet."""
+        self.data_dir = data_dir
+        self.http_port = http_port or free_port()
+        self.control_port = free_port()
+        self.log = data_dir.with_suffix(".log")
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start it and wait until it is ready."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it as Ctrl-C does."""
+        await self.stop()
+
+    @property
+    def http_url(self) -> str:
+        """Where the HTTP adapter listens."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def control_url(self) -> str:
+        """Where the control API listens."""
+        return f"http://127.0.0.1:{self.control_port}"
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The running ``fox up``."""
+        if self._process is None:
+            raise RuntimeError("the platform has not been started")
+        return self._process
+
+    async def start(self) -> None:
+        """Start ``fox up`` and wait until it says that it is ready.
+
+        Raises:
+            CommandFailed: It ended instead, or was not ready in time.
+        """
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                FOX,
+                "up",
+                env=self._environ(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C reaches every process of a terminal's group: this one is asked by us alone.
+                start_new_session=True,
+            )
+        try:
+            await wait_for(self._is_ready, READY_S)
+        except TimeoutError as error:
+            await self.stop()
+            raise CommandFailed(f"fox up was not ready:\n{self.log.read_text()}") from error
+
+    async def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        """Ask it to end and return its exit code; one that does not end in time is killed."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(how)
+        try:
+            async with asyncio.timeout(STOP_S):
+                return await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+            return await self.process.wait()
+
+    async def run(self, *arguments: str | Path, cwd: Path | None = None) -> Finished:
+        """Run a ``fox`` command against this platform."""
+        process = await asyncio.create_subprocess_exec(
+            FOX,
+            *arguments,
+            cwd=cwd,
+            env=self._environ(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return Finished(code=process.returncode or 0, out=out.decode(), err=err.decode())
+
+    async def fox(self, *arguments: str | Path, cwd: Path | None = None) -> str:
+        """Run a ``fox`` command and return what it prints.
+
+        Raises:
+            CommandFailed: Its exit code is not 0.
+        """
+        done = await self.run(*arguments, cwd=cwd)
+        if done.code:
+            command = " ".join(map(str, arguments))
+            raise CommandFailed(f"fox {command} ended with {done.code}:\n{done.out}{done.err}")
+        return done.out
+
+    async def get(self, *arguments: str) -> Any:
+        """Return what ``fox get …`` says, read from its JSON."""
+        return json.loads(await self.fox("get", *arguments, "-o", "json"))
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "FOX_DATA_DIR": str(self.data_dir),
+            "FOX_HTTP_PORT": str(self.http_port),
+            "FOX_CONTROL_PORT": str(self.control_port),
+        }
+
+    async def _is_ready(self) -> bool:
+        if self.process.returncode is not None:
+            raise CommandFailed(f"fox up ended:\n{self.log.read_text()}")
+        return await is_ready(self.control_url)
+
+
+async def is_ready(control_url: str) -> bool:
+    """Return whether the platform behind a control API says that all its parts are ready."""
+    try:
+        async with aiohttp.request("GET", f"{control_url}/readyz") as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+async def wait_for(condition: Callable[[], Awaitable[bool]], timeout_s: float) -> None:
+    """Wait until ``condition`` holds.
+
+    Raises:
+        TimeoutError: It did not within ``timeout_s``.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not await condition():  # noqa: ASYNC110 - it lies in another process
+            await asyncio.sleep(POLL_S)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port

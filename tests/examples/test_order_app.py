@@ -1,0 +1,39 @@
+import subprocess
+from pathlib import Path
+
+from examples.order_app import build
+from fox.source.app import read_app
+
+
+def test_the_versions_differ_in_the_components_of_the_story_only(tmp_path: Path) -> None:
+    build(tmp_path)
+
+    v1, v2, v3, snoop = (read_app(tmp_path, ref=ref).hashes for ref in ("v1", "v2", "v3", "snoop"))
+
+    assert set(v1) == {"order-worker", "api-server", "order-ui"}
+    assert dict(v2.items() - v1.items()).keys() == {"api-server"}
+    assert dict(v3.items() - v2.items()).keys() == {"order-ui", "review"}
+    assert dict(snoop.items() - v3.items()).keys() == {"snoop"}
+
+
+def test_the_repository_has_the_same_commits_on_every_machine(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        build(tmp_path / name)
+
+    one, other = (
+        subprocess.check_output(["git", "rev-parse", "v1", "v2", "v3"], cwd=tmp_path / name)
+        for name in ("one", "other")
+    )
+
+    assert one == other
+
+
+def test_the_modules_of_the_app_are_those_of_the_story(tmp_path: Path) -> None:
+    build(tmp_path)
+
+    modules = read_app(tmp_path, ref="v1").spec.modules
+
+    assert modules["fulfillment"].components == ("order-worker", "api-server")
+    assert modules["fulfillment"].adapters == ("cron", "state-store")
+    assert modules["web-ui"].components == ("order-ui", "api-server")
+    assert modules["web-ui"].adapters == ("http", "state-store")
