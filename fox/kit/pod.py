@@ -33,6 +33,8 @@ from model.errors import FoxError, InvalidRequest
 logger = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
+ORPHAN_S = 2
+"""How long a pod whose driver is gone may drain."""
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,9 +160,13 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def _watch_lifeline(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 1024):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        stop.set()
+    if os.read(sys.stdin.fileno(), 1024):
+        return
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(sys.stdin.fileno())
+    stop.set()
+    # Nobody is left to force us.
+    loop.call_later(ORPHAN_S, os._exit, EXIT_FAILED)
 
 
 def _say_ready(descriptor: int | None) -> None:
