@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from examples.demo.fox import CommandFailed, Platform, free_port
+from examples.demo.fox import CommandFailed, Platform
 from examples.demo.page import Browser
 from examples.demo.scene import Scene
 from examples.demo.story import DEPLOYMENTS, tell_all
@@ -72,12 +72,12 @@ async def stay(scene: Scene) -> None:
 
 
 def http_port() -> int:
-    """Return the port for the app's URLs."""
+    """Return the port for the app's URLs; 0 for any free one."""
     if wanted := os.environ.get("DEMO_HTTP_PORT"):
         return int(wanted)
     with socket.socket() as probe:
         is_taken = probe.connect_ex(("127.0.0.1", HTTP_PORT)) == 0
-    return free_port() if is_taken else HTTP_PORT
+    return 0 if is_taken else HTTP_PORT
 
 
 def _stop_on_sigterm() -> None:

@@ -7,15 +7,17 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sysconfig
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+
+from fox.data_dir import read_info
 
 FOX = Path(sysconfig.get_path("scripts"), "fox")
 READY_S = 30
@@ -37,7 +39,7 @@ class CommandFailed(Exception):
 
 
 class Platform:
-    """``fox up`` on free ports, from entry to exit.
+    """``fox up`` on loopback, from entry to exit.
 
     Args:
         data_dir: What the platform keeps lies here; a second platform on it finds it again.
@@ -45,11 +47,12 @@ class Platform:
     """
 
     def __init__(self, data_dir: Path, *, http_port: int = 0) -> None:
-        """Choose the ports; nothing runs yet."""
+        """Start nothing yet."""
         self.data_dir = data_dir
-        self.http_port = http_port or free_port()
-        self.control_port = free_port()
-        self.log = data_dir.with_suffix(".log")
+        self.log = data_dir.with_name(f"{data_dir.name}.log")
+        self.http_url = ""
+        self.control_url = ""
+        self._http_port = http_port
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -67,18 +70,8 @@ class Platform:
         await self.stop()
 
     @property
-    def http_url(self) -> str:
-        """Where the HTTP adapter listens."""
-        return f"http://127.0.0.1:{self.http_port}"
-
-    @property
-    def control_url(self) -> str:
-        """Where the control API listens."""
-        return f"http://127.0.0.1:{self.control_port}"
-
-    @property
     def process(self) -> asyncio.subprocess.Process:
-        """The running ``fox up``."""
+        """The ``fox up`` that was started last."""
         if self._process is None:
             raise RuntimeError("the platform has not been started")
         return self._process
@@ -108,9 +101,8 @@ class Platform:
 
     async def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Ask it to end and return its exit code; one that does not end in time is killed."""
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(how)
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(how)
         try:
             async with asyncio.timeout(STOP_S):
                 return await self.process.wait()
@@ -152,21 +144,25 @@ class Platform:
         return {
             **os.environ,
             "FOX_DATA_DIR": str(self.data_dir),
-            "FOX_HTTP_PORT": str(self.http_port),
-            "FOX_CONTROL_PORT": str(self.control_port),
+            "FOX_HTTP_PORT": str(self._http_port),
+            "FOX_CONTROL_PORT": "0",
         }
 
     async def _is_ready(self) -> bool:
         if self.process.returncode is not None:
             raise CommandFailed(f"fox up ended:\n{self.log.read_text()}")
-        return await is_ready(self.control_url)
+        info = read_info(self.data_dir)
+        # A platform that was killed has left its own behind.
+        if info is None or info.pid != self.process.pid:
+            return False
+        self.http_url, self.control_url = info.http_url, info.control_url
+        return await _says_ready(info.control_url)
 
 
-async def is_ready(control_url: str) -> bool:
-    """Return whether the platform behind a control API says that all its parts are ready."""
+async def _says_ready(control_url: str) -> bool:
     try:
         async with aiohttp.request("GET", f"{control_url}/readyz") as response:
-            return response.status == 200
+            return response.status == HTTPStatus.OK
     except aiohttp.ClientError:
         return False
 
@@ -180,11 +176,3 @@ async def wait_for(condition: Callable[[], Awaitable[bool]], timeout_s: float) -
     async with asyncio.timeout(timeout_s):
         while not await condition():  # noqa: ASYNC110 - it lies in another process
             await asyncio.sleep(POLL_S)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port

@@ -1,0 +1,28 @@
+"""The platform that most end-to-end tests share; those that break one start their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from examples.demo.fox import Platform
+from examples.demo.page import Browser
+from examples.order_app import ENVIRONMENTS, VERSIONS, build
+from tests.e2e.world import World
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A platform with the story's environments and its three deployments, nothing released."""
+    folder = tmp_path_factory.mktemp("world")
+    build(folder / "order-app")
+    platform = Platform(folder / "data")
+    async with platform, Browser(platform.http_url) as browser:
+        world = World(platform=platform, browser=browser, repository=folder / "order-app")
+        await world.fox("apply", "-f", ENVIRONMENTS)
+        for version in VERSIONS:
+            world.output_of[version] = await world.deploy(version)
+            world.pods_after[version] = await world.pods()
+        yield world

@@ -1,0 +1,64 @@
+"""The same pods serve every virtual environment with its own values and its own data."""
+
+import asyncio
+
+import pytest
+
+from tests.e2e.world import World
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_one_deployment_shows_each_environments_values_from_the_same_pods(
+    world: World,
+) -> None:
+    a, b = [
+        await world.browser.get(team, deployment="order-app-v1") for team in ("team-a", "team-b")
+    ]
+
+    assert a.parts == b.parts
+    assert "Team A" in a.text
+    assert "EUR 14" in a.text
+    assert "Team B" in b.text
+    assert "GBP 14" in b.text
+
+
+async def test_each_environment_has_its_own_orders(world: World) -> None:
+    one, other = await world.new_environment(), await world.new_environment()
+
+    first = await world.browser.place_order(one, "Grace", deployment="order-app-v1")
+    second = await world.browser.place_order(other, "Edsger", deployment="order-app-v1")
+
+    assert [page.url.count("/orders/1001") for page in (first, second)] == [1, 1]
+    assert "Grace" in first.text
+    assert "Edsger" in second.text
+
+
+async def test_the_clock_moves_each_released_environments_own_orders_on(world: World) -> None:
+    released = [await world.new_environment(), await world.new_environment()]
+    unreleased = await world.new_environment()
+    for environment in released:
+        await world.release("v1", environment)
+
+    moving = [await world.browser.place_order(each, "Barbara") for each in released]
+    resting = await world.browser.place_order(unreleased, "Tony", deployment="order-app-v1")
+    await asyncio.gather(*(world.wait_status(page, "delivered") for page in moving))
+
+    assert (await world.browser.visit(resting.url)).order_status == "placed"
+    steps = (await world.browser.visit(moving[0].url)).text
+    worker = (await world.versions())["order-app-v1"]["order-worker"]
+    assert steps.count(f"by order-worker {worker}") == 3
+
+
+async def test_orders_placed_at_once_all_get_a_number_of_their_own(world: World) -> None:
+    environment = await world.new_environment()
+
+    await asyncio.gather(
+        *(
+            world.browser.place_order(environment, f"Customer {each}", deployment="order-app-v2")
+            for each in range(5)
+        )
+    )
+
+    page = await world.browser.get(environment, deployment="order-app-v2")
+    assert page.orders == [1005, 1004, 1003, 1002, 1001]

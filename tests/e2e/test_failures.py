@@ -1,0 +1,51 @@
+"""What goes wrong is told at once; what is not allowed is refused."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from examples.demo.page import Page
+from tests.e2e.world import SOON_S, World
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AT_ONCE_S = 5
+
+
+async def test_after_kill_9_requests_fail_at_once_until_the_pod_is_back(world: World) -> None:
+    digest = (await world.versions())["order-app-v3"]["review"]
+    pod = await world.pod_of("review", digest)
+    pages: list[Page] = []
+
+    os.kill(pod["pid"], signal.SIGKILL)
+    async with asyncio.timeout(SOON_S):
+        while not pages or pages[-1].status != 200:
+            async with asyncio.timeout(AT_ONCE_S):
+                pages.append(await world.browser.get("team-a", deployment="order-app-v3"))
+
+    again = await world.pod_of("review", digest)
+    assert {page.status for page in pages} <= {200, 502, 503}
+    assert again["restarts"] == pod["restarts"] + 1
+    assert again["pid"] != pod["pid"]
+
+
+async def test_the_other_versions_do_not_notice_that_a_pod_died(world: World) -> None:
+    digest = (await world.versions())["order-app-v3"]["review"]
+    pod = await world.pod_of("review", digest)
+
+    os.kill(pod["pid"], signal.SIGKILL)
+    pages = [await world.browser.get("team-a", deployment="order-app-v2") for _ in range(20)]
+
+    assert {page.status for page in pages} == {200}
+
+
+async def test_a_call_that_was_not_declared_is_refused(world: World) -> None:
+    await world.fox("deploy", "snooping", "--ref", "snoop", "--wait")
+
+    page = await world.browser.get("team-a", "/snoop", deployment="snooping")
+
+    assert page.status == 403
+    assert "not_declared" in page.text
+    await world.fox("undeploy", "snooping")

@@ -1,0 +1,117 @@
+"""One platform with the story's three deployments, and what was seen while they came."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from examples.demo.fox import Platform, wait_for
+from examples.demo.page import Browser, Page
+
+DEPLOYMENTS = ("order-app-v1", "order-app-v2", "order-app-v3")
+SHORT = 12
+SOON_S = 30
+
+_VIRTUAL_ENVIRONMENT = """\
+apiVersion: kubefox.xigxog.io/v1alpha1
+kind: VirtualEnvironment
+metadata:
+  name: {name}
+spec:
+  environment: development
+data:
+  vars:
+    subPath: {name}
+    greeting: Hello {name}
+"""
+_numbers = itertools.count(1)
+
+
+@dataclass(kw_only=True)
+class World:
+    """A running platform with the Order App.
+
+    Attributes:
+        platform: Its process and its CLI.
+        browser: Open.
+        repository: The Order App's Git repository.
+        pods_after: Pods as they were when each version had been deployed.
+        output_of: What deploying each version printed.
+    """
+
+    platform: Platform
+    browser: Browser
+    repository: Path
+    pods_after: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    output_of: dict[str, str] = field(default_factory=dict)
+
+    async def fox(self, *arguments: str | Path) -> str:
+        """Run a ``fox`` command in the repository and return what it prints."""
+        return await self.platform.fox(*arguments, cwd=self.repository)
+
+    async def deploy(self, version: str, *options: str) -> str:
+        """Deploy a version as the story does."""
+        name = f"order-app-{version}"
+        return await self.fox(
+            "deploy", name, "--ref", version, "--version", version, "--wait", *options
+        )
+
+    async def release(self, version: str, environment: str) -> None:
+        """Release a version, and wait until it serves plain URLs."""
+        await self.fox("release", version, "--virtual-env", environment, "--wait")
+
+    async def new_environment(self) -> str:
+        """Return a virtual environment that nothing is released in; its name is its subPath."""
+        name = f"own-{next(_numbers)}"
+        file = self.platform.data_dir.parent / f"{name}.yaml"
+        file.write_text(_VIRTUAL_ENVIRONMENT.format(name=name))
+        await self.fox("apply", "-f", file)
+        return name
+
+    async def pods(self) -> list[dict[str, Any]]:
+        """Return the status of every pod."""
+        found: list[dict[str, Any]] = await self.platform.get("pods")
+        return found
+
+    async def pod_of(self, component: str, digest: str) -> dict[str, Any]:
+        """Return the pod of a component version, named by its short hash."""
+        return next(
+            pod
+            for pod in await self.pods()
+            if pod["component"] == component and pod["hash"].startswith(digest)
+        )
+
+    async def versions(self) -> dict[str, dict[str, str]]:
+        """Return the short hash of each component of each deployment."""
+        return {
+            each["name"]: {name: digest[:SHORT] for name, digest in each["components"].items()}
+            for each in await self.platform.get("deployments")
+        }
+
+    async def wait_status(self, page: Page, status: str) -> None:
+        """Wait until the order on a page has a status."""
+
+        async def reached() -> bool:
+            return (await self.browser.visit(page.url)).order_status == status
+
+        await wait_for(reached, SOON_S)
+
+    async def wait_pods(self, count: int) -> None:
+        """Wait until there are ``count`` pods."""
+
+        async def reached() -> bool:
+            return len(await self.pods()) == count
+
+        await wait_for(reached, SOON_S)
+
+
+def is_within(page: Page, versions: dict[str, dict[str, str]], deployment: str) -> bool:
+    """Return whether a page and every component that took part are of ``deployment``."""
+    return (
+        page.status == 200
+        and page.deployment == deployment
+        and bool(page.parts)
+        and page.parts.items() <= versions[deployment].items()
+    )

@@ -1,0 +1,61 @@
+from typing import Any
+
+import pytest
+
+from fox.kit.state_store import StateStore
+from fox.kit.testing import TestClient
+from tests.examples.conftest import Load
+
+ORDERS = StateStore("orders")
+
+
+@pytest.fixture
+def client(load: Load) -> TestClient:
+    return TestClient(
+        load("v1", "order-worker"),
+        name="order-worker",
+        env={"subPath": "dev"},
+        dependencies={"api-server": load("v1", "api-server")},
+        deployment="order-app-v1",
+        virtual_environment="team-a",
+    )
+
+
+def order(number: int, *statuses: str) -> dict[str, Any]:
+    steps = [{"status": each, "at_s": 0.0, "by": "order-ui@0"} for each in statuses]
+    return {"number": number, "customer": "Ada", "product": "mug", "quantity": 1, "steps": steps}
+
+
+async def test_every_tick_moves_an_order_one_step_on_until_it_is_delivered(
+    client: TestClient,
+) -> None:
+    await ORDERS.put("1001", order(1001, "placed"), ctx=client.state_store)
+
+    for _ in range(5):
+        await client.tick()
+
+    entry = await ORDERS.get("1001", ctx=client.state_store)
+    assert entry is not None
+    steps = entry.json()["steps"]
+    assert [each["status"] for each in steps] == ["placed", "packed", "shipped", "delivered"]
+    assert all(each["by"].startswith("order-worker@") for each in steps[1:])
+
+
+async def test_the_report_counts_orders_and_names_who_counted(client: TestClient) -> None:
+    await ORDERS.put("1001", order(1001, "placed"), ctx=client.state_store)
+    await ORDERS.put("1002", order(1002, "placed", "packed"), ctx=client.state_store)
+
+    report = (await client.get("/dev/order-app/fulfillment")).json()
+
+    assert report["orders"] == {"placed": 1, "packed": 1, "shipped": 0, "delivered": 0}
+    assert [each.partition("@")[0] for each in report["components"]] == [
+        "order-worker",
+        "api-server",
+    ]
+    assert (report["deployment"], report["virtual_environment"]) == ("order-app-v1", "team-a")
+
+
+async def test_other_components_may_ask_for_the_report_too(client: TestClient) -> None:
+    report = (await client.call("GET", "/")).json()
+
+    assert sum(report["orders"].values()) == 0
