@@ -48,7 +48,7 @@ async def wait_unused(bus: Bus, hashes: frozenset[str], revision: int, timeout_s
     try:
         async with asyncio.timeout(timeout_s):
             while not await _is_unused(bus, hashes, revision):
-                await asyncio.sleep(_GATHER_S)
+                pass  # the question itself takes its time
     except TimeoutError:
         return False
     return True
@@ -58,5 +58,6 @@ async def _is_unused(bus: Bus, hashes: frozenset[str], revision: int) -> bool:
     try:
         answers = [_decode(each) for each in await bus.gather(subjects.USAGE, b"", _GATHER_S)]
     except NatsUnavailable:
+        await asyncio.sleep(_GATHER_S)
         return False
     return all(each.revision >= revision and hashes.isdisjoint(each.hashes) for each in answers)

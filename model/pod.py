@@ -6,6 +6,8 @@ from enum import Enum
 
 import msgspec
 
+from model.distill import Version
+
 
 class PodPhase(Enum):
     """Where a pod is in its life."""
@@ -46,22 +48,27 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
         """KV key: one pod's entry below its component version's."""
         return f"{self.app}.{self.component}.{self.hash}.{self.id}"
 
+    @property
+    def version(self) -> Version:
+        """The component version that it serves."""
+        return self.app, self.component, self.hash
+
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a pod's output.
 
     Attributes:
         pod: Id of the pod.
-        app: Name of its app.
         component: Name of its component.
         hash: Full content hash.
         line: The text, without its line end; a very long line comes in several.
+        app: Name of its app.
         at_s: Unix time at which it was read.
     """
 
     pod: str
-    app: str
     component: str
     hash: str
     line: str
-    at_s: float
+    app: str = ""
+    at_s: float = 0

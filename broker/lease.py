@@ -1,0 +1,121 @@
+"""A lease: of all processes that want to do one thing, one does it, and the others stand by.
+
+The lease is one KV entry that names its holder. It is renewed by compare-and-set, and its bucket
+drops what is not renewed, so the lease of a holder that died comes free by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from nats.errors import Error as NatsError
+from nats.js.errors import KeyDeletedError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from broker.bus import Bus
+from broker.store import ensure_bucket
+
+logger = logging.getLogger(__name__)
+
+BUCKET = "kubefox-leases"
+TTL_S = 10.0
+_RENEWALS_PER_TTL = 4
+
+
+class Lease:
+    """A lease that this process holds; made by ``hold``.
+
+    Attributes:
+        lost: Set when another holder has it. NATS being away does not set it: then nobody
+            can take the lease, and what runs should go on.
+    """
+
+    def __init__(self, bus: Bus, name: str, holder: str, ttl_s: float) -> None:
+        """Prepare to take a lease; see ``hold``."""
+        self.lost = asyncio.Event()
+        self._bus = bus
+        self._name = name
+        self._holder = holder.encode()
+        self._ttl_s = ttl_s
+        self._revision = 0
+
+    async def acquire(self) -> None:
+        """Return when this process holds the lease."""
+        while True:
+            if await self._claim():
+                return
+            await asyncio.sleep(self._ttl_s / _RENEWALS_PER_TTL)
+
+    async def keep(self) -> None:
+        """Renew the lease until it is lost."""
+        while not self.lost.is_set():
+            await asyncio.sleep(self._ttl_s / _RENEWALS_PER_TTL)
+            if await self._claim() is False:
+                logger.warning("lease %s was taken by another process", self._name)
+                self.lost.set()
+
+    async def release(self) -> None:
+        """Let a process that stands by have the lease now."""
+        if not self._bus.is_ready:
+            return
+        with contextlib.suppress(NatsError, TimeoutError):
+            bucket = await self._bucket()
+            await bucket.delete(self._name, last=self._revision)
+
+    async def _claim(self) -> bool | None:
+        """Write our name; return whether it is ours, or None while NATS does not answer."""
+        if not self._bus.is_ready:
+            return None
+        try:
+            bucket = await self._bucket()
+            self._revision = await self._write(bucket)
+        except KeyWrongLastSequenceError:
+            return False
+        except (NatsError, TimeoutError):
+            return None
+        return True
+
+    async def _write(self, bucket: KeyValue) -> int:
+        """Write our name over our own entry, or where there is none.
+
+        The entry is read each time instead of trusting the last revision: a renewal whose
+        acknowledgement was lost has moved it, and a restarted server may have dropped it.
+        """
+        try:
+            entry = await bucket.get(self._name)
+        except KeyDeletedError as error:
+            return await bucket.update(self._name, self._holder, error.entry.revision)
+        except KeyNotFoundError:
+            return await bucket.update(self._name, self._holder, last=0)
+        if entry.value != self._holder:
+            raise KeyWrongLastSequenceError(description=f"held by {entry.value!r}")
+        return await bucket.update(self._name, self._holder, entry.revision)
+
+    async def _bucket(self) -> KeyValue:
+        return await ensure_bucket(self._bus, BUCKET, ttl_s=self._ttl_s)
+
+
+@contextlib.asynccontextmanager
+async def hold(bus: Bus, name: str, holder: str, *, ttl_s: float = TTL_S) -> AsyncIterator[Lease]:
+    """Wait until the lease is ours, keep it while the context lasts, then give it back.
+
+    Args:
+        bus: Connection to use.
+        name: What the lease is for.
+        holder: Who we are, unique among living processes. A process that comes back under
+            the name of one that died need not wait until the lease runs out.
+        ttl_s: How long a dead holder keeps the lease.
+    """
+    lease = Lease(bus, name, holder, ttl_s)
+    await lease.acquire()
+    keeper = asyncio.create_task(lease.keep())
+    try:
+        yield lease
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        if not lease.lost.is_set():
+            await lease.release()

@@ -1,0 +1,119 @@
+"""Pods' output: the latest lines of each pod in memory, to show and to follow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from broker.pod_logs import LogQuery
+from model.pod import LogLine
+from pods.base import PodSpec
+from pods.log_files import LogFiles
+
+LINES_PER_POD = 1000
+MAX_PODS = 200
+
+
+class PodLogs:
+    """All pods' output; made by ``open_logs``. It is the ``broker.pod_logs.PodLogs`` of a driver.
+
+    Memory is bounded: ``LINES_PER_POD`` for each of the ``MAX_PODS`` that wrote last, gone
+    ones included, so that a crash can be looked at.
+    """
+
+    def __init__(self, files: LogFiles) -> None:
+        """Start with no lines; see ``open_logs``."""
+        self._files = files
+        self._rings: dict[str, deque[LogLine]] = {}
+        self._readers: set[_Reader] = set()
+
+    def write(self, spec: PodSpec, texts: list[str]) -> None:
+        """Take lines of a pod; never blocks."""
+        now_s = time.time()
+        lines = [_line(spec, text, now_s) for text in texts]
+        # Put at the end: so the first ring is of the pod that has been silent longest.
+        ring = self._rings.pop(spec.id, None) or deque(maxlen=LINES_PER_POD)
+        self._rings[spec.id] = ring
+        ring.extend(lines)
+        if len(self._rings) > MAX_PODS:
+            del self._rings[next(iter(self._rings))]
+        for reader in self._readers:
+            reader.offer(lines)
+        self._files.append(spec.id, texts)
+
+    async def read(self, query: LogQuery) -> AsyncIterator[LogLine]:
+        """Yield the latest lines of each pod in order of time, then new ones if it follows.
+
+        A reader that follows and is ``LINES_PER_POD`` behind misses the oldest of them.
+        """
+        reader = _Reader(query)
+        self._readers.add(reader)
+        try:
+            for line in self._tail(query):
+                yield line
+            while query.follow:
+                async for line in reader.take():
+                    yield line
+        finally:
+            self._readers.discard(reader)
+
+    def _tail(self, query: LogQuery) -> list[LogLine]:
+        rings = [ring for ring in self._rings.values() if ring and _matches(ring[0], query)]
+        latest = [line for ring in rings for line in list(ring)[max(0, len(ring) - query.tail) :]]
+        return sorted(latest, key=lambda line: line.at_s)
+
+
+class _Reader:
+    """One reader and the lines that wait for it."""
+
+    def __init__(self, query: LogQuery) -> None:
+        self._query = query
+        self._lines: deque[LogLine] = deque(maxlen=LINES_PER_POD)
+        self._offered = asyncio.Event()
+
+    def offer(self, lines: list[LogLine]) -> None:
+        if _matches(lines[0], self._query):
+            self._lines.extend(lines)
+            self._offered.set()
+
+    async def take(self) -> AsyncIterator[LogLine]:
+        await self._offered.wait()
+        self._offered.clear()
+        while self._lines:
+            yield self._lines.popleft()
+
+
+@contextlib.asynccontextmanager
+async def open_logs(folder: Path) -> AsyncIterator[PodLogs]:
+    """Collect pods' output until the context ends; what it holds then is in the files.
+
+    Args:
+        folder: Where each pod has its file; made if it is missing.
+    """
+    files = LogFiles(folder)
+    writer = asyncio.create_task(files.run())
+    try:
+        yield PodLogs(files)
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+        await files.flush()
+
+
+def _line(spec: PodSpec, text: str, at_s: float) -> LogLine:
+    return LogLine(
+        pod=spec.id,
+        app=spec.app,
+        component=spec.component,
+        hash=spec.hash,
+        line=text,
+        at_s=at_s,
+    )
+
+
+def _matches(line: LogLine, query: LogQuery) -> bool:
+    return query.component in {"", line.component} and query.pod in {"", line.pod}
