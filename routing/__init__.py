@@ -1,1 +1,1 @@
-"""The rule language, the matcher and the snapshot that every process routes by: pure."""
+"""Routing: from a genesis event and a snapshot to a decision. Pure: no I/O, no clock."""

@@ -1,0 +1,178 @@
+"""What plain URLs mean in one virtual environment: its active release, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from model import records as keys
+from model.component import ComponentDefinition
+from model.context import EventContext
+from model.deployment import Deployment
+from model.release import Release
+from routing.records import Records
+from routing.ruleset import RuleSet, rule_set
+from routing.template import Layers
+
+
+class ActiveApp(msgspec.Struct, frozen=True):
+    """One app of an active release.
+
+    Attributes:
+        deployment: As frozen in the manifest, or as it is now.
+        revision: KV revision of a live deployment, 0 with a manifest.
+        rules: Of its components.
+    """
+
+    deployment: Deployment
+    revision: int
+    rules: RuleSet
+
+
+class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """An active release with everything that routing needs of it.
+
+    Attributes:
+        virtual_environment: Its name.
+        release: The release.
+        apps: By app name; those that can be routed to.
+        layers: Variables, highest precedence first.
+        virtual_environment_revision: 0 with a manifest.
+        environment_revision: 0 with a manifest.
+        depends_on: KV keys, besides its own and its manifest's, that change what is above.
+        missing: KV keys of records it needs that are not there.
+    """
+
+    virtual_environment: str
+    release: Release
+    apps: dict[str, ActiveApp]
+    layers: Layers
+    virtual_environment_revision: int = 0
+    environment_revision: int = 0
+    depends_on: frozenset[str] = frozenset()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def recency(self) -> tuple[float, str]:
+        """When it became active: between routes that tie, the later release wins."""
+        return self.release.activated_at_s or 0, self.release.id
+
+    def context(self, app: str) -> EventContext:
+        """Return the context of events that this release sends to an app."""
+        active = self.apps[app]
+        return EventContext(
+            app=active.deployment.app,
+            deployment=active.deployment.name,
+            virtual_environment=self.virtual_environment,
+            release=self.release.id,
+            manifest=self.release.manifest or "",
+            deployment_revision=active.revision,
+            virtual_environment_revision=self.virtual_environment_revision,
+            environment_revision=self.environment_revision,
+        )
+
+
+def active_release(name: str, records: Records) -> ActiveRelease | None:
+    """Return the active release of a virtual environment, or None if it has none.
+
+    Whatever it lacks is named in ``missing``, and the apps that need it are left out.
+    """
+    state = records.releases.get(name)
+    if state is None or state.record.active is None:
+        return None
+    release = state.record.active
+    if name not in records.virtual_environments:
+        return _nothing(name, release, keys.virtual_environment_key(name))
+    if release.manifest is not None:
+        return _frozen(name, release, release.manifest, records)
+    return _live(name, release, records)
+
+
+def definitions_of(
+    deployment: Deployment, records: Records
+) -> tuple[dict[str, ComponentDefinition], tuple[str, ...]]:
+    """Return the definitions of a deployment's components, and the keys of those not there."""
+    found, missing = {}, []
+    for name, digest in deployment.components.items():
+        version = records.component(deployment.app, name, digest)
+        if version is None:
+            missing.append(keys.component_key(deployment.app, name, digest))
+        else:
+            found[name] = version.definition
+    return found, tuple(missing)
+
+
+def component_keys(active: ActiveRelease | None) -> Iterator[str]:
+    """Return the keys of all component versions that a release's apps are made of."""
+    for app in active.apps.values() if active else ():
+        for name, digest in app.deployment.components.items():
+            yield keys.component_key(app.deployment.app, name, digest)
+
+
+def _nothing(name: str, release: Release, missing: str) -> ActiveRelease:
+    return ActiveRelease(
+        virtual_environment=name,
+        release=release,
+        apps={},
+        layers=(),
+        depends_on=frozenset({missing}),
+        missing=(missing,),
+    )
+
+
+def _frozen(name: str, release: Release, manifest_id: str, records: Records) -> ActiveRelease:
+    manifest = records.manifest(name, manifest_id)
+    if manifest is None:
+        return _nothing(name, release, keys.manifest_key(name, manifest_id))
+    live = {app: (deployment, 0) for app, deployment in manifest.deployments.items()}
+    apps, missing = _apps(live, records)
+    return ActiveRelease(
+        virtual_environment=name,
+        release=release,
+        apps=apps,
+        layers=(manifest.data.vars,),
+        depends_on=frozenset(missing),
+        missing=missing,
+    )
+
+
+def _live(name: str, release: Release, records: Records) -> ActiveRelease:
+    virtual = records.virtual_environments[name]
+    environment_key = keys.environment_key(virtual.record.environment)
+    environment = records.environments.get(virtual.record.environment)
+    if environment is None:
+        return _nothing(name, release, environment_key)
+    deployments = {app: each.deployment for app, each in release.apps.items()}
+    found = {
+        app: (entry.record, entry.revision)
+        for app, deployment in deployments.items()
+        if (entry := records.deployments.get(deployment)) is not None
+    }
+    apps, missing = _apps(found, records)
+    needed = {app: keys.deployment_key(deployment) for app, deployment in deployments.items()}
+    gone = tuple(key for app, key in needed.items() if app not in found)
+    return ActiveRelease(
+        virtual_environment=name,
+        release=release,
+        apps=apps,
+        layers=(virtual.record.data.vars, environment.record.data.vars),
+        virtual_environment_revision=virtual.revision,
+        environment_revision=environment.revision,
+        depends_on=frozenset({environment_key, *needed.values(), *missing}),
+        missing=(*gone, *missing),
+    )
+
+
+def _apps(
+    deployments: dict[str, tuple[Deployment, int]], records: Records
+) -> tuple[dict[str, ActiveApp], tuple[str, ...]]:
+    apps: dict[str, ActiveApp] = {}
+    missing: list[str] = []
+    for app, (deployment, revision) in deployments.items():
+        definitions, absent = definitions_of(deployment, records)
+        missing += absent
+        if not absent:
+            rules = rule_set(definitions.values())
+            apps[app] = ActiveApp(deployment, revision, rules)
+    return apps, tuple(missing)

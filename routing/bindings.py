@@ -1,0 +1,217 @@
+"""A deployment bound to one environment's values: what a decision is read from.
+
+Bindings are made when first asked for and kept while they are used. A binding remembers the record
+entries it was made of; it is right for every snapshot that holds the very same ones, so the
+cache may be shared by all snapshots of one line, old ones included.
+"""
+
+from __future__ import annotations
+
+from operator import is_
+
+import msgspec
+
+from model import subjects
+from model.context import EventContext
+from model.deployment import Deployment
+from model.environment import Environment, VirtualEnvironment
+from model.errors import DeploymentNotFound, EnvironmentNotFound, Unavailable
+from routing.active import ActiveRelease, definitions_of
+from routing.matcher import CompiledRoute, RouteTable
+from routing.plain import Released
+from routing.recent import Recent
+from routing.records import Entry, Records
+from routing.ruleset import rule_set
+
+# A binding with a table of ten routes of its own takes about 12 KB (``benchmarks/routing``), so
+# either cache stays under 100 MB even if nothing is shared.
+GENERATION = 4_096
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a decision sends its event. Made once per binding and route.
+
+    Attributes:
+        context: The same object for all targets of one binding.
+        deployment: The deployment at the context's revision.
+        component: Name of the component.
+        hash: Its full hash.
+        subject: NATS subject of that component version.
+        route: Id of the route in the component.
+    """
+
+    context: EventContext
+    deployment: Deployment
+    component: str
+    hash: str
+    subject: str
+    route: int
+
+
+class Binding:
+    """A context and the routes that are matched in it.
+
+    Attributes:
+        context: What its events carry.
+        deployment: The deployment.
+        table: Compiled routes, perhaps shared with other bindings.
+    """
+
+    __slots__ = ("_made_of", "_removals", "_targets", "context", "deployment", "table")
+
+    def __init__(
+        self,
+        context: EventContext,
+        deployment: Deployment,
+        table: RouteTable,
+        *,
+        made_of: tuple[object, ...],
+        removals: int,
+    ) -> None:
+        """Make a binding.
+
+        Args:
+            context: What its events carry.
+            deployment: The deployment.
+            table: Its routes.
+            made_of: Objects that the binding is right for, as they are.
+            removals: ``Records.removals`` at the time.
+        """
+        self.context = context
+        self.deployment = deployment
+        self.table = table
+        self._made_of = made_of
+        self._removals = removals
+        self._targets: dict[CompiledRoute, Target] = {}
+
+    def is_made_of(self, *parts: object) -> bool:
+        """Return whether these are the very objects it was made of."""
+        return all(map(is_, self._made_of, parts))
+
+    def is_after(self, removals: int) -> bool:
+        """Return whether no component version was taken away since."""
+        return self._removals == removals
+
+    def target(self, route: CompiledRoute) -> Target:
+        """Return where events of a route go; the same object every time."""
+        target = self._targets.get(route)
+        if target is None:
+            target = self._targets[route] = self._new_target(route)
+        return target
+
+    def _new_target(self, route: CompiledRoute) -> Target:
+        digest = self.deployment.components[route.component]
+        return Target(
+            context=self.context,
+            deployment=self.deployment,
+            component=route.component,
+            hash=digest,
+            subject=subjects.component(self.deployment.app, route.component, digest),
+            route=route.route.id,
+        )
+
+
+class Bindings:
+    """Bindings that were used lately, for one line of snapshots."""
+
+    __slots__ = ("_explicit", "_released")
+
+    def __init__(self, generation: int = GENERATION) -> None:
+        """Begin empty; see ``Recent`` for ``generation``."""
+        self._explicit: Recent[tuple[str, str], Binding] = Recent(generation)
+        self._released: Recent[Released, Binding] = Recent(generation)
+
+    def explicit(self, deployment: str, virtual: str, records: Records) -> Binding:
+        """Return a deployment bound to the live values of a virtual environment.
+
+        Raises:
+            DeploymentNotFound: No deployment has the name.
+            EnvironmentNotFound: No virtual environment has the name.
+            Unavailable: A record that one of them needs is not there.
+        """
+        deployment_entry = records.deployments.get(deployment)
+        if deployment_entry is None:
+            raise DeploymentNotFound(f"no deployment is named {deployment!r}")
+        virtual_entry = virtual_environment(virtual, records)
+        environment = records.environments.get(virtual_entry.record.environment)
+        if environment is None:
+            raise _environment_missing(virtual_entry.record)
+        binding = self._explicit.get((deployment, virtual))
+        if (
+            binding is None
+            or not binding.is_made_of(deployment_entry, virtual_entry, environment)
+            or not binding.is_after(records.removals)
+        ):
+            binding = _live(deployment_entry, virtual_entry, environment, records)
+            self._explicit.put((deployment, virtual), binding)
+        return binding
+
+    def released(self, released: Released, active: ActiveRelease) -> Binding:
+        """Return an app of an active release bound to that release's values."""
+        binding = self._released.get(released)
+        if binding is None or not binding.is_made_of(active):
+            app = active.apps[released[1]]
+            binding = Binding(
+                active.context(released[1]),
+                app.deployment,
+                app.rules.table(active.layers),
+                made_of=(active,),
+                removals=0,
+            )
+            self._released.put(released, binding)
+        return binding
+
+
+def virtual_environment(name: str, records: Records) -> Entry[VirtualEnvironment]:
+    """Return a virtual environment's record.
+
+    Raises:
+        EnvironmentNotFound: There is none.
+    """
+    entry = records.virtual_environments.get(name)
+    if entry is None:
+        raise EnvironmentNotFound(f"no virtual environment is named {name!r}")
+    return entry
+
+
+def live_context(
+    deployment: Entry[Deployment],
+    virtual: Entry[VirtualEnvironment],
+    environment: Entry[Environment],
+) -> EventContext:
+    """Return the context of an explicit URL."""
+    return EventContext(
+        app=deployment.record.app,
+        deployment=deployment.record.name,
+        virtual_environment=virtual.record.name,
+        deployment_revision=deployment.revision,
+        virtual_environment_revision=virtual.revision,
+        environment_revision=environment.revision,
+    )
+
+
+def _live(
+    deployment: Entry[Deployment],
+    virtual: Entry[VirtualEnvironment],
+    environment: Entry[Environment],
+    records: Records,
+) -> Binding:
+    definitions, missing = definitions_of(deployment.record, records)
+    if missing:
+        raise Unavailable(
+            f"deployment {deployment.record.name} is not complete here: {missing[0]} is missing"
+        )
+    layers = (virtual.record.data.vars, environment.record.data.vars)
+    return Binding(
+        live_context(deployment, virtual, environment),
+        deployment.record,
+        rule_set(definitions.values()).table(layers),
+        made_of=(deployment, virtual, environment),
+        removals=records.removals,
+    )
+
+
+def _environment_missing(virtual: VirtualEnvironment) -> Unavailable:
+    return Unavailable(
+        f"environment {virtual.environment} of virtual environment {virtual.name} is missing here"
+    )

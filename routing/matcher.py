@@ -1,0 +1,170 @@
+"""The routes of one rule set, compiled for one environment's values: a table to match against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from model.component import Route, Value
+from model.errors import Problem
+from routing.compiled import Rule, compile_rule
+from routing.facts import Facts
+from routing.index import Index, candidates
+from routing.predicates import Key, Params, Predicate
+from routing.regex import RegexError
+from routing.request import GenesisRequest
+from routing.rule import RuleError
+from routing.template import Fillings, Layers, TooManyAlternatives
+
+
+class ComponentRoutes(msgspec.Struct, frozen=True):
+    """What one component declares; hashable, because it is a part of cache keys."""
+
+    component: str
+    routes: tuple[Route, ...]
+
+
+class CompiledRoute:
+    """A route with its variables filled in.
+
+    Attributes:
+        component: Name of the component that declares it.
+        route: As declared.
+        rule: Its rule before the values.
+        predicate: Its rule with the values.
+        rank: Explicit priority, then length of the resolved rule: the higher wins.
+    """
+
+    __slots__ = ("accepts", "component", "predicate", "rank", "route", "rule")
+
+    def __init__(self, component: str, route: Route, rule: Rule, fillings: Fillings) -> None:
+        """Fill the rule in."""
+        self.component = component
+        self.route = route
+        self.rule = rule
+        self.predicate: Predicate = rule.build(fillings)
+        self.rank = (route.priority, rule.length(fillings))
+        self.accepts = self.predicate.accepts
+
+    @property
+    def place(self) -> str:
+        """Where the rule stands in its deployment, as a path for problems."""
+        return place(self.component, self.route)
+
+
+Match = tuple[CompiledRoute, Params]
+
+
+class RouteTable:
+    """Routes in the order in which they win, and an index over them.
+
+    Attributes:
+        routes: Highest rank first, then component name, then route id.
+        problems: Why routes are left out: a variable without a value, mostly.
+    """
+
+    __slots__ = ("__weakref__", "_root", "problems", "routes")
+
+    def __init__(self, routes: Iterable[CompiledRoute], problems: tuple[Problem, ...]) -> None:
+        """Sort and index the routes."""
+        self.routes = tuple(sorted(routes, key=_order))
+        self.problems = problems
+        index: Index[int] = Index(lambda at: self.routes[at].predicate.index_keys())
+        for at in range(len(self.routes)):
+            index = index.added(at)
+        self._root = index.root
+
+    def match(self, facts: Facts) -> Match | None:
+        """Return the route that wins and what it captured, or None."""
+        if self._root is None:
+            return None
+        found = candidates(self._root, facts)
+        if len(found) > 1:
+            found.sort()
+        for at in found:
+            route = self.routes[at]
+            params = route.accepts(facts)
+            if params is not None:
+                return route, params
+        return None
+
+    def keys(self) -> tuple[Key, ...]:
+        """Return the index keys of all routes, each once."""
+        return index_keys(self.routes)
+
+
+def compile_table(components: Iterable[ComponentRoutes], layers: Layers) -> RouteTable:
+    """Return the table for one environment's values; never raises, see ``problems``.
+
+    Args:
+        components: What each component declares.
+        layers: Variables, highest precedence first.
+    """
+    routes, problems = compile_routes(components, layers)
+    return RouteTable(routes, tuple(problems))
+
+
+def compile_routes(
+    components: Iterable[ComponentRoutes], layers: Layers
+) -> tuple[list[CompiledRoute], list[Problem]]:
+    """Return the routes for one environment's values, and why others cannot be had."""
+    routes: list[CompiledRoute] = []
+    problems: list[Problem] = []
+    for each in components:
+        for route in each.routes:
+            found = _compile(each.component, route, layers)
+            if isinstance(found, CompiledRoute):
+                routes.append(found)
+            else:
+                problems += found
+    return routes, problems
+
+
+def index_keys(routes: Iterable[CompiledRoute]) -> tuple[Key, ...]:
+    """Return the index keys of all routes, each once."""
+    return tuple(dict.fromkeys(key for route in routes for key in route.predicate.index_keys()))
+
+
+def match_routes(
+    routes: Iterable[Route], variables: dict[str, Value], request: GenesisRequest
+) -> tuple[int, Params] | None:
+    """Return the id of the route that wins and its parameters: for tests of one component.
+
+    A route whose rule is wrong or lacks a variable cannot match; ``compile_table`` tells why.
+    """
+    table = compile_table([ComponentRoutes("", tuple(routes))], [variables])
+    match = table.match(Facts(request))
+    return None if match is None else (match[0].route.id, dict(match[1]))
+
+
+def place(component: str, route: Route) -> str:
+    """Return where a rule stands in its deployment, as a path for problems."""
+    return f"components.{component}.routes[{route.id}].rule"
+
+
+def _order(route: CompiledRoute) -> tuple[int, int, str, int]:
+    priority, length = route.rank
+    return -priority, -length, route.component, route.route.id
+
+
+def _compile(component: str, route: Route, layers: Layers) -> CompiledRoute | list[Problem]:
+    path = place(component, route)
+    try:
+        rule = compile_rule(route.rule)
+        fillings, missing = rule.fillings(layers)
+        if not missing:
+            return CompiledRoute(component, route, rule, fillings)
+    except RuleError as error:
+        return [Problem(type=error.kind, message=error.detail, path=path)]
+    except (TooManyAlternatives, RegexError) as error:
+        return [Problem(type="RuleTooLarge", message=f"rule {route.rule}: {error}", path=path)]
+    return [_missing(name, route, path) for name in missing]
+
+
+def _missing(name: str, route: Route, path: str) -> Problem:
+    return Problem(
+        type="VariableNotFound",
+        message=f"rule {route.rule} uses variable {name}, which the environment does not set",
+        path=path,
+    )

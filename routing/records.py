@@ -1,0 +1,199 @@
+"""The control plane's records at one moment, as persistent maps.
+
+A change copies one path of a map, a few nodes, whatever the map's size: see
+docs/decisions/routing-maps.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+from immutables import Map
+
+from model import records
+from model.component import ComponentVersion
+from model.deployment import Deployment
+from model.environment import Environment, HTTPAdapter, VirtualEnvironment
+from model.records import KINDS, Change
+from model.release import ReleaseManifest, ReleaseState
+from routing.sharing import Shared
+
+Kind = TypeVar("Kind")
+
+# Deleted keys whose revision is remembered, so that a replayed older change stays ignored. Replays
+# come within moments, so forgetting the older half at the bound is safe.
+MAX_TOMBSTONES = 10_000
+
+
+class Entry(Generic[Kind]):
+    """A record and the KV revision that wrote it. The same object until it changes."""
+
+    __slots__ = ("record", "revision")
+
+    def __init__(self, record: Kind, revision: int) -> None:
+        """Keep both."""
+        self.record = record
+        self.revision = revision
+
+
+class View(Mapping[str, Kind]):
+    """Records of one kind by name."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Map[str, Entry[Kind]]) -> None:
+        """Look at the entries of one kind."""
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> Kind:
+        """Return the record of a name."""
+        return self._entries[name].record
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._entries)
+
+
+class Records:
+    """All records at one moment. Never changes; ``apply`` returns another.
+
+    Attributes:
+        revision: The highest KV revision that was applied.
+        removals: Revision of the last component version that was taken away or replaced.
+    """
+
+    __slots__ = (
+        "_kinds",
+        "_shared",
+        "_tombstones",
+        "components",
+        "deployments",
+        "environments",
+        "removals",
+        "revision",
+        "virtual_environments",
+    )
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Map[str, Entry[Any]]],
+        tombstones: Map[str, int],
+        shared: Shared,
+        *,
+        revision: int,
+        removals: int,
+    ) -> None:
+        """Take over the maps."""
+        self._kinds = kinds
+        self._tombstones = tombstones
+        self._shared = shared
+        self.revision = revision
+        self.removals = removals
+        self.deployments: Map[str, Entry[Deployment]] = kinds["deployment"]
+        self.environments: Map[str, Entry[Environment]] = kinds["environment"]
+        self.virtual_environments: Map[str, Entry[VirtualEnvironment]] = kinds[
+            "virtual-environment"
+        ]
+        self.components: Map[str, Entry[ComponentVersion]] = kinds["component"]
+
+    @staticmethod
+    def empty() -> Records:
+        """Return no records."""
+        return Records({kind: Map() for kind in KINDS}, Map(), Shared(), revision=0, removals=0)
+
+    @property
+    def http_adapters(self) -> Map[str, Entry[HTTPAdapter]]:
+        """HTTP adapters by name."""
+        return self._kinds["http-adapter"]
+
+    @property
+    def releases(self) -> Map[str, Entry[ReleaseState]]:
+        """Releases by virtual environment."""
+        return self._kinds["release"]
+
+    def manifest(self, virtual_environment: str, release: str) -> ReleaseManifest | None:
+        """Return a manifest, or None."""
+        entry = self._kinds["manifest"].get(f"{virtual_environment}.{release}")
+        return None if entry is None else cast("ReleaseManifest", entry.record)
+
+    def component(self, app: str, name: str, digest: str) -> ComponentVersion | None:
+        """Return a component version, or None."""
+        entry = self.components.get(f"{app}.{name}.{digest}")
+        return None if entry is None else entry.record
+
+    def revision_of(self, key: str) -> int:
+        """Return the KV revision of the record under a key, 0 if there is none."""
+        kind, name = _split(key)
+        entry = self._kinds[kind].get(name) if kind in self._kinds else None
+        return 0 if entry is None else entry.revision
+
+    def apply(self, changes: Iterable[Change]) -> tuple[Records, list[str]]:
+        """Return the records with changes, and the keys that really changed.
+
+        A change that is not newer than what is known of its key is ignored, so a watcher that
+        begins again may replay whatever it likes.
+        """
+        writer = _Writer(self._kinds, self._tombstones, self._shared)
+        revision, removals = self.revision, self.removals
+        for change in changes:
+            revision = max(revision, change.revision)
+            if writer.write(change) and records.kind_of(change.key) == "component":
+                removals = max(removals, change.revision)
+        kinds, tombstones = writer.finish()
+        after = Records(kinds, tombstones, self._shared, revision=revision, removals=removals)
+        return after, writer.changed
+
+
+class _Writer:
+    def __init__(
+        self, kinds: Mapping[str, Map[str, Entry[Any]]], tombstones: Map[str, int], shared: Shared
+    ) -> None:
+        self._kinds = {kind: entries.mutate() for kind, entries in kinds.items()}
+        self._tombstones = tombstones.mutate()
+        self._shared = shared
+        self.changed: list[str] = []
+
+    def write(self, change: Change) -> bool:
+        """Return whether a record was taken away or replaced."""
+        kind, name = _split(change.key)
+        if kind not in self._kinds:
+            return False
+        entries = self._kinds[kind]
+        before = entries.get(name)
+        known = self._tombstones.get(change.key, 0) if before is None else before.revision
+        if change.revision <= known:
+            return False
+        if change.record is None:
+            self._delete(change, was_there=before is not None)
+        else:
+            entries[name] = Entry(self._shared.record(change.record), change.revision)
+            self._tombstones.pop(change.key, None)
+        self.changed.append(change.key)
+        return before is not None
+
+    def finish(self) -> tuple[dict[str, Map[str, Entry[Any]]], Map[str, int]]:
+        kinds = {kind: entries.finish() for kind, entries in self._kinds.items()}
+        return kinds, _bounded(self._tombstones.finish())
+
+    def _delete(self, change: Change, *, was_there: bool) -> None:
+        kind, name = _split(change.key)
+        if was_there:
+            del self._kinds[kind][name]
+        self._tombstones[change.key] = change.revision
+
+
+def _split(key: str) -> tuple[str, str]:
+    kind, _, name = key.partition(".")
+    return kind, name
+
+
+def _bounded(tombstones: Map[str, int]) -> Map[str, int]:
+    if len(tombstones) <= MAX_TOMBSTONES:
+        return tombstones
+    newest = sorted(tombstones.items(), key=lambda item: item[1])[MAX_TOMBSTONES // 2 :]
+    return Map(newest)

@@ -1,0 +1,180 @@
+"""The decision: which component version a genesis event goes to, in which context.
+
+With both selectors the deployment's own routes are matched with the environment's live values. With
+only the virtual environment, or with neither, the routes of active releases are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from model.errors import (
+    InvalidContext,
+    InvalidSelector,
+    Problem,
+    ReleaseNotFound,
+    RouteNotFound,
+    Unavailable,
+)
+from routing.active import ActiveRelease
+from routing.bindings import Binding, Target, virtual_environment
+from routing.facts import Facts
+from routing.matcher import CompiledRoute
+from routing.plain import Released
+from routing.predicates import Params
+from routing.request import GenesisRequest
+from routing.selectors import Selectors
+from routing.snapshot import Snapshot
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Where an event goes and what its rule captured.
+
+    Attributes:
+        target: Shared by all decisions for one route of one binding.
+        params: Captured values, decoded; with PathPrefix also ``path_suffix``, from its ``/`` on.
+    """
+
+    target: Target
+    params: dict[str, str]
+
+
+def resolve(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -> Decision:
+    """Return the decision for a genesis event.
+
+    Raises:
+        InvalidSelector: A deployment without a virtual environment.
+        DeploymentNotFound: The deployment named is unknown.
+        EnvironmentNotFound: The virtual environment named is unknown.
+        ReleaseNotFound: The virtual environment named has no active release.
+        RouteNotFound: Nothing accepts the request.
+        InvalidContext: Nothing does, and some routes lack variables.
+        Unavailable: Nothing does, and records that could change this are not here.
+    """
+    facts = Facts(request)
+    if selectors.deployment is None:
+        return _released(facts, selectors.virtual_environment, snapshot)
+    if selectors.virtual_environment is None:
+        raise needs_environment(selectors.deployment)
+    binding = snapshot.bindings.explicit(
+        selectors.deployment, selectors.virtual_environment, snapshot.records
+    )
+    match = binding.table.match(facts)
+    if match is None:
+        raise _no_route(binding)
+    return Decision(binding.target(match[0]), dict(match[1]))
+
+
+def needs_environment(deployment: str) -> InvalidSelector:
+    """Return the error for a deployment without a virtual environment."""
+    return InvalidSelector(
+        f"kf-dep={deployment} needs a virtual environment: "
+        f"use ?kf-dep={deployment}&kf-ve=<virtual environment>"
+    )
+
+
+def find_active(name: str, snapshot: Snapshot) -> ActiveRelease:
+    """Return the active release of a virtual environment.
+
+    Raises:
+        EnvironmentNotFound: No virtual environment has the name.
+        ReleaseNotFound: It has no active release.
+    """
+    virtual_environment(name, snapshot.records)
+    active = snapshot.plain.active.get(name)
+    if active is None:
+        raise ReleaseNotFound(f"virtual environment {name} has no active release")
+    return active
+
+
+class Contender(msgspec.Struct, frozen=True):
+    """A route of an active release that accepts the request."""
+
+    active: ActiveRelease
+    app: str
+    binding: Binding
+    route: CompiledRoute
+    params: Params
+
+    def wins_over(self, other: Contender) -> bool:
+        """Return whether this comes first: rank, then the later release, then names and id."""
+        if self.route.rank != other.route.rank:
+            return self.route.rank > other.route.rank
+        if self.active.recency != other.active.recency:
+            return self.active.recency > other.active.recency
+        return self._names() < other._names()
+
+    def _names(self) -> tuple[str, int, str, str]:
+        return (
+            self.route.component,
+            self.route.route.id,
+            self.app,
+            self.active.virtual_environment,
+        )
+
+
+def contenders(
+    facts: Facts, candidates: Iterable[Released], snapshot: Snapshot
+) -> Iterable[Contender]:
+    """Return the best accepting route of each candidate that has one."""
+    for released in candidates:
+        active = snapshot.plain.active[released[0]]
+        binding = snapshot.bindings.released(released, active)
+        match = binding.table.match(facts)
+        if match is not None:
+            yield Contender(active, released[1], binding, match[0], match[1])
+
+
+def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision:
+    candidates = snapshot.plain.candidates(facts)
+    active = None
+    if virtual is not None:
+        active = find_active(virtual, snapshot)
+        candidates = [each for each in candidates if each[0] == virtual]
+    best: Contender | None = None
+    for contender in contenders(facts, candidates, snapshot):
+        if best is None or contender.wins_over(best):
+            best = contender
+    if best is not None:
+        return Decision(best.binding.target(best.route), dict(best.params))
+    raise _no_plain_route(facts, snapshot) if active is None else _no_route_in(active, snapshot)
+
+
+def _no_route(binding: Binding) -> InvalidContext | RouteNotFound:
+    context = binding.context
+    where = f"deployment {context.deployment} in {context.virtual_environment}"
+    return _nothing_accepts(where, binding.table.problems)
+
+
+def _no_route_in(
+    active: ActiveRelease, snapshot: Snapshot
+) -> InvalidContext | RouteNotFound | Unavailable:
+    name = active.virtual_environment
+    if active.missing:
+        return _incomplete(name, active.missing)
+    bindings = (snapshot.bindings.released((name, app), active) for app in active.apps)
+    problems = tuple(problem for each in bindings for problem in each.table.problems)
+    return _nothing_accepts(f"the release of {name}", problems)
+
+
+def _no_plain_route(facts: Facts, snapshot: Snapshot) -> RouteNotFound | Unavailable:
+    for name, missing in snapshot.plain.waiting.items():
+        return _incomplete(name, missing)
+    return RouteNotFound(f"no released route accepts {_shown(facts)}")
+
+
+def _nothing_accepts(where: str, problems: tuple[Problem, ...]) -> InvalidContext | RouteNotFound:
+    if problems:
+        listed = "; ".join(f"{each.path}: {each.message}" for each in problems)
+        return InvalidContext(f"no usable route of {where} accepts the request: {listed}")
+    return RouteNotFound(f"no route of {where} accepts the request")
+
+
+def _incomplete(name: str, missing: tuple[str, ...]) -> Unavailable:
+    return Unavailable(f"the release of {name} is not complete here: {missing[0]} is missing")
+
+
+def _shown(facts: Facts) -> str:
+    return f"{facts.method} {facts.request.path}"

@@ -1,0 +1,89 @@
+"""The rules of all components of a deployment, shared by every deployment with the same ones.
+
+Deployments mostly differ in components without routes, and virtual environments in variables that
+no rule uses. So rules are kept once per set of route-bearing components, and tables once per set of
+values that its rules use. Both are held weakly: they go when the last binding that uses them goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from weakref import WeakValueDictionary
+
+from model.component import ComponentDefinition
+from routing.compiled import compile_rule
+from routing.matcher import (
+    ComponentRoutes,
+    RouteTable,
+    compile_routes,
+    compile_table,
+    index_keys,
+)
+from routing.predicates import Key
+from routing.rule import RuleError
+from routing.template import Filling, Layers, fill
+
+Components = tuple[ComponentRoutes, ...]
+
+
+class RuleSet:
+    """The routes of some components and the tables made of them.
+
+    Attributes:
+        components: In order of their names.
+        variables: Names of every variable the rules use, sorted.
+    """
+
+    __slots__ = ("__weakref__", "_tables", "components", "variables")
+
+    def __init__(self, components: Components) -> None:
+        """Find the variables; a rule that cannot be read has none, and is a problem later."""
+        self.components = components
+        self.variables = tuple(sorted(set(_variables(components))))
+        self._tables: WeakValueDictionary[tuple[Filling | None, ...], RouteTable]
+        self._tables = WeakValueDictionary()
+
+    def used(self, layers: Layers) -> tuple[Filling | None, ...]:
+        """Return the values of ``variables``: all that a table depends on."""
+        return tuple([fill(name, layers) for name in self.variables])
+
+    def table(self, layers: Layers) -> RouteTable:
+        """Return the table for these values, compiled if nobody holds it."""
+        used = self.used(layers)
+        table = self._tables.get(used)
+        if table is None:
+            table = self._tables[used] = compile_table(self.components, layers)
+        return table
+
+    def keys(self, layers: Layers) -> tuple[Key, ...]:
+        """Return the index keys of all routes for these values, each once."""
+        table = self._tables.get(self.used(layers))
+        if table is not None:
+            return table.keys()
+        routes, _ = compile_routes(self.components, layers)
+        return index_keys(routes)
+
+
+_shared: WeakValueDictionary[Components, RuleSet] = WeakValueDictionary()
+
+
+def rule_set(definitions: Iterable[ComponentDefinition]) -> RuleSet:
+    """Return the rule set of some components; the same object while somebody holds it."""
+    components = tuple(
+        ComponentRoutes(each.name, each.routes)
+        for each in sorted(definitions, key=lambda each: each.name)
+        if each.routes
+    )
+    found = _shared.get(components)
+    if found is None:
+        found = _shared[components] = RuleSet(components)
+    return found
+
+
+def _variables(components: Components) -> Iterable[str]:
+    for each in components:
+        for route in each.routes:
+            try:
+                yield from compile_rule(route.rule).variables
+            except RuleError:
+                continue
