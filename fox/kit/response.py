@@ -128,4 +128,14 @@ def _encode(content: Content) -> tuple[bytes, str]:
         case bytes():
             return content, BINARY
         case _:
-            return msgspec.json.encode(content), JSON
+            return _encode_json(content), JSON
+
+
+def _plain(value: object) -> str:
+    # The names of ``ctx.headers`` are a kind of str that msgspec does not know.
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+
+
+_encode_json = msgspec.json.Encoder(enc_hook=_plain).encode

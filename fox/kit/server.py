@@ -6,10 +6,10 @@ import itertools
 import time
 
 from broker import logs
-from broker.bus import Bus
 from broker.receiver import Reply
 from fox.kit.context import Context, Identity
 from fox.kit.kit import Kit
+from fox.kit.requester import Requester
 from fox.kit.response import Response, to_reply
 from fox.kit.views import View, Views
 from model import codec
@@ -29,7 +29,7 @@ class ComponentServer:
         bus: Connection to NATS.
     """
 
-    def __init__(self, kit: Kit, identity: Identity, bus: Bus) -> None:
+    def __init__(self, kit: Kit, identity: Identity, bus: Requester) -> None:
         """Start without any view."""
         self.source = source_name(identity.component, identity.hash)
         self._kit = kit

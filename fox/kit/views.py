@@ -6,9 +6,9 @@ import asyncio
 
 import msgspec
 
-from broker.bus import Bus
 from broker.contexts import ViewReply, ViewRequest
 from fox.kit.context import Env, Identity
+from fox.kit.requester import Requester
 from model import subjects
 from model.context import ComponentView
 from model.errors import NatsUnavailable, NoPodReady, from_detail
@@ -39,7 +39,7 @@ class Views:
         limit: Views kept; the one met first goes first.
     """
 
-    def __init__(self, bus: Bus, identity: Identity, limit: int = MAX_VIEWS) -> None:
+    def __init__(self, bus: Requester, identity: Identity, limit: int = MAX_VIEWS) -> None:
         """Start without any view."""
         self._bus = bus
         self._identity = identity

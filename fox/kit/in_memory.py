@@ -1,0 +1,119 @@
+"""A deployment in memory: what NATS and the broker are to its components, for unit tests.
+
+Components are served by the very ``ComponentServer`` that a pod runs, and what they send each other
+passes the same frames, views and checks. Two things differ: no message is too large, and an
+exception that is no FoxError reaches the test as it is, with its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+from broker.contexts import ViewReply, ViewRequest
+from broker.receiver import Handle, Reply
+from fox.kit.context import Identity
+from fox.kit.kit import Kit
+from fox.kit.server import ComponentServer
+from fox.kit.state_store import STATE_STORE, InMemoryStateStore
+from model import codec, subjects
+from model.component import ComponentDefinition, Value
+from model.context import EventContext, adapter_source, view_of
+from model.deployment import Deployment
+from model.errors import DeadlineExceeded, NoPodReady
+from model.event import Event, Response
+
+HASH = "0" * 32
+"""The content hash of every component: what is tested has not been deployed."""
+
+_decode_view_request = msgspec.msgpack.Decoder(ViewRequest).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class InMemoryDeployment:
+    """Serves the components of one deployment in one virtual environment.
+
+    Args:
+        context: Of every event; its revisions do not matter.
+        kits: The components, by name.
+        outside: Definitions of those that only send.
+        values: Variables of the virtual environment.
+    """
+
+    process_id = "test"
+
+    def __init__(
+        self,
+        context: EventContext,
+        kits: Mapping[str, Kit],
+        outside: tuple[ComponentDefinition, ...],
+        values: Mapping[str, Value],
+    ) -> None:
+        """Start every component."""
+        definitions = [*(kit.definition(name) for name, kit in kits.items()), *outside]
+        self.state_store = InMemoryStateStore()
+        self._context = context
+        self._values = dict(values)
+        self._definitions = {each.name: each for each in definitions}
+        self._deployment = Deployment(
+            name=context.deployment,
+            app=context.app,
+            components=dict.fromkeys(self._definitions, HASH),
+        )
+        self._listening: dict[str, tuple[str, Handle]] = {
+            subjects.adapter(STATE_STORE): (adapter_source(STATE_STORE), self._ask_state_store)
+        }
+        for name, kit in kits.items():
+            self._start(name, kit)
+
+    def subject(self, component: str) -> str:
+        """Return where requests to a component go."""
+        return subjects.component(self._context.app, component, HASH)
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        """Answer as the one who listens to ``subject`` does; see ``Requester``."""
+        if subject == subjects.VIEW:
+            return self._answer_view(payload)
+        hop = subjects.hop(subject)
+        if subject not in self._listening:
+            raise NoPodReady(f"no pod of {hop} is ready", hop=hop)
+        source, handle = self._listening[subject]
+        timer = asyncio.timeout(timeout_s)
+        try:
+            async with timer:
+                status, headers, content = await handle(*codec.decode_event(payload))
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise DeadlineExceeded(f"time ran out in {source}", hop=hop) from error
+        return codec.encode(Response(status=status, headers=headers, source=source), content)
+
+    def _start(self, name: str, kit: Kit) -> None:
+        identity = Identity(app=self._context.app, component=name, hash=HASH, pod=f"{name}-test")
+        server = ComponentServer(kit, identity, self)
+        self._listening[self.subject(name)] = (server.source, server.handle)
+
+    def _answer_view(self, payload: bytes) -> bytes:
+        asking = _decode_view_request(payload)
+        view = view_of(
+            self._context,
+            self._deployment,
+            self._definitions,
+            self._values,
+            asking.component,
+            asking.hash,
+        )
+        return _encode(ViewReply(view=view))
+
+    async def _ask_state_store(self, event: Event, body: memoryview) -> Reply:
+        answer = await self.state_store.request(
+            STATE_STORE,
+            event.method,
+            event.path,
+            query=event.query,
+            headers=event.headers,
+            body=bytes(body),
+        )
+        return answer.to_reply()

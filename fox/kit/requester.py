@@ -1,0 +1,16 @@
+"""What a component at work needs of its connection: NATS in a pod, memory in a unit test."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Requester(Protocol):
+    """Sends one frame and brings one back; ``broker.bus.Bus`` is the real one."""
+
+    @property
+    def process_id(self) -> str:
+        """Unique name of this process, a part of the ids of its events."""
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        """Return the reply's frame; raise the FoxError that stopped it."""
