@@ -39,6 +39,7 @@ class HttpAdapter:
     """
 
     kind = KIND
+    is_inbound = True
 
     def __init__(self, broker: Broker, settings: Settings) -> None:
         """Prepare to serve; entering the context starts."""
@@ -129,7 +130,7 @@ class HttpAdapter:
             event_id=event_id,
             type=EventType.HTTP,
             source=_SOURCE,
-            handler=target.route_id,
+            handler=target.route,
             method=genesis.method,
             path=genesis.path,
             query=genesis.query,
