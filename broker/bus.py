@@ -29,7 +29,7 @@ Handler = Callable[[bytes, str], Awaitable[None]]
 
 Callback = Callable[[], Awaitable[None]]
 
-_NO_RESPONDERS = "503"
+NO_RESPONDERS = "503"
 _RECONNECT_WAIT_S = 0.1
 _PING_INTERVAL_S = 20
 _CONNECT_TIMEOUT_S = 2
@@ -134,6 +134,33 @@ class Bus:
             await subscription.unsubscribe()
         return replies
 
+    async def request_many(self, subject: str, payload: bytes, timeout_s: float) -> list[Msg]:
+        """Send one message and return its replies, up to and with the one that has a status.
+
+        So JetStream answers a direct get of a batch: messages with their headers, then an end.
+
+        Raises:
+            NatsUnavailable: The connection is down.
+            TimeoutError: ``timeout_s`` passed without an end.
+        """
+        replies: list[Msg] = []
+        done = asyncio.Event()
+
+        async def collect(message: Msg) -> None:
+            replies.append(message)
+            if status_of(message):
+                done.set()
+
+        reply = self._client.new_inbox()
+        subscription = await self._client.subscribe(reply, cb=collect)
+        try:
+            await self.publish(subject, payload, reply)
+            async with asyncio.timeout(timeout_s):
+                await done.wait()
+        finally:
+            await subscription.unsubscribe()
+        return replies
+
     async def serve(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Hand every message on ``subject`` to ``handler``, one after another.
 
@@ -234,9 +261,13 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
         await client.close()
 
 
+def status_of(message: Msg) -> str:
+    """Return what the server itself says by a message, such as ``503``; empty for data."""
+    return (message.headers or {}).get("Status", "")
+
+
 def _says_no_responders(message: Msg) -> bool:
-    headers = message.headers
-    return headers is not None and headers.get("Status") == _NO_RESPONDERS
+    return status_of(message) == NO_RESPONDERS
 
 
 async def _report(error: Exception) -> None:
