@@ -17,8 +17,8 @@ that stayed, and one that was changed meanwhile is seen again at its new place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, assert_never
+import re
+from typing import Any, Protocol, assert_never
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
@@ -52,6 +52,22 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     key: str
     value: bytes
     revision: int
+
+    @property
+    def text(self) -> str:
+        """The value as UTF-8 text."""
+        return self.value.decode()
+
+    def json(self, kind: Any = Any) -> Any:
+        """Return the value read as JSON.
+
+        Args:
+            kind: Type to check it against, such as a msgspec Struct.
+
+        Raises:
+            msgspec.DecodeError: It is not JSON, or not of that type.
+        """
+        return msgspec.json.decode(self.value, type=kind)
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):
@@ -118,6 +134,7 @@ Operation = Read | Write | Delete | List
 Answer = tuple[int, Headers, bytes]
 """Status, headers and body."""
 
+_REVISION = re.compile(r"[0-9]{1,18}")
 _encode_page = msgspec.msgpack.Encoder().encode
 _decode_page = msgspec.msgpack.Decoder(Page).decode
 
@@ -136,10 +153,9 @@ def list_query(prefix: str, after: int) -> str:
     """Return the query of a page.
 
     Raises:
-        InvalidRequest: The prefix is not text that UTF-8 can write.
+        InvalidRequest: The prefix is longer than a key, or not text that UTF-8 can write.
     """
-    _utf8(prefix)
-    return urlencode({"prefix": prefix, "after": after})
+    return urlencode({"prefix": _check_prefix(prefix), "after": after})
 
 
 def parse(
@@ -191,19 +207,6 @@ async def perform(operation: Operation, storage: Storage) -> Answer:
             assert_never(operation)
 
 
-async def answer(
-    method: str,
-    path: str,
-    query: str,
-    headers: Headers,
-    body: bytes,
-    open_storage: Callable[[str], Storage],
-) -> Answer:
-    """Parse a request and carry it out on the store that ``open_storage`` returns by its name."""
-    store, operation = parse(method, path, query, headers, body)
-    return await perform(operation, open_storage(store))
-
-
 def decode_page(body: bytes) -> Page:
     """Return the page of an answer.
 
@@ -221,7 +224,7 @@ def _parse_list(method: str, path: str, query: str) -> List:
         raise InvalidRequest(f"the state store has no {method} {path}: a key is missing")
     parameters = dict(parse_qsl(query, keep_blank_values=True))
     after = _number(parameters.get("after", "0"), "after")
-    return List(parameters.get("prefix", ""), after)
+    return List(_check_prefix(parameters.get("prefix", "")), after)
 
 
 def _expected(headers: Headers) -> int | None:
@@ -230,7 +233,7 @@ def _expected(headers: Headers) -> int | None:
 
 
 def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
+    if not _REVISION.fullmatch(text):
         raise InvalidRequest(f"{name}={text!r} is not valid: expected a revision")
     return int(text)
 
@@ -243,10 +246,16 @@ def _unquote(text: str) -> str:
 
 
 def _check_key(key: str) -> str:
-    size = len(_utf8(key))
-    if not 0 < size <= MAX_KEY_BYTES:
-        raise InvalidRequest(f"key of {size} bytes is not valid: use 1 to {MAX_KEY_BYTES}")
-    return key
+    if not key:
+        raise InvalidRequest("the key is empty")
+    return _check_prefix(key)
+
+
+def _check_prefix(prefix: str) -> str:
+    size = len(_utf8(prefix))
+    if size > MAX_KEY_BYTES:
+        raise InvalidRequest(f"a key has at most {MAX_KEY_BYTES} bytes, this has {size}")
+    return prefix
 
 
 def _utf8(text: str) -> bytes:

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.js.kv import VALID_KEY_RE
+
+from adapters.state_store import keys
+
+# Any text that UTF-8 can write, with many of the characters that mean something on the way.
+TEXT = st.text(st.one_of(st.sampled_from("/.=*> ~a"), st.characters(exclude_categories=["Cs"])))
+
+
+def matches(pattern: str, kv_key: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(">", ".+"), kv_key) is not None
+
+
+@given(TEXT.filter(bool))
+def test_any_key_is_a_legal_nats_key_and_comes_back(key: str) -> None:
+    kv_key = keys.encode("shop", "orders", key)
+
+    assert VALID_KEY_RE.fullmatch(kv_key)
+    assert all(kv_key.split("."))
+    assert keys.decode(kv_key) == key
+
+
+@given(TEXT.filter(bool), TEXT.filter(bool))
+def test_two_keys_never_share_an_entry(one: str, other: str) -> None:
+    encoded = {keys.encode("shop", "orders", one), keys.encode("shop", "orders", other)}
+
+    assert len(encoded) == len({one, other})
+
+
+@given(TEXT, TEXT)
+def test_the_pattern_of_a_prefix_lets_every_key_with_it_through(prefix: str, rest: str) -> None:
+    key = prefix + rest or "a"
+
+    pattern = keys.pattern("shop", "orders", prefix)
+
+    assert matches(pattern, keys.encode("shop", "orders", key))
+
+
+def test_whole_segments_of_a_prefix_are_found_by_the_server() -> None:
+    assert keys.pattern("shop", "orders", "") == "shop.orders.>"
+    assert keys.pattern("shop", "orders", "20") == "shop.orders.>"
+    assert keys.pattern("shop", "orders", "2024/0") == "shop.orders.2024.>"
+    assert keys.pattern("shop", "orders", "2024/05/") == "shop.orders.2024.05.>"
+
+
+def test_common_keys_stay_readable() -> None:
+    assert keys.encode("shop", "orders", "2024/order_17-a") == "shop.orders.2024.order_17-a"
+    assert keys.encode("shop", "orders", "a.b//ü") == "shop.orders.a=2Eb.=.=C3=BC"
