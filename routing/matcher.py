@@ -33,19 +33,26 @@ class CompiledRoute:
         route: As declared.
         rule: Its rule before the values.
         predicate: Its rule with the values.
+        fillings: Those values.
         rank: Explicit priority, then length of the resolved rule: the higher wins.
     """
 
-    __slots__ = ("accepts", "component", "predicate", "rank", "route", "rule")
+    __slots__ = ("accepts", "component", "fillings", "predicate", "rank", "route", "rule")
 
     def __init__(self, component: str, route: Route, rule: Rule, fillings: Fillings) -> None:
         """Fill the rule in."""
         self.component = component
         self.route = route
         self.rule = rule
+        self.fillings = fillings
         self.predicate: Predicate = rule.build(fillings)
         self.rank = (route.priority, rule.length(fillings))
         self.accepts = self.predicate.accepts
+
+    @property
+    def resolved(self) -> str:
+        """The rule with its values, for people."""
+        return self.rule.resolved(self.fillings)
 
     @property
     def place(self) -> str:
