@@ -29,11 +29,11 @@ class LineSplitter:
 
 def _parts(line: str) -> list[str]:
     cut, rest = _cut(line.removesuffix("\r"))
-    return [*cut, rest] if rest or not cut else cut
+    return [*cut, rest]
 
 
 def _cut(text: str) -> tuple[list[str], str]:
-    """Return the full-length parts of ``text`` and the shorter rest."""
-    whole = len(text) - len(text) % MAX_CHARACTERS
+    """Return the full-length parts of ``text`` and the rest, empty only if ``text`` is."""
+    whole = max(0, len(text) - 1) // MAX_CHARACTERS * MAX_CHARACTERS
     starts = range(0, whole, MAX_CHARACTERS)
     return [text[start : start + MAX_CHARACTERS] for start in starts], text[whole:]

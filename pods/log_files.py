@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class LogFiles:
         self._pending: dict[str, bytearray] = {}
         self._dropped: dict[str, int] = {}
         self._appended = asyncio.Event()
+        # A write goes on in its thread when ``run`` is cancelled; the next waits for its end.
+        self._writing = threading.Lock()
         self._is_failing = False
 
     def append(self, pod: str, lines: list[str]) -> None:
@@ -70,13 +73,16 @@ class LogFiles:
             file.unlink(missing_ok=True)
 
     def _write(self, pending: dict[str, bytearray]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for pod, data in pending.items():
-            path = self._folder / f"{pod}.log"
-            if path.exists() and path.stat().st_size + len(data) > self._file_bytes:
-                path.replace(path.with_name(f"{pod}.log.1"))
-            with path.open("ab") as file:
-                file.write(data)
+        with self._writing:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for pod, data in pending.items():
+                self._append_to(self._folder / f"{pod}.log", data)
+
+    def _append_to(self, path: Path, data: bytearray) -> None:
+        if path.exists() and path.stat().st_size + len(data) > self._file_bytes:
+            path.replace(path.with_name(f"{path.name}.1"))
+        with path.open("ab") as file:
+            file.write(data)
 
     def _report(self, error: OSError) -> None:
         # Once for each time it begins to fail: a full disk would fail with every line.

@@ -1,0 +1,156 @@
+"""What every pod driver must do. A driver's own test module derives from the class here."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+
+import pytest
+
+from model.errors import NotFound
+from pods.base import PodDriver, PodSpec
+from tests.pods import programs
+
+
+class Bundles:
+    """Bundles in memory, by hash."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+
+    def add(self, source: str, *, component: str = "api-server", pod: str = "pod-1") -> PodSpec:
+        """Keep the bundle of a component whose entry file is ``source``; return its pod."""
+        digest, data = programs.bundle(source, component)
+        self.held[digest] = data
+        return PodSpec(id=pod, app="order-app", component=component, hash=digest)
+
+    async def get(self, digest: str) -> bytes:
+        if digest not in self.held:
+            raise NotFound(f"there is no bundle {digest}")
+        return self.held[digest]
+
+
+class DriverContract(ABC):
+    """The behaviour that the reconciler relies on."""
+
+    @abstractmethod
+    def open_driver(self, bundles: Bundles, *, grace_s: float = 30) -> PodDriver:
+        """Return a driver that gets code from ``bundles`` and runs ``programs.COMMAND``."""
+
+    @pytest.fixture
+    def bundles(self) -> Bundles:
+        return Bundles()
+
+    @pytest.fixture
+    async def driver(self, bundles: Bundles) -> AsyncIterator[PodDriver]:
+        yield self.open_driver(bundles)
+
+    async def test_a_pod_is_ready_when_it_says_so(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        async with driver.run(bundles.add(programs.GOOD)) as pod:
+            assert await pod.wait_ready()
+
+    async def test_leaving_lets_the_pod_drain(self, driver: PodDriver, bundles: Bundles) -> None:
+        async with driver.run(bundles.add(programs.GOOD)) as pod:
+            await pod.wait_ready()
+
+        await pod.wait_gone()
+        assert pod.end.is_clean
+
+    async def test_a_pod_that_does_not_drain_is_ended_after_the_grace_time(
+        self, bundles: Bundles
+    ) -> None:
+        driver = self.open_driver(bundles, grace_s=0.1)
+
+        async with driver.run(bundles.add(programs.STUBBORN)) as pod:
+            await pod.wait_ready()
+
+        assert not pod.end.is_clean
+        assert "did not stop within 0.1 s" in pod.end.message
+
+    async def test_a_pod_that_ends_before_it_is_ready_tells_why(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        async with driver.run(bundles.add(programs.BROKEN)) as pod:
+            is_ready = await pod.wait_ready()
+            await pod.wait_gone()
+
+        assert not is_ready
+        assert not pod.end.is_clean
+        assert "no such table: orders" in pod.end.message
+
+    async def test_a_killed_pod_is_gone(self, driver: PodDriver, bundles: Bundles) -> None:
+        async with driver.run(bundles.add(programs.STUBBORN)) as pod:
+            await pod.wait_ready()
+            pod.kill()
+            await pod.wait_gone()
+
+        assert not pod.end.is_clean
+
+    async def test_killing_a_pod_that_is_gone_changes_nothing(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        async with driver.run(bundles.add(programs.BROKEN)) as pod:
+            await pod.wait_gone()
+            pod.kill()
+
+        assert "no such table" in pod.end.message
+
+    async def test_cancelled_while_it_drains_the_pod_is_ended_at_once(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        ready = asyncio.Event()
+
+        async def serve() -> None:
+            async with driver.run(bundles.add(programs.STUBBORN)) as pod:
+                await pod.wait_ready()
+                ready.set()
+                await asyncio.Event().wait()
+
+        serving = asyncio.create_task(serve())
+        await ready.wait()
+        serving.cancel()
+        await asyncio.sleep(0)
+        serving.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+    async def test_a_start_that_is_cancelled_leaves_no_pod(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+
+        async def serve() -> None:
+            async with driver.run(spec) as pod:
+                await pod.wait_gone()
+
+        for steps in range(6):
+            serving = asyncio.create_task(serve())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+
+    async def test_several_pods_run_side_by_side(self, driver: PodDriver, bundles: Bundles) -> None:
+        first = bundles.add(programs.GOOD, component="api-server", pod="pod-1")
+        second = bundles.add(programs.GOOD, component="order-worker", pod="pod-2")
+
+        async with driver.run(first) as one, driver.run(second) as two:
+            assert await asyncio.gather(one.wait_ready(), two.wait_ready()) == [True, True]
+            one.kill()
+            await one.wait_gone()
+
+        assert two.end.is_clean
+
+    async def test_without_its_bundle_a_pod_is_refused_with_the_reason(
+        self, driver: PodDriver
+    ) -> None:
+        spec = PodSpec(id="pod-1", app="order-app", component="api-server", hash="f" * 32)
+
+        with pytest.raises(NotFound, match="no bundle ffff"):
+            async with driver.run(spec):
+                raise AssertionError("it runs")

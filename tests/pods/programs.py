@@ -1,0 +1,36 @@
+"""Tiny pods: one Python file each, which honours the environment that a driver gives."""
+
+from __future__ import annotations
+
+import sys
+
+from model.bundle import pack
+from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
+
+RUNTIME = RuntimeSpec()
+
+# Runs the entry file itself: what a pod does is written in its bundle.
+COMMAND = (
+    sys.executable,
+    "-c",
+    "import os, runpy; runpy.run_path(os.path.join(os.environ['FOX_BUNDLE'], 'components',"
+    " os.environ['FOX_COMPONENT'], os.environ['FOX_ENTRY']))",
+)
+
+READY = "import os; os.write(int(os.environ['FOX_READY_FD']), b'ready\\n')\n"
+DRAIN = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+UNTIL_LIFELINE_ENDS = "import sys; sys.stdin.read()\n"
+
+GOOD = DRAIN + READY + UNTIL_LIFELINE_ENDS
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + UNTIL_LIFELINE_ENDS
+)
+NEVER_READY = UNTIL_LIFELINE_ENDS
+BROKEN = "raise RuntimeError('no such table: orders')\n"
+
+
+def bundle(source: str, component: str = "api-server") -> tuple[str, bytes]:
+    """Return the hash and the bundle of a component whose entry file is ``source``."""
+    path = f"components/{component}/main.py"
+    file = SourceFile(path=path, mode=FileMode.REGULAR, content=source.encode())
+    return content_hash([file], RUNTIME), pack([file], RUNTIME)

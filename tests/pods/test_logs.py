@@ -1,0 +1,189 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker.pod_logs import LogQuery
+from model.pod import LogLine
+from pods import log_files, logs
+from pods.base import PodSpec
+from pods.log_files import LogFiles
+from pods.logs import PodLogs, open_logs
+
+API = PodSpec(id="api-server-1", app="order-app", component="api-server", hash="a" * 32)
+WORKER = PodSpec(id="order-worker-1", app="order-app", component="order-worker", hash="b" * 32)
+
+
+@pytest.fixture
+async def pod_logs(tmp_path: Path) -> AsyncIterator[PodLogs]:
+    async with open_logs(tmp_path / "logs") as opened:
+        yield opened
+
+
+async def read(pod_logs: PodLogs, query: LogQuery) -> list[str]:
+    return [line.line async for line in pod_logs.read(query)]
+
+
+async def test_a_line_tells_which_pod_wrote_it(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, ["hello"])
+
+    (line,) = [line async for line in pod_logs.read(LogQuery())]
+
+    assert line == LogLine(
+        pod="api-server-1",
+        app="order-app",
+        component="api-server",
+        hash="a" * 32,
+        line="hello",
+        at_s=line.at_s,
+    )
+
+
+async def test_lines_of_several_pods_come_in_order_of_time(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, ["1"])
+    pod_logs.write(WORKER, ["2"])
+    pod_logs.write(API, ["3"])
+
+    assert await read(pod_logs, LogQuery()) == ["1", "2", "3"]
+
+
+async def test_a_query_picks_by_component_and_by_pod(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, ["from the api"])
+    pod_logs.write(WORKER, ["from the worker"])
+
+    assert await read(pod_logs, LogQuery(component="api-server")) == ["from the api"]
+    assert await read(pod_logs, LogQuery(pod="order-worker-1")) == ["from the worker"]
+    assert await read(pod_logs, LogQuery(component="api-server", pod="order-worker-1")) == []
+
+
+async def test_the_tail_counts_for_each_pod(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, ["1", "2", "3"])
+    pod_logs.write(WORKER, ["4"])
+
+    assert await read(pod_logs, LogQuery(tail=2)) == ["2", "3", "4"]
+    assert await read(pod_logs, LogQuery(tail=0)) == []
+
+
+async def test_a_reader_that_follows_gets_the_tail_and_then_each_new_line_once(
+    pod_logs: PodLogs,
+) -> None:
+    pod_logs.write(API, ["before"])
+    reader = pod_logs.read(LogQuery(component="api-server", follow=True))
+
+    assert (await anext(reader)).line == "before"
+    pod_logs.write(WORKER, ["of another"])
+    pod_logs.write(API, ["after", "and more"])
+
+    assert [(await anext(reader)).line for _ in range(2)] == ["after", "and more"]
+
+
+async def test_a_reader_that_follows_waits_for_a_pod_that_is_not_there_yet(
+    pod_logs: PodLogs,
+) -> None:
+    reader = pod_logs.read(LogQuery(follow=True))
+    waiting = asyncio.ensure_future(anext(reader))
+    await asyncio.sleep(0)
+
+    pod_logs.write(API, ["hello"])
+
+    assert (await waiting).line == "hello"
+
+
+async def test_a_closed_reader_holds_nothing(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, ["hello"])
+    reader = pod_logs.read(LogQuery(follow=True))
+    await anext(reader)
+
+    await reader.aclose()
+
+    assert not pod_logs._readers
+
+
+async def test_memory_holds_the_latest_lines_only(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, [str(number) for number in range(logs.LINES_PER_POD + 5)])
+
+    lines = await read(pod_logs, LogQuery(tail=10**6))
+
+    assert len(lines) == logs.LINES_PER_POD
+    assert lines[0] == "5"
+
+
+async def test_memory_forgets_the_pod_that_has_been_silent_longest(
+    pod_logs: PodLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_PODS", 1)
+    pod_logs.write(API, ["old"])
+
+    pod_logs.write(WORKER, ["new"])
+
+    assert await read(pod_logs, LogQuery()) == ["new"]
+
+
+async def test_what_a_pod_wrote_is_in_its_file_when_the_logs_are_closed(tmp_path: Path) -> None:
+    async with open_logs(tmp_path / "logs") as pod_logs:
+        pod_logs.write(API, ["one", "two"])
+
+    assert (tmp_path / "logs" / "api-server-1.log").read_text() == "one\ntwo\n"
+
+
+async def test_a_pods_files_have_a_limit(tmp_path: Path) -> None:
+    files = LogFiles(tmp_path, file_bytes=100)
+
+    for number in range(50):
+        files.append("api", [f"line {number:03}"])
+        await files.flush()
+
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert written.keys() == {"api.log", "api.log.1"}
+    assert all(len(text) <= 100 for text in written.values())
+    assert (written["api.log.1"] + written["api.log"]).endswith("line 048\nline 049\n")
+
+
+async def test_what_is_too_much_to_write_is_counted_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_files, "PENDING_BYTES", 10)
+    files = LogFiles(tmp_path)
+
+    files.append("api", ["1234567"])
+    files.append("api", ["too", "much"])
+    await files.flush()
+
+    text = (tmp_path / "api.log").read_text()
+    assert text == "1234567\n… 2 lines were not kept: too many at once\n"
+
+
+async def test_a_folder_that_cannot_be_written_is_reported_once_and_lines_stay_readable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "logs").write_text("in the way")
+
+    async with open_logs(tmp_path / "logs") as pod_logs:
+        pod_logs.write(API, ["one"])
+        await pod_logs._files.flush()
+        pod_logs.write(API, ["two"])
+        assert await read(pod_logs, LogQuery()) == ["one", "two"]
+
+    (record,) = caplog.records
+    assert "File exists" in record.message
+
+
+async def test_old_files_are_removed_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_files, "MAX_FILES", 2)
+    for number in range(4):
+        file = tmp_path / f"pod-{number}.log"
+        file.write_text("x")
+        os.utime(file, (number, number))
+
+    files = LogFiles(tmp_path)
+    running = asyncio.create_task(files.run())
+    files.append("api", ["begins the writing, after the tidying"])
+    while not (tmp_path / "api.log").exists():
+        await asyncio.sleep(0)
+    running.cancel()
+
+    assert {path.name for path in tmp_path.iterdir()} == {"pod-2.log", "pod-3.log", "api.log"}
