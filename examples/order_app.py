@@ -16,14 +16,14 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("order-app")
-ENVIRONMENTS = SOURCE / "environments.yaml"
+ENVIRONMENTS = "environments.yaml"
 VERSIONS = {
     "v1": "Sell from the Order App",
     "v2": "Show totals and revenue",
     "v3": "Let customers review their orders",
 }
 SNOOP = "snoop"
-_IGNORED = shutil.ignore_patterns("versions", "environments.yaml", "__pycache__")
+_IGNORED = shutil.ignore_patterns("versions", "__pycache__")
 # The same author, date and configuration wherever it runs, so that commits have the same ids.
 _ENVIRON = {
     "GIT_CONFIG_GLOBAL": os.devnull,

@@ -136,9 +136,10 @@ class Platform:
             raise CommandFailed(f"fox {command} ended with {done.code}:\n{done.out}{done.err}")
         return done.out
 
-    async def get(self, *arguments: str) -> Any:
-        """Return what ``fox get …`` says, read from its JSON."""
-        return json.loads(await self.fox("get", *arguments, "-o", "json"))
+    async def get(self, kind: str) -> list[dict[str, Any]]:
+        """Return every object that ``fox get KIND`` lists, without its revision."""
+        listed = json.loads(await self.fox("get", kind, "-o", "json"))
+        return [each.get("object", each) for each in listed]
 
     def _environ(self) -> dict[str, str]:
         return {

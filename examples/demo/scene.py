@@ -47,8 +47,7 @@ class Scene:
 
     async def pods(self) -> list[dict[str, Any]]:
         """Return the status of every pod."""
-        found: list[dict[str, Any]] = await self.platform.get("pods")
-        return found
+        return await self.platform.get("pods")
 
     async def pod_of(self, component: str, digest: str) -> dict[str, Any]:
         """Return the status of the pod that serves a component version, by its short hash."""

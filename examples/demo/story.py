@@ -44,7 +44,7 @@ async def tell_all(scene: Scene) -> None:
 async def deploy(scene: Scene) -> None:
     """Version by version, only what changed gets a pod."""
     scene.tell.chapter("Deploy three versions: only what changed gets a pod")
-    await scene.fox("apply", "-f", str(ENVIRONMENTS))
+    await scene.fox("apply", "-f", ENVIRONMENTS)
     for version, expected in PODS_AFTER.items():
         await scene.deploy(version)
         pods = await scene.pods()

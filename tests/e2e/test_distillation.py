@@ -89,10 +89,10 @@ async def test_uncommitted_changes_are_refused_by_name_and_taken_with_dirty(worl
     style.write_text(committed + "/* changed */\n")
 
     refused = await world.platform.run("deploy", "changed", cwd=world.repository)
-    plan = await world.fox("deploy", "changed", "--dirty", "--dry-run", "-o", "json")
+    printed = await world.fox("deploy", "changed", "--dirty", "--dry-run", "-o", "json")
 
     assert refused.code == 1
     assert "components/order-ui/style.css" in refused.err
-    steps = [each["step"] for each in json.loads(plan)["components"]]
+    steps = [each["step"] for each in json.loads(printed)["plan"]["components"]]
     assert sorted(steps) == ["new", "reused", "reused", "reused"]
     style.write_text(committed)

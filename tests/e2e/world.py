@@ -72,8 +72,7 @@ class World:
 
     async def pods(self) -> list[dict[str, Any]]:
         """Return the status of every pod."""
-        found: list[dict[str, Any]] = await self.platform.get("pods")
-        return found
+        return await self.platform.get("pods")
 
     async def pod_of(self, component: str, digest: str) -> dict[str, Any]:
         """Return the pod of a component version, named by its short hash."""

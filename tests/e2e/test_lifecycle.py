@@ -1,0 +1,181 @@
+"""``fox up`` from start to end, on platforms of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from examples.demo.fox import CommandFailed, Platform, wait_for
+from examples.demo.page import Browser
+from examples.order_app import ENVIRONMENTS, build
+from tests.e2e import slow_app
+from tests.e2e.processes import family, is_alive
+
+SOON_S = 20
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+    async with Platform(tmp_path / "data") as platform:
+        yield platform
+
+
+async def wait_gone(processes: Iterable[int]) -> None:
+    """Wait until none of the processes is left."""
+
+    async def gone() -> bool:
+        return not any(is_alive(each) for each in processes)
+
+    await wait_for(gone, SOON_S)
+
+
+async def test_a_restart_brings_deployments_releases_and_data_back(tmp_path: Path) -> None:
+    repository = tmp_path / "order-app"
+    build(repository)
+    first = Platform(tmp_path / "data")
+    async with first, Browser(first.http_url) as browser:
+        await first.fox("apply", "-f", ENVIRONMENTS, cwd=repository)
+        await first.fox("deploy", "--ref", "v1", "--version", "v1", "--wait", cwd=repository)
+        await first.fox("release", "v1", "--virtual-env", "team-a", "--wait")
+        await browser.place_order("team-a", "Ada")
+        exit_code = await first.stop()
+
+    second = Platform(tmp_path / "data")
+    async with second, Browser(second.http_url) as browser:
+
+        async def served() -> bool:
+            return (await browser.get("team-a")).status == 200
+
+        await wait_for(served, SOON_S)
+        page = await browser.get("team-a")
+        pods = await second.get("pods")
+
+    assert exit_code == 0
+    assert page.deployment == "order-app-v1"
+    assert "Ada" in page.text
+    assert len(pods) == 3
+
+
+async def test_a_second_platform_on_one_data_folder_is_refused(platform: Platform) -> None:
+    second = Platform(platform.data_dir)
+    second.log = platform.data_dir.with_name("second.log")
+
+    with pytest.raises(CommandFailed, match=f"in use by process {platform.process.pid}"):
+        await second.start()
+
+    assert second.process.returncode == 1
+    assert platform.process.returncode is None
+
+
+async def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        platform = Platform(tmp_path / "data", http_port=port)
+
+        with pytest.raises(CommandFailed, match=rf"{port}.* in use"):
+            await platform.start()
+
+    assert platform.process.returncode == 1
+
+
+async def test_when_nats_dies_the_platform_says_so_and_ends(platform: Platform) -> None:
+    processes = family(platform.process.pid)
+    nats = next(pid for pid, name in processes.items() if name == "nats-server")
+
+    os.kill(nats, signal.SIGKILL)
+    async with asyncio.timeout(SOON_S):
+        exit_code = await platform.process.wait()
+
+    assert exit_code == 1
+    assert "nats-server" in platform.log.read_text()
+    await wait_gone(processes)
+
+
+async def test_a_platform_that_is_killed_leaves_no_process_behind(slow: Platform) -> None:
+    processes = family(slow.process.pid)
+
+    await slow.stop(signal.SIGKILL)
+
+    await wait_gone(processes)
+
+
+async def test_ctrl_c_lets_what_is_in_flight_end(slow: Platform, tmp_path: Path) -> None:
+    processes = family(slow.process.pid)
+    async with asyncio.TaskGroup() as group:
+        answer = group.create_task(ask_slowly(slow, tmp_path))
+        await wait_for(exists(tmp_path / "begun"), SOON_S)
+
+        slow.process.send_signal(signal.SIGINT)
+        await wait_for(refuses(slow), SOON_S)
+        (tmp_path / "end").touch()
+
+    assert answer.result() == (200, "done")
+    assert await slow.process.wait() == 0
+    await wait_gone(processes)
+
+
+async def test_a_second_ctrl_c_ends_it_at_once(slow: Platform, tmp_path: Path) -> None:
+    processes = family(slow.process.pid)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask_in_vain(slow, tmp_path))
+        await wait_for(exists(tmp_path / "begun"), SOON_S)
+
+        slow.process.send_signal(signal.SIGINT)
+        await wait_for(refuses(slow), SOON_S)
+        slow.process.send_signal(signal.SIGINT)
+
+    assert await slow.process.wait() == 130
+    await wait_gone(processes)
+
+
+@pytest.fixture
+async def slow(platform: Platform, tmp_path: Path) -> Platform:
+    """A platform with an app that answers when it gets a sign."""
+    slow_app.build(tmp_path / "app")
+    await platform.fox("apply", "-f", tmp_path / "app" / "environments.yaml")
+    await platform.fox("deploy", "slow", "--dirty", "--wait", cwd=tmp_path / "app")
+    return platform
+
+
+async def ask_slowly(platform: Platform, signs: Path) -> tuple[int, str]:
+    """Return the answer of the app, which waits for the sign ``end``."""
+    query = {"kf-dep": "slow", "kf-ve": "here", "signs": str(signs)}
+    async with aiohttp.request("GET", f"{platform.http_url}/slow", params=query) as response:
+        return response.status, await response.text()
+
+
+async def ask_in_vain(platform: Platform, signs: Path) -> None:
+    """Ask, and get no answer of the app."""
+    with contextlib.suppress(aiohttp.ClientError):
+        status, _ = await ask_slowly(platform, signs)
+        assert status != 200
+
+
+def exists(file: Path) -> Callable[[], Awaitable[bool]]:
+    """Return a condition: that the file is there."""
+
+    async def condition() -> bool:
+        return file.exists()  # noqa: ASYNC240 - a look at a local folder
+
+    return condition
+
+
+def refuses(platform: Platform) -> Callable[[], Awaitable[bool]]:
+    """Return a condition: that new requests are not served any more."""
+
+    async def condition() -> bool:
+        try:
+            async with aiohttp.request("GET", f"{platform.http_url}/anything") as response:
+                return response.status == 503
+        except aiohttp.ClientError:
+            return True
+
+    return condition
