@@ -12,8 +12,6 @@ import time
 from collections.abc import AsyncIterator
 
 import msgspec
-from routing.resolver import Decision, Target, resolve
-from routing.snapshot import Snapshot
 
 from broker.bus import Bus
 from broker.contexts import ContextData, Contexts, ViewReply, ViewRequest
@@ -31,8 +29,11 @@ from model.errors import (
     from_detail,
 )
 from model.event import NO_ROUTE, Event, Headers, Response
+from routing.bindings import Target
 from routing.request import GenesisRequest
+from routing.resolver import Decision, resolve
 from routing.selectors import Selectors
+from routing.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -251,8 +251,12 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
                 skip_subject_validation=True,
             )
     except (NatsError, OSError, TimeoutError) as error:
-        await client.close()
-        raise NatsUnavailable(f"no NATS server answers at {_without_password(url)}") from error
+        # An address that nats-py cannot read leaves a client that cannot be closed.
+        with contextlib.suppress(AssertionError):
+            await client.close()
+        # The time-out says little, the last attempt before it tells why.
+        reason = client.last_error or error
+        raise NatsUnavailable(f"no NATS at {_without_password(url)}: {reason}") from error
     try:
         await bus.start()
         yield bus
