@@ -9,7 +9,7 @@ ENV PATH=/opt/kubefox/bin:$PATH
 COPY requirements.txt /src/
 RUN pip install --no-cache-dir -r /src/requirements.txt
 
-COPY pyproject.toml LICENSE /src/
+COPY pyproject.toml LICENSE README.md /src/
 COPY model /src/model
 COPY routing /src/routing
 COPY broker /src/broker

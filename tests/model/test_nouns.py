@@ -153,6 +153,7 @@ def test_pods_of_one_component_version_lie_together() -> None:
     )
 
     assert pod.key == f"order-app.api.{'0' * 32}.api-0-x"
+    assert pod.version == ("order-app", "api", "0" * 32)
 
 
 @pytest.mark.parametrize(
