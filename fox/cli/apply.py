@@ -1,0 +1,142 @@
+"""``fox apply``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from broker.manifests import Manifest, read_manifests
+from fox.cli.client import Control
+from fox.cli.kinds import (
+    ENVIRONMENTS,
+    HTTP_ADAPTERS,
+    RELEASES,
+    VIRTUAL_ENVIRONMENTS,
+    Kind,
+)
+from fox.cli.locate import ControlUrl, DataDir, connect
+from fox.cli.output import Output, OutputOption, show
+from fox.cli.tables import table, to_terminal
+from model.errors import InvalidRequest, NotFound
+from model.release import ReleaseState
+
+SUFFIXES = {".yaml", ".yml"}
+STDIN = "-"
+# What another one builds on comes first, whatever the order of the files.
+ORDER = (ENVIRONMENTS, HTTP_ADAPTERS, VIRTUAL_ENVIRONMENTS)
+
+
+class Effect(Enum):
+    """What applying did to an object."""
+
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+    PENDING = "pending"
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """One object after it was applied."""
+
+    kind: str
+    name: str
+    effect: Effect
+
+
+def apply(
+    files: Annotated[
+        list[str],
+        typer.Option(
+            "--filename", "-f", metavar="FILE|DIR|-", help="YAML; may be given several times."
+        ),
+    ],
+    output: OutputOption = Output.TABLE,
+    control_url: ControlUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Create or change environments, virtual environments and HTTP adapters.
+
+    Everything is read before anything is written.
+    """
+    manifests = [each for text, source in _texts(files) for each in read_manifests(text, source)]
+    if not manifests:
+        raise InvalidRequest(f"no object in {', '.join(files)}")
+    control = connect(control_url, data_dir)
+    applied = list(_apply(control, manifests))
+    rows = [(each.kind, each.name, each.effect.value) for each in applied]
+    columns = ["KIND", "NAME", "EFFECT"]
+    show(output, applied, lambda: to_terminal(table(columns, rows), sys.stdout))
+
+
+def _texts(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if name == STDIN:
+            yield sys.stdin.read(), "standard input"
+        else:
+            for file in _files(Path(name)):
+                yield _text(file), str(file)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
+    return [path]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {file}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{file} cannot be read: {error}") from error
+
+
+def _apply(control: Control, manifests: list[Manifest]) -> Iterator[Applied]:
+    ordered = sorted(manifests, key=lambda each: ORDER.index(_kind(each)))
+    for manifest in ordered:
+        yield _put(control, _kind(manifest), manifest)
+    for manifest in ordered:
+        if manifest.release:
+            yield _release(control, manifest)
+
+
+def _kind(manifest: Manifest) -> Kind:
+    return next(kind for kind in ORDER if isinstance(manifest.object, kind.record))
+
+
+def _put(control: Control, kind: Kind, manifest: Manifest) -> Applied:
+    name = manifest.object.name
+    before = _revision(control, kind, name)
+    after = control.put("v1", kind.path, name, body=manifest.object)["revision"]
+    if before is None:
+        effect = Effect.CREATED
+    else:
+        effect = Effect.UNCHANGED if after == before else Effect.CONFIGURED
+    return Applied(kind=kind.path, name=name, effect=effect)
+
+
+def _revision(control: Control, kind: Kind, name: str) -> int | None:
+    try:
+        revision: int = control.get("v1", kind.path, name)["revision"]
+    except NotFound:
+        return None
+    return revision
+
+
+def _release(control: Control, manifest: Manifest) -> Applied:
+    name = manifest.object.name
+    before = _revision(control, RELEASES, name)
+    answer = control.post("v1", RELEASES.path, name, body={"apps": manifest.release})
+    state: ReleaseState = RELEASES.record_of(answer)
+    if answer["revision"] == before:
+        effect = Effect.UNCHANGED
+    else:
+        effect = Effect.PENDING if state.pending else Effect.CONFIGURED
+    return Applied(kind=RELEASES.path, name=name, effect=effect)

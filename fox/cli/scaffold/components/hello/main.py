@@ -1,0 +1,12 @@
+"""Greets whoever comes by."""
+
+from fox import Context, Kit
+
+kit = Kit(title="Hello")
+greeting = kit.env("greeting", default="Hello")
+
+
+@kit.route("PathPrefix(`/{{.Vars.subPath}}/hello`)")
+async def hello(ctx: Context) -> str:
+    """Answer with the greeting of the virtual environment."""
+    return f"{ctx.env['greeting']}!\n"
