@@ -7,6 +7,7 @@ be called by a request that began before. Only the broker that began it knows.
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgspec
 
@@ -55,9 +56,14 @@ async def wait_unused(bus: Bus, hashes: frozenset[str], revision: int, timeout_s
 
 
 async def _is_unused(bus: Bus, hashes: frozenset[str], revision: int) -> bool:
+    asked_at_s = time.monotonic()
     try:
         answers = [_decode(each) for each in await bus.gather(subjects.USAGE, b"", _GATHER_S)]
     except NatsUnavailable:
         await asyncio.sleep(_GATHER_S)
         return False
+    if not answers:
+        # That nobody listens is known at once. Silence is something else: the connection may
+        # have just been lost, or every broker be too busy to answer.
+        return time.monotonic() - asked_at_s < _GATHER_S
     return all(each.revision >= revision and hashes.isdisjoint(each.hashes) for each in answers)

@@ -52,7 +52,6 @@ class LocalDriver:
         self._logs = logs
         self._command = tuple(command)
         self._grace_s = grace_s
-        self._running: set[PodProcess] = set()
         self._environ = {
             **_inherited(os.environ),
             "FOX_NATS_URL": nats_url,
@@ -80,16 +79,7 @@ class LocalDriver:
             self._logs.write(spec, lines)
 
         async with running(self._command, environ, folder, keep, self._grace_s) as process:
-            self._running.add(process)
-            try:
-                yield process
-            finally:
-                self._running.discard(process)
-
-    def kill(self) -> None:
-        """End every pod now, with what it has in hand: for a shutdown that cannot wait."""
-        for process in self._running:
-            process.kill()
+            yield process
 
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:

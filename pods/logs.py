@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 from broker.pod_logs import LogQuery
@@ -45,7 +45,7 @@ class PodLogs:
             reader.offer(lines)
         self._files.append(spec.id, texts)
 
-    async def read(self, query: LogQuery) -> AsyncIterator[LogLine]:
+    async def read(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         """Yield the latest lines of each pod in order of time, then new ones if it follows.
 
         A reader that follows and is ``LINES_PER_POD`` behind misses the oldest of them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -43,8 +42,8 @@ class DriverContract(ABC):
         return Bundles()
 
     @pytest.fixture
-    async def driver(self, bundles: Bundles) -> AsyncIterator[PodDriver]:
-        yield self.open_driver(bundles)
+    def driver(self, bundles: Bundles) -> PodDriver:
+        return self.open_driver(bundles)
 
     async def test_a_pod_is_ready_when_it_says_so(
         self, driver: PodDriver, bundles: Bundles
@@ -140,7 +139,7 @@ class DriverContract(ABC):
         second = bundles.add(programs.GOOD, component="order-worker", pod="pod-2")
 
         async with driver.run(first) as one, driver.run(second) as two:
-            assert await asyncio.gather(one.wait_ready(), two.wait_ready()) == [True, True]
+            assert all(await asyncio.gather(one.wait_ready(), two.wait_ready()))
             one.kill()
             await one.wait_gone()
 

@@ -10,12 +10,11 @@ from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
 RUNTIME = RuntimeSpec()
 
 # Runs the entry file itself: what a pod does is written in its bundle.
-COMMAND = (
-    sys.executable,
-    "-c",
-    "import os, runpy; runpy.run_path(os.path.join(os.environ['FOX_BUNDLE'], 'components',"
-    " os.environ['FOX_COMPONENT'], os.environ['FOX_ENTRY']))",
+_RUN_ENTRY = (
+    "import os, runpy; e = os.environ;"
+    "runpy.run_path('/'.join([e['FOX_BUNDLE'], 'components', e['FOX_COMPONENT'], e['FOX_ENTRY']]))"
 )
+COMMAND = (sys.executable, "-c", _RUN_ENTRY)
 
 READY = "import os; os.write(int(os.environ['FOX_READY_FD']), b'ready\\n')\n"
 DRAIN = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"

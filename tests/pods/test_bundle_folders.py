@@ -11,6 +11,7 @@ from model.bundle import pack
 from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
 from model.errors import InternalError, InvalidBundle, NotFound
 from pods.bundle_folders import BundleFolders
+from tests.pods.folders import names
 
 RUNTIME = RuntimeSpec()
 FILES = (
@@ -104,7 +105,7 @@ async def test_what_a_crash_left_half_unpacked_is_removed(tmp_path: Path, source
 
     await BundleFolders(tmp_path, source.fetch).folder(DIGEST, RUNTIME)
 
-    assert [path.name for path in tmp_path.iterdir()] == [DIGEST]
+    assert names(tmp_path) == {DIGEST}
 
 
 async def test_a_bundle_of_other_content_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ async def test_a_bundle_of_other_content_is_refused_and_leaves_nothing(tmp_path:
     with pytest.raises(InvalidBundle, match="other content"):
         await BundleFolders(tmp_path, source.fetch).folder(DIGEST, RUNTIME)
 
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == set()
 
 
 async def test_a_corrupt_bundle_is_refused(tmp_path: Path) -> None:
@@ -141,16 +142,14 @@ async def test_a_folder_that_cannot_be_written_is_named_with_the_reason(
 async def test_a_file_that_cannot_be_written_whole_is_reported_and_nothing_half_written_stays(
     tmp_path: Path, small_files_only: int
 ) -> None:
-    large = SourceFile(
-        path="main.py", mode=FileMode.REGULAR, content=b"x" * (small_files_only + 1)
-    )
+    large = SourceFile(path="main.py", mode=FileMode.REGULAR, content=b"x" * (small_files_only + 1))
     digest = content_hash([large], RUNTIME)
     source = Source(**{digest: pack([large], RUNTIME)})
 
     with pytest.raises(InternalError, match="File too large"):
         await BundleFolders(tmp_path, source.fetch).folder(digest, RUNTIME)
 
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == set()
 
 
 @pytest.fixture

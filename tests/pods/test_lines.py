@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ def split(*chunks: bytes) -> list[str]:
 def test_how_the_output_is_cut_into_chunks_does_not_matter(text: str, cuts: list[int]) -> None:
     data = text.encode("utf-8", "surrogatepass")
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    chunks = [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    chunks = [data[start:end] for start, end in itertools.pairwise(bounds)]
 
     assert split(*chunks) == split(data)
 

@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from broker.pod_logs import LogQuery
@@ -18,13 +17,9 @@ from pods.local import LocalDriver
 from pods.logs import PodLogs, open_logs
 from tests.pods import programs
 from tests.pods.driver_contract import Bundles, DriverContract
+from tests.pods.processes import children, is_gone, wait_until
 
 NATS_URL = "nats://127.0.0.1:4222"
-
-
-async def wait_until_gone(pid: int) -> None:
-    while psutil.pid_exists(pid):
-        await asyncio.sleep(0.01)
 
 
 async def lines_of(logs: PodLogs, count: int) -> list[str]:
@@ -40,10 +35,11 @@ class TestLocalDriver(DriverContract):
     @pytest.fixture(autouse=True)
     async def _opened_logs(self, tmp_path: Path) -> AsyncIterator[None]:
         self.data_dir = tmp_path
+        before = children()
         async with open_logs(tmp_path / "logs") as self.logs:
             yield
         # Whatever a test did with its pods, none is left, not even as a zombie.
-        assert psutil.Process().children(recursive=True) == []
+        assert children() == before
 
     def open_driver(
         self,
@@ -137,7 +133,7 @@ class TestLocalDriver(DriverContract):
             os.kill(pod.pid, signal.SIGKILL)
             await pod.wait_gone()
 
-        await wait_until_gone(int(child))
+        await wait_until(lambda: is_gone(int(child)))
 
     async def test_ctrl_c_in_a_terminal_does_not_reach_a_pod(
         self, driver: PodDriver, bundles: Bundles
@@ -145,15 +141,6 @@ class TestLocalDriver(DriverContract):
         async with driver.run(bundles.add(programs.GOOD)) as pod:
             assert pod.pid
             assert os.getsid(pod.pid) == pod.pid != os.getsid(0)
-
-    async def test_a_shutdown_that_cannot_wait_ends_all_pods(self, bundles: Bundles) -> None:
-        driver = self.open_driver(bundles)
-        spec = bundles.add(programs.STUBBORN)
-
-        async with driver.run(spec) as one, driver.run(spec) as two:
-            await asyncio.gather(one.wait_ready(), two.wait_ready())
-            driver.kill()
-            await asyncio.gather(one.wait_gone(), two.wait_gone())
 
     async def test_a_program_that_cannot_be_started_is_named(self, bundles: Bundles) -> None:
         driver = self.open_driver(bundles, command=("/nowhere/python",))
@@ -165,18 +152,17 @@ class TestLocalDriver(DriverContract):
     async def test_a_pod_whose_driver_was_killed_ends_by_itself(self, bundles: Bundles) -> None:
         spec = bundles.add(programs.STUBBORN)
         (self.data_dir / "bundle").write_bytes(bundles.held[spec.hash])
-        platform = subprocess.Popen(
-            [sys.executable, "-c", PLATFORM, self.data_dir, spec.hash], stdout=subprocess.PIPE
+        platform = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PLATFORM, self.data_dir, spec.hash, stdout=subprocess.PIPE
         )
-        with platform:
-            assert platform.stdout is not None
-            pids = [int(pid) for pid in re.findall(rb"\d+", platform.stdout.readline())]
+        assert platform.stdout is not None
+        pids = [int(pid) for pid in re.findall(rb"\d+", await platform.stdout.readline())]
 
-            platform.kill()
+        platform.kill()
+        await platform.wait()
 
         assert len(pids) == 2
-        for pid in pids:
-            await wait_until_gone(pid)
+        await wait_until(lambda: all(is_gone(pid) for pid in pids))
 
 
 PLATFORM = textwrap.dedent("""

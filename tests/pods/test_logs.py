@@ -11,6 +11,8 @@ from pods import log_files, logs
 from pods.base import PodSpec
 from pods.log_files import LogFiles
 from pods.logs import PodLogs, open_logs
+from tests.pods.folders import names
+from tests.pods.processes import wait_until
 
 API = PodSpec(id="api-server-1", app="order-app", component="api-server", hash="a" * 32)
 WORKER = PodSpec(id="order-worker-1", app="order-app", component="order-worker", hash="b" * 32)
@@ -135,7 +137,7 @@ async def test_a_pods_files_have_a_limit(tmp_path: Path) -> None:
         files.append("api", [f"line {number:03}"])
         await files.flush()
 
-    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    written = {name: (tmp_path / name).read_text() for name in names(tmp_path)}
     assert written.keys() == {"api.log", "api.log.1"}
     assert all(len(text) <= 100 for text in written.values())
     assert (written["api.log.1"] + written["api.log"]).endswith("line 048\nline 049\n")
@@ -182,8 +184,7 @@ async def test_old_files_are_removed_at_the_start(
     files = LogFiles(tmp_path)
     running = asyncio.create_task(files.run())
     files.append("api", ["begins the writing, after the tidying"])
-    while not (tmp_path / "api.log").exists():
-        await asyncio.sleep(0)
+    await wait_until((tmp_path / "api.log").exists)
     running.cancel()
 
-    assert {path.name for path in tmp_path.iterdir()} == {"pod-2.log", "pod-3.log", "api.log"}
+    assert names(tmp_path) == {"pod-2.log", "pod-3.log", "api.log"}

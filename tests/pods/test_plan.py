@@ -86,9 +86,7 @@ def test_a_deployment_frozen_in_an_active_or_a_pending_release_keeps_its_pods() 
     snapshot = snapshot_of(
         manifest("team-a", "r1", deployment("v1", A)),
         manifest("team-a", "r2", deployment("v2", B)),
-        ReleaseState(
-            virtual_environment="team-a", active=release("r1"), pending=release("r2")
-        ),
+        ReleaseState(virtual_environment="team-a", active=release("r1"), pending=release("r2")),
     )
 
     assert wanted(snapshot) == {A, B}

@@ -1,0 +1,69 @@
+"""Whether anybody still needs a component version."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from broker import bus as buses
+from broker.bus import Bus
+from broker.usage import Usage, wait_unused
+from model import subjects
+from tests.support.nats import NatsServer
+
+HASHES = frozenset({"a" * 32})
+LONG_S = 60
+
+
+@pytest.fixture
+async def bus(own_nats_server: NatsServer) -> AsyncIterator[Bus]:
+    async with buses.connect(own_nats_server.url, process_id="test") as bus:
+        yield bus
+
+
+async def answer(bus: Bus, *answers: Usage) -> None:
+    """Be a broker that gives ``answers`` one after another, and then the last one for ever."""
+    remaining = list(answers)
+
+    async def tell(_payload: bytes, reply: str) -> None:
+        usage = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+        await bus.publish(reply, msgspec.msgpack.encode(usage))
+
+    await bus.serve(subjects.USAGE, tell)
+
+
+async def test_without_brokers_nothing_is_in_use(bus: Bus) -> None:
+    assert await wait_unused(bus, HASHES, 7, LONG_S)
+
+
+async def test_a_version_is_unused_when_no_request_may_need_it(bus: Bus) -> None:
+    await answer(bus, Usage(revision=7, hashes=frozenset({"b" * 32})))
+
+    assert await wait_unused(bus, HASHES, 7, LONG_S)
+
+
+async def test_the_last_request_that_may_need_a_version_is_waited_for(bus: Bus) -> None:
+    await answer(bus, Usage(revision=7, hashes=HASHES), Usage(revision=7, hashes=frozenset()))
+
+    assert await wait_unused(bus, HASHES, 7, LONG_S)
+
+
+async def test_a_broker_that_has_older_data_is_waited_for(bus: Bus) -> None:
+    await answer(bus, Usage(revision=6, hashes=frozenset()), Usage(revision=7, hashes=frozenset()))
+
+    assert await wait_unused(bus, HASHES, 7, LONG_S)
+
+
+async def test_one_broker_of_several_that_needs_it_is_enough(bus: Bus) -> None:
+    await answer(bus, Usage(revision=7, hashes=frozenset()))
+    await answer(bus, Usage(revision=7, hashes=HASHES))
+
+    assert not await wait_unused(bus, HASHES, 7, timeout_s=0.4)
+
+
+async def test_while_nats_is_away_nobody_can_say_so(bus: Bus, own_nats_server: NatsServer) -> None:
+    own_nats_server.stop()
+
+    assert not await wait_unused(bus, HASHES, 7, timeout_s=0.4)
