@@ -55,9 +55,10 @@ class Binding:
         context: What its events carry.
         deployment: The deployment.
         table: Compiled routes, perhaps shared with other bindings.
+        verified: The records or the active release it was last found to be right for.
     """
 
-    __slots__ = ("_made_of", "_removals", "_targets", "context", "deployment", "table")
+    __slots__ = ("_made_of", "_removals", "_targets", "context", "deployment", "table", "verified")
 
     def __init__(
         self,
@@ -65,8 +66,9 @@ class Binding:
         deployment: Deployment,
         table: RouteTable,
         *,
-        made_of: tuple[object, ...],
-        removals: int,
+        made_of: tuple[object, ...] = (),
+        verified: object,
+        removals: int = 0,
     ) -> None:
         """Make a binding.
 
@@ -74,23 +76,21 @@ class Binding:
             context: What its events carry.
             deployment: The deployment.
             table: Its routes.
-            made_of: Objects that the binding is right for, as they are.
+            made_of: Entries that the binding is right for.
+            verified: See there.
             removals: ``Records.removals`` at the time.
         """
         self.context = context
         self.deployment = deployment
         self.table = table
+        self.verified = verified
         self._made_of = made_of
         self._removals = removals
         self._targets: dict[CompiledRoute, Target] = {}
 
-    def is_made_of(self, *parts: object) -> bool:
-        """Return whether these are the very objects it was made of."""
-        return all(map(is_, self._made_of, parts))
-
-    def is_after(self, removals: int) -> bool:
-        """Return whether no component version was taken away since."""
-        return self._removals == removals
+    def is_right(self, parts: tuple[object, ...], removals: int) -> bool:
+        """Return whether it was made of these very entries and no component is gone since."""
+        return self._removals == removals and all(map(is_, self._made_of, parts))
 
     def target(self, route: CompiledRoute) -> Target:
         """Return where events of a route go; the same object every time."""
@@ -129,34 +129,27 @@ class Bindings:
             EnvironmentNotFound: No virtual environment has the name.
             Unavailable: A record that one of them needs is not there.
         """
-        deployment_entry = records.deployments.get(deployment)
-        if deployment_entry is None:
-            raise DeploymentNotFound(f"no deployment is named {deployment!r}")
-        virtual_entry = virtual_environment(virtual, records)
-        environment = records.environments.get(virtual_entry.record.environment)
-        if environment is None:
-            raise _environment_missing(virtual_entry.record)
-        binding = self._explicit.get((deployment, virtual))
-        if (
-            binding is None
-            or not binding.is_made_of(deployment_entry, virtual_entry, environment)
-            or not binding.is_after(records.removals)
-        ):
-            binding = _live(deployment_entry, virtual_entry, environment, records)
-            self._explicit.put((deployment, virtual), binding)
+        names = (deployment, virtual)
+        binding = self._explicit.get(names)
+        if binding is not None and binding.verified is records:
+            return binding
+        entries = _entries(deployment, virtual, records)
+        if binding is None or not binding.is_right(entries, records.removals):
+            binding = _live(*entries, records)
+            self._explicit.put(names, binding)
+        binding.verified = records
         return binding
 
     def released(self, released: Released, active: ActiveRelease) -> Binding:
         """Return an app of an active release bound to that release's values."""
         binding = self._released.get(released)
-        if binding is None or not binding.is_made_of(active):
+        if binding is None or binding.verified is not active:
             app = active.apps[released[1]]
             binding = Binding(
                 active.context(released[1]),
                 app.deployment,
                 app.rules.table(active.layers),
-                made_of=(active,),
-                removals=0,
+                verified=active,
             )
             self._released.put(released, binding)
         return binding
@@ -174,7 +167,21 @@ def virtual_environment(name: str, records: Records) -> Entry[VirtualEnvironment
     return entry
 
 
-def live_context(
+Entries = tuple[Entry[Deployment], Entry[VirtualEnvironment], Entry[Environment]]
+
+
+def _entries(deployment: str, virtual: str, records: Records) -> Entries:
+    deployment_entry = records.deployments.get(deployment)
+    if deployment_entry is None:
+        raise DeploymentNotFound(f"no deployment is named {deployment!r}")
+    virtual_entry = virtual_environment(virtual, records)
+    environment = records.environments.get(virtual_entry.record.environment)
+    if environment is None:
+        raise _environment_missing(virtual_entry.record)
+    return deployment_entry, virtual_entry, environment
+
+
+def _live_context(
     deployment: Entry[Deployment],
     virtual: Entry[VirtualEnvironment],
     environment: Entry[Environment],
@@ -203,10 +210,11 @@ def _live(
         )
     layers = (virtual.record.data.vars, environment.record.data.vars)
     return Binding(
-        live_context(deployment, virtual, environment),
+        _live_context(deployment, virtual, environment),
         deployment.record,
         rule_set(definitions.values()).table(layers),
         made_of=(deployment, virtual, environment),
+        verified=records,
         removals=records.removals,
     )
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 
 from routing.connectives import AllOf, AnyOf, NoneOf
+from routing.keys import EVERYTHING, Keys, keys_of_all, keys_of_any
 from routing.predicates import Predicate
 from routing.rule import And, Call, Expression, Not, RuleError, parse
 from routing.template import Filling, Fillings, Layers, fill
-from routing.vocabulary import Build, Template, template
+from routing.vocabulary import NO_FILLINGS, Build, FindKeys, Template, template
+
+Made = TypeVar("Made")
 
 _HOLE = re.compile(r"\{\{\s*\.\w+\.([A-Za-z0-9_-]+)\s*\}\}")
 
@@ -22,7 +26,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         text: As written.
-        build: Makes the predicate.
+        build: Makes the predicate; one that uses no variables is made once.
+        keys: Finds its index keys, without making the predicate.
         variables: Names of every variable it uses, sorted.
         counted: Variables whose values count for the length, as often as they stand there.
         fixed_length: Length without those values.
@@ -30,6 +35,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     build: Build
+    keys: FindKeys
     variables: tuple[str, ...]
     counted: tuple[str, ...]
     fixed_length: int
@@ -66,54 +72,66 @@ def compile_rule(text: str) -> Rule:
         RuleError: It is not a rule; says the column, what was found and what was expected.
     """
     templates: list[Template] = []
-    build, _ = _build(text, parse(text), templates)
+    node = _node(text, parse(text), templates)
+    variables = tuple(sorted({name for each in templates for name in each.variables}))
     return Rule(
         text=text,
-        build=build,
-        variables=tuple(sorted({name for each in templates for name in each.variables})),
+        build=node.build if variables else _once(node.build),
+        keys=node.keys if variables else _once(node.keys),
+        variables=variables,
         counted=tuple(name for each in templates for name in each.counted),
         fixed_length=len(text.strip()) - sum(each.saved for each in templates),
     )
 
 
-def _build(rule: str, tree: Expression, templates: list[Template]) -> tuple[Build, frozenset[str]]:
+class _Node(msgspec.Struct, frozen=True):
+    build: Build
+    keys: FindKeys
+    parameters: frozenset[str] = frozenset()
+
+
+def _once(make: Callable[[Fillings], Made]) -> Callable[[Fillings], Made]:
+    made = make(NO_FILLINGS)
+    return lambda _: made
+
+
+def _node(rule: str, tree: Expression, templates: list[Template]) -> _Node:
     match tree:
         case Call():
             leaf = template(rule, tree)
             templates.append(leaf)
-            return leaf.build, frozenset(leaf.parameters)
+            return _Node(leaf.build, leaf.keys, leaf.parameters)
         case Not(child):
-            build, _ = _build(rule, child, templates)
-            return (lambda fillings: NoneOf(build(fillings))), frozenset()
+            build = _node(rule, child, templates).build
+            return _Node(lambda fillings: NoneOf(build(fillings)), lambda _: EVERYTHING)
         case And(children):
-            builds, parameters = _children(rule, children, templates)
-            _check_apart(rule, children, parameters)
-            return _joined(AllOf, builds), frozenset().union(*parameters)
+            nodes = [_node(rule, child, templates) for child in children]
+            _check_apart(rule, children, nodes)
+            return _joined(nodes, AllOf, keys_of_all)
         case _:
-            builds, parameters = _children(rule, tree.children, templates)
-            return _joined(AnyOf, builds), frozenset().union(*parameters)
+            nodes = [_node(rule, child, templates) for child in tree.children]
+            return _joined(nodes, AnyOf, keys_of_any)
 
 
-def _children(
-    rule: str, children: tuple[Expression, ...], templates: list[Template]
-) -> tuple[list[Build], list[frozenset[str]]]:
-    built = [_build(rule, child, templates) for child in children]
-    return [build for build, _ in built], [parameters for _, parameters in built]
+def _joined(
+    nodes: list[_Node],
+    join: Callable[[list[Predicate]], Predicate],
+    join_keys: Callable[[list[Keys]], Keys],
+) -> _Node:
+    return _Node(
+        lambda fillings: join([node.build(fillings) for node in nodes]),
+        lambda fillings: join_keys([node.keys(fillings) for node in nodes]),
+        frozenset().union(*(node.parameters for node in nodes)),
+    )
 
 
-def _joined(kind: Callable[[list[Predicate]], Predicate], builds: list[Build]) -> Build:
-    return lambda fillings: kind([build(fillings) for build in builds])
-
-
-def _check_apart(
-    rule: str, children: tuple[Expression, ...], parameters: list[frozenset[str]]
-) -> None:
+def _check_apart(rule: str, children: tuple[Expression, ...], nodes: list[_Node]) -> None:
     seen: frozenset[str] = frozenset()
-    for child, names in zip(children, parameters, strict=True):
-        if again := sorted(seen & names):
+    for child, node in zip(children, nodes, strict=True):
+        if again := sorted(seen & node.parameters):
             found = f"parameter {again[0]} again"
             raise RuleError(rule, _column(child), found, "each name once between '&&'")
-        seen |= names
+        seen |= node.parameters
 
 
 def _column(tree: Expression) -> int:

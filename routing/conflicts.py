@@ -67,7 +67,7 @@ def ties(route: CompiledRoute, snapshot: Snapshot) -> Iterator[Conflict]:
     """Return every route of an active release that always ties with ``route``, itself included."""
     wanted = sameness(route)
     released = dict.fromkeys(
-        found for key in route.predicate.index_keys() for found in snapshot.plain.near(key)
+        found for key in route.index_keys() for found in snapshot.plain.near(key)
     )
     for virtual_environment, app in released:
         active = snapshot.plain.active[virtual_environment]

@@ -6,23 +6,16 @@ from collections.abc import Hashable, Sequence
 
 from routing.facts import Facts
 from routing.predicates import (
-    ANY,
-    ANYTHING,
-    MAX_KEYS,
-    NOTHING,
-    REST,
     Everything,
     HeaderIs,
     HostIs,
-    Key,
     MethodIs,
-    Params,
-    Path,
     PathIs,
     Predicate,
     QueryIs,
     TypeIs,
 )
+from routing.segments import NOTHING, Params
 
 # Cheap ones first: a refusal by method costs a tenth of parsing a query.
 _COST: dict[type, int] = {
@@ -67,15 +60,6 @@ class AllOf:
                 return child.refusal(facts)
         return self.text
 
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return the keys that satisfy every child."""
-        keys: tuple[Key, ...] = (ANYTHING,)
-        for child in self._children:
-            narrowed = {_both(key, other) for key in keys for other in child.index_keys()}
-            if len(narrowed) <= MAX_KEYS:
-                keys = tuple(narrowed)
-        return keys
-
     def shape(self) -> Hashable:
         """Return the children without order and repetition."""
         shapes = frozenset(child.shape() for child in self._children)
@@ -105,11 +89,6 @@ class AnyOf:
         """Return what every child says."""
         return " || ".join(child.refusal(facts) for child in self._children)
 
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return the keys of all children."""
-        keys = tuple(dict.fromkeys(key for child in self._children for key in child.index_keys()))
-        return keys if len(keys) <= MAX_KEYS else (ANYTHING,)
-
     def shape(self) -> Hashable:
         """Return the children without order and repetition."""
         shapes = frozenset(child.shape() for child in self._children)
@@ -134,28 +113,6 @@ class NoneOf:
         """Return the text of this predicate."""
         return self.text
 
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return the key of everything: what is refused says little about what is left."""
-        return (ANYTHING,)
-
     def shape(self) -> Hashable:
         """Return the child's shape, negated."""
         return ("not", self._child.shape())
-
-
-def _both(key: Key, other: Key) -> Key:
-    host, path, method = key
-    other_host, other_path, other_method = other
-    return (
-        other_host if host is ANY else host,
-        _narrower(path, other_path),
-        other_method if method is ANY else method,
-    )
-
-
-def _narrower(path: Path, other: Path) -> Path:
-    if path[-1] is REST and other[-1] is not REST:
-        return other
-    if other[-1] is REST and path[-1] is not REST:
-        return path
-    return max(path, other, key=len)

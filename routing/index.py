@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from immutables import Map
 
 from routing.facts import Facts
-from routing.predicates import ANY, END, REST, Element, Key
+from routing.keys import ANY, END, REST, Element, Key
 
 Entry = TypeVar("Entry")
 
@@ -134,8 +134,9 @@ def _insert(
     if node is None:
         return Node((entry,))
     if node.below is not None and at < len(key):
-        child = _insert(node.below.get(key[at]), key, at + 1, entry, keys_of)
-        return Node(node.entries, node.below.set(key[at], child))
+        before = node.below.get(key[at])
+        child = _insert(before, key, at + 1, entry, keys_of)
+        return node if child is before else Node((), node.below.set(key[at], child))
     if entry in node.entries:
         return node
     grown = Node((*node.entries, entry))

@@ -8,13 +8,15 @@ import msgspec
 
 from model.component import Route, Value
 from model.errors import Problem
+from routing.branches import candidates, grow
 from routing.compiled import Rule, compile_rule
 from routing.facts import Facts
-from routing.index import Index, candidates
-from routing.predicates import Key, Params, Predicate
+from routing.keys import Keys
+from routing.predicates import Predicate
 from routing.regex import RegexError
 from routing.request import GenesisRequest
 from routing.rule import RuleError
+from routing.segments import Params
 from routing.template import Fillings, Layers, TooManyAlternatives
 
 
@@ -49,6 +51,10 @@ class CompiledRoute:
         self.rank = (route.priority, rule.length(fillings))
         self.accepts = self.predicate.accepts
 
+    def index_keys(self) -> Keys:
+        """Return where an index must look for this."""
+        return self.rule.keys(self.fillings)
+
     @property
     def resolved(self) -> str:
         """The rule with its values, for people."""
@@ -71,34 +77,22 @@ class RouteTable:
         problems: Why routes are left out: a variable without a value, mostly.
     """
 
-    __slots__ = ("__weakref__", "_root", "problems", "routes")
+    __slots__ = ("__weakref__", "_tree", "problems", "routes")
 
     def __init__(self, routes: Iterable[CompiledRoute], problems: tuple[Problem, ...]) -> None:
         """Sort and index the routes."""
         self.routes = tuple(sorted(routes, key=_order))
         self.problems = problems
-        index: Index[int] = Index(lambda at: self.routes[at].predicate.index_keys())
-        for at in range(len(self.routes)):
-            index = index.added(at)
-        self._root = index.root
+        self._tree = grow([route.index_keys() for route in self.routes])
 
     def match(self, facts: Facts) -> Match | None:
         """Return the route that wins and what it captured, or None."""
-        if self._root is None:
-            return None
-        found = candidates(self._root, facts)
-        if len(found) > 1:
-            found.sort()
-        for at in found:
-            route = self.routes[at]
+        for number in candidates(self._tree, facts):
+            route = self.routes[number]
             params = route.accepts(facts)
             if params is not None:
                 return route, params
         return None
-
-    def keys(self) -> tuple[Key, ...]:
-        """Return the index keys of all routes, each once."""
-        return index_keys(self.routes)
 
 
 def compile_table(components: Iterable[ComponentRoutes], layers: Layers) -> RouteTable:
@@ -126,11 +120,6 @@ def compile_routes(
             else:
                 problems += found
     return routes, problems
-
-
-def index_keys(routes: Iterable[CompiledRoute]) -> tuple[Key, ...]:
-    """Return the index keys of all routes, each once."""
-    return tuple(dict.fromkeys(key for route in routes for key in route.predicate.index_keys()))
 
 
 def match_routes(

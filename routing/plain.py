@@ -14,7 +14,7 @@ from model.records import kind_of
 from routing.active import ActiveRelease, active_release, component_keys
 from routing.facts import Facts
 from routing.index import Index, Node, candidates
-from routing.predicates import Key
+from routing.keys import Key
 from routing.records import Records
 
 Released = tuple[str, str]

@@ -1,8 +1,7 @@
 """What a rule is when its variables are filled in: a tree of predicates.
 
 ``accepts`` returns the captured parameters, or None when it refuses, so a predicate that fails
-leaves nothing behind. ``index_keys`` says which requests can be accepted at all, for the index: it
-may promise too much, never too little. ``shape`` is equal for rules that accept the same requests.
+leaves nothing behind. ``shape`` is equal for rules that accept the same requests.
 """
 
 from __future__ import annotations
@@ -12,43 +11,7 @@ from typing import Protocol
 
 from routing.facts import Facts
 from routing.regex import Regex, matches
-
-Params = dict[str, str]
-NOTHING: Params = {}
-"""Accepted without parameters. Never changed, so it is shared."""
-
-PATH_SUFFIX = "path_suffix"
-
-
-class Mark:
-    """An element of an index key that is not text."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        """Keep a name for people."""
-        self._name = name
-
-    def __repr__(self) -> str:
-        """Return the name."""
-        return self._name
-
-
-ANY = Mark("ANY")
-"""Any host, any method, or any one segment."""
-END = Mark("END")
-"""The path ends here."""
-REST = Mark("REST")
-"""The path may go on here."""
-
-Element = str | Mark
-Path = tuple[Element, ...]
-Key = tuple[Element, Path, Element]
-"""Host, path up to and with END or REST, method."""
-
-ANYTHING: Key = (ANY, (REST,), ANY)
-MAX_KEYS = 1_024
-MAX_INDEXED_METHODS = 4
+from routing.segments import NOTHING, Params, Segments
 
 
 class Predicate(Protocol):
@@ -63,9 +26,6 @@ class Predicate(Protocol):
 
     def refusal(self, facts: Facts) -> str:
         """Return the text of what refused; only asked after ``accepts`` refused."""
-
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return where the index must look for this."""
 
     def shape(self) -> Hashable:
         """Return a value that is equal for predicates that accept the same requests."""
@@ -83,10 +43,6 @@ class Leaf:
     def refusal(self, facts: Facts) -> str:
         """Return the text of this predicate."""
         return self.text
-
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return the key of everything."""
-        return (ANYTHING,)
 
 
 class Everything(Leaf):
@@ -123,12 +79,6 @@ class MethodIs(OneOf):
         """Accept one of the methods."""
         return NOTHING if facts.method in self._allowed else None
 
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return a key for each method, unless they are many."""
-        if len(self._allowed) > MAX_INDEXED_METHODS:
-            return (ANYTHING,)
-        return tuple((ANY, (REST,), method) for method in sorted(self._allowed))
-
     def shape(self) -> Hashable:
         """Return the methods, whatever their order."""
         return ("method", self._allowed)
@@ -146,76 +96,6 @@ class TypeIs(OneOf):
     def shape(self) -> Hashable:
         """Return the types."""
         return ("type", self._allowed)
-
-
-class Segments:
-    """One pattern for a sequence of segments, or of the labels of a host.
-
-    Args:
-        literals: Position and text.
-        regexes: Position, pattern and its compiled form.
-        names: Position and the parameter that gets the segment.
-        length: How many segments the above are about.
-        tail: Parameter that gets the rest, or None.
-        is_open: Whether more segments may follow; with a tail, at least one does.
-    """
-
-    __slots__ = ("_length", "_literals", "_names", "_open", "_patterns", "_regexes", "_tail")
-
-    def __init__(
-        self,
-        *,
-        literals: Sequence[tuple[int, str]],
-        regexes: Sequence[tuple[int, str, Regex]] = (),
-        names: Sequence[tuple[int, str]] = (),
-        length: int,
-        tail: str | None = None,
-        is_open: bool = False,
-    ) -> None:
-        """Keep them as tuples."""
-        self._literals = tuple(literals)
-        self._regexes = tuple((at, compiled) for at, _, compiled in regexes)
-        self._patterns = tuple((at, pattern) for at, pattern, _ in regexes)
-        self._names = tuple(names)
-        self._length = length
-        self._tail = tail
-        self._open = is_open
-
-    def accepts(self, segments: list[str]) -> Params | None:
-        """Return the captured parameters, or None."""
-        if not self._fits(len(segments)):
-            return None
-        for at, literal in self._literals:
-            if segments[at] != literal:
-                return None
-        for at, pattern in self._regexes:
-            if not matches(pattern, segments[at]):
-                return None
-        return self._captured(segments) if self._names or self._open else NOTHING
-
-    def path(self) -> Path:
-        """Return the path part of the index key."""
-        literals = dict(self._literals)
-        ending = REST if self._open or self._tail else END
-        return (*(literals.get(at, ANY) for at in range(self._length)), ending)
-
-    def shape(self) -> Hashable:
-        """Return what is matched, whatever the parameters are called."""
-        is_tail = self._tail is not None
-        return (self._literals, self._patterns, self._length, is_tail, self._open)
-
-    def _fits(self, count: int) -> bool:
-        if self._tail is not None:
-            return count > self._length
-        return count >= self._length if self._open else count == self._length
-
-    def _captured(self, segments: list[str]) -> Params:
-        params = {name: segments[at] for at, name in self._names}
-        if self._tail is not None:
-            params[self._tail] = "/".join(segments[self._length :])
-        elif self._open:
-            params[PATH_SUFFIX] = "/" + "/".join(segments[self._length :])
-        return params
 
 
 class AnySegments(Leaf):
@@ -237,23 +117,25 @@ class AnySegments(Leaf):
 
     def shape(self) -> Hashable:
         """Return the alternatives, whatever their order."""
-        shapes = frozenset(each.shape() for each in self._alternatives)
+        shapes = frozenset(each.identity() for each in self._alternatives)
         return (type(self).__name__, shapes)
 
 
 class PathIs(AnySegments):
     """``Path(p)`` and ``PathPrefix(p)``."""
 
-    __slots__ = ()
+    __slots__ = ("_only",)
+
+    def __init__(self, text: str, alternatives: Sequence[Segments]) -> None:
+        """Keep the alternatives; nearly always there is one."""
+        super().__init__(text, alternatives)
+        self._only = alternatives[0].accepts if len(alternatives) == 1 else None
 
     def accepts(self, facts: Facts) -> Params | None:
         """Accept the path."""
+        if self._only is not None:
+            return self._only(facts.segments)
         return self._accepts(facts.segments)
-
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return a key for each alternative."""
-        paths = dict.fromkeys(each.path() for each in self._alternatives)
-        return tuple((ANY, path, ANY) for path in paths)
 
 
 class HostIs(AnySegments):
@@ -271,10 +153,6 @@ class HostIs(AnySegments):
         if self._hosts:
             return NOTHING if facts.host in self._hosts else None
         return self._accepts(facts.host.split("."))
-
-    def index_keys(self) -> tuple[Key, ...]:
-        """Return a key for each literal host."""
-        return tuple((host, (REST,), ANY) for host in self._hosts) or (ANYTHING,)
 
 
 class ValueIs(Leaf):

@@ -23,8 +23,8 @@ from routing.bindings import Binding, Target, virtual_environment
 from routing.facts import Facts
 from routing.matcher import CompiledRoute
 from routing.plain import Released
-from routing.predicates import Params
 from routing.request import GenesisRequest
+from routing.segments import Params
 from routing.selectors import Selectors
 from routing.snapshot import Snapshot
 
@@ -64,7 +64,7 @@ def resolve(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
     match = binding.table.match(facts)
     if match is None:
         raise _no_route(binding)
-    return Decision(binding.target(match[0]), dict(match[1]))
+    return Decision(binding.target(match[0]), match[1] or {})
 
 
 def needs_environment(deployment: str) -> InvalidSelector:
@@ -138,7 +138,7 @@ def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision
         if best is None or contender.wins_over(best):
             best = contender
     if best is not None:
-        return Decision(best.binding.target(best.route), dict(best.params))
+        return Decision(best.binding.target(best.route), best.params or {})
     raise _no_plain_route(facts, snapshot) if active is None else _no_route_in(active, snapshot)
 
 

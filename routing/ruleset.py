@@ -7,21 +7,15 @@ values that its rules use. Both are held weakly: they go when the last binding t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from weakref import WeakValueDictionary
 
 from model.component import ComponentDefinition
-from routing.compiled import compile_rule
-from routing.matcher import (
-    ComponentRoutes,
-    RouteTable,
-    compile_routes,
-    compile_table,
-    index_keys,
-)
-from routing.predicates import Key
+from routing.compiled import Rule, compile_rule
+from routing.keys import Key, Keys
+from routing.matcher import ComponentRoutes, RouteTable, compile_table
 from routing.rule import RuleError
-from routing.template import Filling, Layers, fill
+from routing.template import Filling, Fillings, Layers, TooManyAlternatives, fill
 
 Components = tuple[ComponentRoutes, ...]
 
@@ -34,12 +28,13 @@ class RuleSet:
         variables: Names of every variable the rules use, sorted.
     """
 
-    __slots__ = ("__weakref__", "_tables", "components", "variables")
+    __slots__ = ("__weakref__", "_rules", "_tables", "components", "variables")
 
     def __init__(self, components: Components) -> None:
         """Find the variables; a rule that cannot be read has none, and is a problem later."""
         self.components = components
-        self.variables = tuple(sorted(set(_variables(components))))
+        self._rules = tuple(_readable(components))
+        self.variables = tuple(sorted({name for rule in self._rules for name in rule.variables}))
         self._tables: WeakValueDictionary[tuple[Filling | None, ...], RouteTable]
         self._tables = WeakValueDictionary()
 
@@ -57,11 +52,12 @@ class RuleSet:
 
     def keys(self, layers: Layers) -> tuple[Key, ...]:
         """Return the index keys of all routes for these values, each once."""
-        table = self._tables.get(self.used(layers))
-        if table is not None:
-            return table.keys()
-        routes, _ = compile_routes(self.components, layers)
-        return index_keys(routes)
+        found: dict[Key, None] = {}
+        for rule in self._rules:
+            fillings, missing = rule.fillings(layers)
+            if not missing:
+                found.update(dict.fromkeys(_keys(rule, fillings)))
+        return tuple(found)
 
 
 _shared: WeakValueDictionary[Components, RuleSet] = WeakValueDictionary()
@@ -80,10 +76,17 @@ def rule_set(definitions: Iterable[ComponentDefinition]) -> RuleSet:
     return found
 
 
-def _variables(components: Components) -> Iterable[str]:
+def _readable(components: Components) -> Iterator[Rule]:
     for each in components:
         for route in each.routes:
             try:
-                yield from compile_rule(route.rule).variables
+                yield compile_rule(route.rule)
             except RuleError:
                 continue
+
+
+def _keys(rule: Rule, fillings: Fillings) -> Keys:
+    try:
+        return rule.keys(fillings)
+    except TooManyAlternatives:
+        return ()

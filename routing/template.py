@@ -52,10 +52,12 @@ class Filling(msgspec.Struct, frozen=True):
     Attributes:
         texts: Alternatives; a plain value has one.
         is_list: Whether it was a list; a list counts like a capture in a rule's length.
+        is_word: Whether it is one text that is one segment of a path, as it is.
     """
 
     texts: tuple[str, ...]
     is_list: bool = False
+    is_word: bool = False
 
     @property
     def length(self) -> int:
@@ -126,7 +128,8 @@ def fill(name: str, layers: Layers) -> Filling | None:
 def _filling(value: Value) -> Filling | None:
     if isinstance(value, list):
         return Filling(tuple(map(_text, value)), is_list=True) if value else None
-    return Filling((_text(value),))
+    text = _text(value)
+    return Filling((text,), is_word=bool(text) and "/" not in text and "%" not in text)
 
 
 def _text(value: str | float | bool) -> str:
