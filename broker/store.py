@@ -35,8 +35,9 @@ _PLATFORM_KEY_BYTES = 32
 class Store:
     """Reads and writes records; made by ``open_store``."""
 
-    def __init__(self, bucket: KeyValue, current: asyncio.Event) -> None:
+    def __init__(self, bus: Bus, bucket: KeyValue, current: asyncio.Event) -> None:
         """Wrap an existing bucket; see ``open_store``."""
+        self._bus = bus
         self._bucket = bucket
         self._current = current
         self._changed = asyncio.Event()
@@ -58,7 +59,7 @@ class Store:
             NatsUnavailable: NATS does not answer.
         """
         try:
-            with _reported("read", key):
+            with _reported(self._bus, "read", key):
                 entry = await self._bucket.get(key, revision)
         except KeyNotFoundError:
             return None
@@ -71,7 +72,7 @@ class Store:
             RevisionConflict: It exists.
             NatsUnavailable: NATS does not answer; whether it was written is not known.
         """
-        with _reported("create", key):
+        with _reported(self._bus, "create", key):
             return await self._bucket.create(key, records.encode(record))
 
     async def update(self, key: str, record: Record, revision: int) -> int:
@@ -81,7 +82,7 @@ class Store:
             RevisionConflict: The record has another revision by now.
             NatsUnavailable: NATS does not answer; whether it was written is not known.
         """
-        with _reported("update", key):
+        with _reported(self._bus, "update", key):
             return await self._bucket.update(key, records.encode(record), revision)
 
     async def put_new(self, key: str, record: Record) -> None:
@@ -96,18 +97,18 @@ class Store:
             RevisionConflict: The record has another revision by now.
             NatsUnavailable: NATS does not answer; whether it was deleted is not known.
         """
-        with _reported("delete", key):
+        with _reported(self._bus, "delete", key):
             await self._bucket.delete(key, last=revision)
 
     async def platform_key(self) -> bytes:
         """Return the key that seals contexts; the first process to ask makes it."""
         fresh = secrets.token_bytes(_PLATFORM_KEY_BYTES)
         try:
-            with _reported("create", _PLATFORM_KEY):
+            with _reported(self._bus, "create", _PLATFORM_KEY):
                 await self._bucket.create(_PLATFORM_KEY, fresh)
                 return fresh
         except RevisionConflict:
-            with _reported("read", _PLATFORM_KEY):
+            with _reported(self._bus, "read", _PLATFORM_KEY):
                 entry = await self._bucket.get(_PLATFORM_KEY)
             return entry.value or b""
 
@@ -148,10 +149,10 @@ async def open_store(bus: Bus) -> AsyncIterator[Store]:
     Raises:
         NatsUnavailable: The server has no JetStream, or does not answer.
     """
-    with _reported("open", BUCKET):
+    with _reported(bus, "open", BUCKET):
         bucket = await ensure_bucket(bus, BUCKET, history=HISTORY)
     current = asyncio.Event()
-    store = Store(bucket, current)
+    store = Store(bus, bucket, current)
     async with follow(bus, bucket, store, current):
         yield store
 
@@ -176,8 +177,14 @@ async def ensure_bucket(
 
 
 @contextlib.contextmanager
-def _reported(what: str, key: str) -> Iterator[None]:
-    """Turn the errors of nats-py into ours; a missing key stays what it is."""
+def _reported(bus: Bus, what: str, key: str) -> Iterator[None]:
+    """Turn the errors of nats-py into ours; a missing key stays what it is.
+
+    With the connection down it fails at once: nats-py would keep a write and send it after the
+    reconnect, when its caller has long been told that it failed.
+    """
+    if not bus.is_ready:
+        raise NatsUnavailable(f"cannot {what} {key}: the connection to NATS is down")
     try:
         yield
     except KeyWrongLastSequenceError as error:

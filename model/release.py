@@ -113,6 +113,14 @@ def activate(state: ReleaseState, policy: ReleasePolicy, *, now_s: float) -> Rel
     return _trimmed(state, policy, active=active, pending=None, history=history)
 
 
+def note(state: ReleaseState, problems: tuple[Problem, ...]) -> ReleaseState:
+    """Keep on the pending release, if there is one, what it waits for."""
+    if state.pending is None:
+        return state
+    pending = msgspec.structs.replace(state.pending, problems=problems)
+    return msgspec.structs.replace(state, pending=pending)
+
+
 def expire(state: ReleaseState, policy: ReleasePolicy, *, now_s: float) -> ReleaseState:
     """Archive the pending release if its activation deadline has passed; else return ``state``."""
     pending = state.pending
@@ -147,6 +155,12 @@ def manifests_in_use(state: ReleaseState) -> frozenset[str]:
     """Return the ids of the manifests that some release of ``state`` still names."""
     releases = (state.active, state.pending, *state.history)
     return frozenset(each.manifest for each in releases if each is not None and each.manifest)
+
+
+def deployments_in_use(state: ReleaseState) -> frozenset[str]:
+    """Return the names of the deployments that the active or pending release of ``state`` names."""
+    releases = (each for each in (state.active, state.pending) if each is not None)
+    return frozenset(app.deployment for each in releases for app in each.apps.values())
 
 
 def _archive(

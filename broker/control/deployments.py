@@ -1,0 +1,238 @@
+"""Deployments: deploy what is whole and makes sense, undeploy what nobody has released."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from broker.bundles import Bundles
+from broker.control.checks import check_components, check_deployment, schedule_problems
+from broker.control.writes import Stored, delete, load, write
+from broker.store import Store
+from model.component import ComponentVersion
+from model.deployment import Deployment
+from model.distill import Plan, distill
+from model.errors import (
+    DeploymentNotFound,
+    Immutable,
+    Problem,
+    ProblemsFound,
+    RevisionConflict,
+)
+from model.names import check_name
+from model.records import component_key, deployment_key
+from model.release import deployments_in_use
+from routing.validate import deployment_problems
+
+CheckSchedule = Callable[[str], object]
+"""Raises InvalidRequest for an expression that the cron adapter cannot follow."""
+
+
+class Deployments:
+    """Writes deployments and the component versions they name.
+
+    Args:
+        store: The control plane's data.
+        bundles: Where components' code must be before they are deployed.
+        adapters: Kinds of adapters that components may depend on.
+        check_schedule: Of the cron adapter.
+        turn: Held while something is checked against other records and then written.
+        now: Clock, Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bundles: Bundles,
+        *,
+        adapters: frozenset[str],
+        check_schedule: CheckSchedule,
+        turn: asyncio.Lock,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Put the parts together; nothing is opened or closed."""
+        self._store = store
+        self._bundles = bundles
+        self._adapters = adapters
+        self._check_schedule = check_schedule
+        self._turn = turn
+        self._now = now
+
+    def all(self) -> tuple[Stored[Deployment], ...]:
+        """Return every deployment, by name."""
+        return tuple(self.get(name) for name in sorted(self._store.snapshot.deployments))
+
+    def get(self, name: str) -> Stored[Deployment]:
+        """Return one deployment.
+
+        Raises:
+            DeploymentNotFound: There is none of this name.
+        """
+        snapshot = self._store.snapshot
+        if name not in snapshot.deployments:
+            raise DeploymentNotFound(f"there is no deployment {name}")
+        return Stored(
+            revision=snapshot.revision_of(deployment_key(name)), object=snapshot.deployments[name]
+        )
+
+    async def plan(self, name: str, app: str, components: Mapping[str, str]) -> Plan:
+        """Return what deploying ``components`` under ``name`` would mean for pods.
+
+        Args:
+            name: Name of the deployment.
+            app: Name of the app.
+            components: Component name to hash; empty plans an undeployment.
+
+        Raises:
+            InvalidRequest: A name or a hash is not valid.
+        """
+        check_name(name, "deployment")
+        check_name(app, "app")
+        check_components(components)
+        missing = await self._bundles.missing(components.values())
+        return distill(
+            name,
+            app,
+            components,
+            self._store.snapshot.deployments,
+            bundles=frozenset(components.values()) - missing,
+        )
+
+    async def deploy(
+        self, deployment: Deployment, versions: Sequence[ComponentVersion]
+    ) -> Stored[Deployment]:
+        """Make a deployment reachable; equal content under its name changes nothing.
+
+        The component versions are written first and the deployment last, so a deploy that breaks
+        off leaves no deployment that lacks a part.
+
+        Args:
+            deployment: What is wanted; its time of creation is set here.
+            versions: Those of its components that the platform may not know yet.
+
+        Raises:
+            InvalidRequest: A name or hash is not valid, or a version belongs elsewhere.
+            Immutable: Other content under the name of a versioned deployment, or another app.
+            ProblemsFound: A bundle or component is missing, or the graph makes no sense.
+            RevisionConflict: Somebody else deployed under this name meanwhile.
+        """
+        check_deployment(deployment, versions)
+        async with self._turn:
+            found = await self._found(deployment)
+            if found is not None and _is_served_by(found.object, deployment):
+                return found
+            known = await self._known(deployment, versions)
+            await self._check(deployment, known)
+            for version in versions:
+                await self._store.put_new(_key(version), version)
+            return await self._write(deployment, found)
+
+    async def undeploy(self, name: str) -> None:
+        """Take a deployment away; its component versions and bundles are kept.
+
+        Raises:
+            DeploymentNotFound: There is none of this name.
+            Immutable: A release that is active or pending names it.
+        """
+        async with self._turn:
+            found = await load(self._store, deployment_key(name), Deployment)
+            if found is None:
+                raise DeploymentNotFound(f"there is no deployment {name}")
+            users = self._released_in(name)
+            if users:
+                raise Immutable(
+                    f"deployment {name} is released in virtual environment "
+                    f"{', '.join(users)}: release another one there first"
+                )
+            await delete(self._store, deployment_key(name), found)
+
+    async def _found(self, deployment: Deployment) -> Stored[Deployment] | None:
+        found = await load(self._store, deployment_key(deployment.name), Deployment)
+        if found is not None:
+            _check_replaceable(found.object, deployment)
+        return found
+
+    async def _known(
+        self, deployment: Deployment, versions: Sequence[ComponentVersion]
+    ) -> dict[str, ComponentVersion]:
+        """Return the component versions by name; what is stored wins over what was sent."""
+        known = {version.name: version for version in versions}
+        for name, digest in deployment.components.items():
+            held = self._store.snapshot.component(deployment.app, name, digest)
+            if held is not None:
+                known[name] = held
+        return known
+
+    async def _check(self, deployment: Deployment, known: Mapping[str, ComponentVersion]) -> None:
+        definitions = {name: version.definition for name, version in known.items()}
+        missing = await self._bundles.missing(deployment.components.values())
+        problems = (
+            *_missing_bundles(deployment, missing),
+            *schedule_problems(definitions, self._check_schedule),
+            *deployment_problems(deployment, definitions, self._adapters),
+        )
+        if problems:
+            raise ProblemsFound(f"deployment {deployment.name} cannot be deployed", problems)
+
+    async def _write(
+        self, deployment: Deployment, found: Stored[Deployment] | None
+    ) -> Stored[Deployment]:
+        created_at_s = found.object.created_at_s if found else self._now()
+        record = msgspec.structs.replace(deployment, created_at_s=created_at_s)
+        key = deployment_key(deployment.name)
+        try:
+            return await write(self._store, key, record, found)
+        except RevisionConflict:
+            winner = await load(self._store, key, Deployment)
+            if winner is not None and _is_served_by(winner.object, deployment):
+                return winner
+            raise
+
+    def _released_in(self, name: str) -> list[str]:
+        return [
+            virtual_environment
+            for virtual_environment, state in sorted(self._store.snapshot.releases.items())
+            if name in deployments_in_use(state)
+        ]
+
+
+def _content(deployment: Deployment) -> tuple[object, ...]:
+    return deployment.app, deployment.components, deployment.version
+
+
+def _is_served_by(current: Deployment, wanted: Deployment) -> bool:
+    """Return whether nothing needs writing: of an immutable one only the content counts."""
+    if current.is_immutable:
+        return _content(current) == _content(wanted)
+    return current == msgspec.structs.replace(wanted, created_at_s=current.created_at_s)
+
+
+def _check_replaceable(current: Deployment, wanted: Deployment) -> None:
+    if current.app != wanted.app:
+        raise Immutable(
+            f"deployment {current.name} belongs to app {current.app}, not to {wanted.app}"
+        )
+    if current.is_immutable and _content(current) != _content(wanted):
+        raise Immutable(
+            f"deployment {current.name} has version {current.version} and cannot change: "
+            "deploy under another name"
+        )
+
+
+def _missing_bundles(deployment: Deployment, missing: frozenset[str]) -> list[Problem]:
+    return [
+        Problem(
+            type="BundleNotFound",
+            message=f"the code of {name}@{digest} was not uploaded",
+            path=f"components.{name}",
+        )
+        for name, digest in sorted(deployment.components.items())
+        if digest in missing
+    ]
+
+
+def _key(version: ComponentVersion) -> str:
+    return component_key(version.app, version.name, version.hash)
