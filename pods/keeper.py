@@ -88,9 +88,9 @@ class Keeper:
     async def _serve(self, spec: PodSpec) -> str:
         failure = ""
         async with contextlib.AsyncExitStack() as stack:
-            pod = await self._start(spec, stack)
+            pod, deadline_s = await self._start(spec, stack)
             try:
-                async with asyncio.timeout(self._around.start_deadline_s):
+                async with asyncio.timeout_at(deadline_s):
                     if await pod.wait_ready():
                         self._set_ready()
             except TimeoutError:
@@ -100,14 +100,16 @@ class Keeper:
             await self._around.tell_gone(spec)
         return failure or pod.end.message
 
-    async def _start(self, spec: PodSpec, stack: contextlib.AsyncExitStack) -> Pod:
+    async def _start(self, spec: PodSpec, stack: contextlib.AsyncExitStack) -> tuple[Pod, float]:
+        """Return the pod, which may not be ready yet, and when it has to be (loop time)."""
         async with self._around.slots:
             pod = await stack.enter_async_context(self._running(spec))
             self._set(pid=pod.pid)
+            deadline_s = asyncio.get_running_loop().time() + self._around.start_deadline_s
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SLOT_S):
+                async with asyncio.timeout(min(SLOT_S, self._around.start_deadline_s)):
                     await pod.wait_ready()
-        return pod
+        return pod, deadline_s
 
     @contextlib.asynccontextmanager
     async def _running(self, spec: PodSpec) -> AsyncIterator[Pod]:

@@ -18,7 +18,7 @@ def children() -> frozenset[int]:
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Return when ``condition`` holds; for what sends no word, such as a process or a file."""
-    while not condition():  # noqa: ASYNC110 - nobody tells
+    while not condition():
         await asyncio.sleep(0.01)
 
 
