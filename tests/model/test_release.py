@@ -9,8 +9,10 @@ from model.release import (
     ReleasedApp,
     ReleaseState,
     activate,
+    deployments_in_use,
     expire,
     manifests_in_use,
+    note,
     request,
     rollback,
     rollback_target,
@@ -59,6 +61,14 @@ def test_a_newer_request_replaces_the_pending_one() -> None:
     assert ids(state.history) == ["r1"]
     assert state.history[0].archive_reason is ArchiveReason.SUPERSEDED
     assert state.history[0].archived_at_s == 9
+
+
+def test_a_pending_release_keeps_what_it_waits_for() -> None:
+    state = note(request(released(1), release(2), POLICY), (PROBLEM,))
+
+    assert state.pending == msgspec.structs.replace(release(2), problems=(PROBLEM,))
+    assert state.active == released(1).active
+    assert note(EMPTY, (PROBLEM,)) is EMPTY
 
 
 def test_an_activated_release_forgets_its_problems() -> None:
@@ -152,3 +162,10 @@ def test_manifests_stay_in_use_while_any_release_names_them() -> None:
 
     assert manifests_in_use(state) == {"m1", "m2", "m3"}
     assert manifests_in_use(EMPTY) == frozenset()
+
+
+def test_deployments_are_in_use_by_the_active_and_the_pending_release_only() -> None:
+    state = request(released(1, 2), release(3), POLICY)
+
+    assert deployments_in_use(state) == {"v2", "v3"}
+    assert deployments_in_use(EMPTY) == frozenset()
