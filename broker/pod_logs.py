@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
 class PodLogs(Protocol):
     """Reads the output of the pods of one driver."""
 
-    def read(self, query: LogQuery) -> AsyncIterator[LogLine]:
+    def read(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         """Yield the lines of ``query``: no line twice and none left out between tail and follow.
 
         Closing the iterator ends the following and frees what it held.
