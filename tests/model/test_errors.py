@@ -11,7 +11,12 @@ from model.errors import (
     from_detail,
 )
 
-KINDS = [each for each in errors._subclasses(FoxError) if each is not FoxError]
+# The tree of the module; rooms above may have kinds of their own that never cross the wire.
+KINDS = [
+    each
+    for each in errors._subclasses(FoxError)
+    if each is not FoxError and each.__module__ == errors.__name__
+]
 
 
 def make(kind: type[FoxError]) -> FoxError:
