@@ -42,6 +42,8 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
         environment_revision: 0 with a manifest.
         depends_on: KV keys, besides its own and its manifest's, that change what is above.
         missing: KV keys of records it needs that are not there.
+        removals: ``Records.removals`` at the time: until that changes, an app that is complete
+            stays so.
     """
 
     virtual_environment: str
@@ -52,6 +54,7 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
     environment_revision: int = 0
     depends_on: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
+    removals: int = 0
 
     @property
     def recency(self) -> tuple[float, str]:
@@ -73,10 +76,17 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def active_release(name: str, records: Records) -> ActiveRelease | None:
+def active_release(
+    name: str, records: Records, before: ActiveRelease | None = None
+) -> ActiveRelease | None:
     """Return the active release of a virtual environment, or None if it has none.
 
     Whatever it lacks is named in ``missing``, and the apps that need it are left out.
+
+    Args:
+        name: Of the virtual environment.
+        records: All records.
+        before: What this returned for earlier records; apps that did not change are kept.
     """
     state = records.releases.get(name)
     if state is None or state.record.active is None:
@@ -85,8 +95,8 @@ def active_release(name: str, records: Records) -> ActiveRelease | None:
     if name not in records.virtual_environments:
         return _nothing(name, release, keys.virtual_environment_key(name))
     if release.manifest is not None:
-        return _frozen(name, release, release.manifest, records)
-    return _live(name, release, records)
+        return _frozen(name, release, release.manifest, records, before)
+    return _live(name, release, records, before)
 
 
 def definitions_of(
@@ -103,11 +113,10 @@ def definitions_of(
     return found, tuple(missing)
 
 
-def component_keys(active: ActiveRelease | None) -> Iterator[str]:
-    """Return the keys of all component versions that a release's apps are made of."""
-    for app in active.apps.values() if active else ():
-        for name, digest in app.deployment.components.items():
-            yield keys.component_key(app.deployment.app, name, digest)
+def component_keys(deployment: Deployment) -> Iterator[str]:
+    """Return the keys of all component versions that a deployment is made of."""
+    for name, digest in deployment.components.items():
+        yield keys.component_key(deployment.app, name, digest)
 
 
 def _nothing(name: str, release: Release, missing: str) -> ActiveRelease:
@@ -121,12 +130,14 @@ def _nothing(name: str, release: Release, missing: str) -> ActiveRelease:
     )
 
 
-def _frozen(name: str, release: Release, manifest_id: str, records: Records) -> ActiveRelease:
+def _frozen(
+    name: str, release: Release, manifest_id: str, records: Records, before: ActiveRelease | None
+) -> ActiveRelease:
     manifest = records.manifest(name, manifest_id)
     if manifest is None:
         return _nothing(name, release, keys.manifest_key(name, manifest_id))
     live = {app: (deployment, 0) for app, deployment in manifest.deployments.items()}
-    apps, missing = _apps(live, records)
+    apps, missing = _apps(live, records, before)
     return ActiveRelease(
         virtual_environment=name,
         release=release,
@@ -134,10 +145,13 @@ def _frozen(name: str, release: Release, manifest_id: str, records: Records) -> 
         layers=(manifest.data.vars,),
         depends_on=frozenset(missing),
         missing=missing,
+        removals=records.removals,
     )
 
 
-def _live(name: str, release: Release, records: Records) -> ActiveRelease:
+def _live(
+    name: str, release: Release, records: Records, before: ActiveRelease | None
+) -> ActiveRelease:
     virtual = records.virtual_environments[name]
     environment_key = keys.environment_key(virtual.record.environment)
     environment = records.environments.get(virtual.record.environment)
@@ -149,7 +163,7 @@ def _live(name: str, release: Release, records: Records) -> ActiveRelease:
         for app, deployment in deployments.items()
         if (entry := records.deployments.get(deployment)) is not None
     }
-    apps, missing = _apps(found, records)
+    apps, missing = _apps(found, records, before)
     needed = {app: keys.deployment_key(deployment) for app, deployment in deployments.items()}
     gone = tuple(key for app, key in needed.items() if app not in found)
     return ActiveRelease(
@@ -161,18 +175,25 @@ def _live(name: str, release: Release, records: Records) -> ActiveRelease:
         environment_revision=environment.revision,
         depends_on=frozenset({environment_key, *needed.values(), *missing}),
         missing=(*gone, *missing),
+        removals=records.removals,
     )
 
 
 def _apps(
-    deployments: dict[str, tuple[Deployment, int]], records: Records
+    deployments: dict[str, tuple[Deployment, int]],
+    records: Records,
+    before: ActiveRelease | None,
 ) -> tuple[dict[str, ActiveApp], tuple[str, ...]]:
+    kept = before.apps if before and before.removals == records.removals else {}
     apps: dict[str, ActiveApp] = {}
     missing: list[str] = []
     for app, (deployment, revision) in deployments.items():
+        same = kept.get(app)
+        if same and same.deployment is deployment and same.revision == revision:
+            apps[app] = same
+            continue
         definitions, absent = definitions_of(deployment, records)
         missing += absent
         if not absent:
-            rules = rule_set(definitions.values())
-            apps[app] = ActiveApp(deployment, revision, rules)
+            apps[app] = ActiveApp(deployment, revision, rule_set(definitions.values()))
     return apps, tuple(missing)

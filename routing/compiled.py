@@ -100,7 +100,9 @@ def _node(rule: str, tree: Expression, templates: list[Template]) -> _Node:
         case Call():
             leaf = template(rule, tree)
             templates.append(leaf)
-            return _Node(leaf.build, leaf.keys, leaf.parameters)
+            if leaf.variables:
+                return _Node(leaf.build, leaf.keys, leaf.parameters)
+            return _Node(_once(leaf.build), _once(leaf.keys), leaf.parameters)
         case Not(child):
             build = _node(rule, child, templates).build
             return _Node(lambda fillings: NoneOf(build(fillings)), lambda _: EVERYTHING)

@@ -6,22 +6,27 @@ matters to, and of those only apps whose rules or used values are different move
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 
 from immutables import Map
 
+from model.component import Value
 from model.records import kind_of
-from routing.active import ActiveRelease, active_release, component_keys
+from routing.active import ActiveApp, ActiveRelease, active_release, component_keys
 from routing.facts import Facts
 from routing.index import Index, Node, candidates
 from routing.keys import Key
 from routing.records import Records
+from routing.template import fill
 
 Released = tuple[str, str]
 """Virtual environment and app: what the index holds."""
 
 Names = Map[str, None]
 """A persistent set."""
+
+_NO_LAYER: Mapping[str, Value] = {}
 
 
 class PlainIndex:
@@ -80,7 +85,7 @@ class PlainIndex:
             return self
         update = _Update(self.active, self._root, self._dependents, self._uses, self.waiting)
         for name in affected:
-            update.replace(name, active_release(name, records))
+            update.replace(name, active_release(name, records, self.active.get(name)))
         return update.finish()
 
     def _affected(self, key: str, records: Records) -> Iterable[str]:
@@ -91,9 +96,7 @@ class PlainIndex:
                 return self._with_manifest(key)
             case "component" if key in self._uses and records.revision_of(key) == 0:
                 # Nobody deletes what an active release is made of, so this may be slow.
-                return [
-                    name for name, each in self.active.items() if key in set(component_keys(each))
-                ]
+                return [name for name, each in self.active.items() if _is_part(key, each)]
             case _:
                 return self._dependents.get(key, ())
 
@@ -148,13 +151,21 @@ class _Update:
         return active.apps[app].rules.keys(active.layers)
 
     def _count_uses(self, before: ActiveRelease | None, after: ActiveRelease | None) -> None:
-        for key in component_keys(after):
-            self._uses[key] = self._uses.get(key, 0) + 1
-        for key in component_keys(before):
-            if self._uses[key] == 1:
-                del self._uses[key]
-            else:
-                self._uses[key] -= 1
+        old, new = _apps(before), _apps(after)
+        for app in new:
+            if old.get(app) is not new[app]:
+                for key in component_keys(new[app].deployment):
+                    self._uses[key] = self._uses.get(key, 0) + 1
+        for app in old:
+            if new.get(app) is not old[app]:
+                for key in component_keys(old[app].deployment):
+                    self._forget_use(key)
+
+    def _forget_use(self, key: str) -> None:
+        if self._uses[key] == 1:
+            del self._uses[key]
+        else:
+            self._uses[key] -= 1
 
     def _note_dependents(
         self, name: str, before: ActiveRelease | None, after: ActiveRelease | None
@@ -177,20 +188,41 @@ class _Update:
             self._waiting.pop(name, None)
 
 
+def _apps(active: ActiveRelease | None) -> dict[str, ActiveApp]:
+    return active.apps if active else {}
+
+
+def _is_part(component: str, active: ActiveRelease) -> bool:
+    return any(component in component_keys(app.deployment) for app in active.apps.values())
+
+
 def _moved(
     before: ActiveRelease | None, after: ActiveRelease | None
 ) -> tuple[list[str], list[str]]:
     """Return the apps to take out of the index, and those to put in."""
-    old = before.apps if before else {}
-    new = after.apps if after else {}
+    old, new = _apps(before), _apps(after)
+    changed = _changed_variables(before, after) if before and after else frozenset[str]()
     same = {
-        app for app in old.keys() & new.keys() if before and after and _is_same(app, before, after)
+        app
+        for app in old.keys() & new.keys()
+        if old[app].rules is new[app].rules and changed.isdisjoint(old[app].rules.variables)
     }
     return [app for app in old if app not in same], [app for app in new if app not in same]
 
 
-def _is_same(app: str, before: ActiveRelease, after: ActiveRelease) -> bool:
-    rules = before.apps[app].rules
-    if rules is not after.apps[app].rules:
-        return False
-    return before.layers == after.layers or rules.used(before.layers) == rules.used(after.layers)
+def _changed_variables(before: ActiveRelease, after: ActiveRelease) -> frozenset[str]:
+    names = {
+        name
+        for old, new in zip_longest(before.layers, after.layers, fillvalue=_NO_LAYER)
+        if old is not new
+        for name in old.keys() | new.keys()
+        if _may_differ(old.get(name), new.get(name))
+    }
+    return frozenset(
+        name for name in names if fill(name, before.layers) != fill(name, after.layers)
+    )
+
+
+def _may_differ(old: Value | None, new: Value | None) -> bool:
+    # 1 == True, but a rule writes them differently; so do the members of lists.
+    return old != new or type(old) is not type(new) or isinstance(old, list)

@@ -64,7 +64,7 @@ class Records:
 
     Attributes:
         revision: The highest KV revision that was applied.
-        removals: Revision of the last component version that was taken away or replaced.
+        removals: How often a component version was taken away or replaced.
     """
 
     __slots__ = (
@@ -143,7 +143,7 @@ class Records:
         for change in changes:
             revision = max(revision, change.revision)
             if writer.write(change) and records.kind_of(change.key) == "component":
-                removals = max(removals, change.revision)
+                removals += 1
         kinds, tombstones = writer.finish()
         after = Records(kinds, tombstones, self._shared, revision=revision, removals=removals)
         return after, writer.changed

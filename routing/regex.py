@@ -40,6 +40,8 @@ def compile_regex(pattern: str) -> Regex:
         raise RegexError(f"is longer than {MAX_LENGTH} characters")
     try:
         regex: Regex = re2.compile(pattern.encode(), _options())
+    except UnicodeEncodeError as error:
+        raise RegexError("cannot be written in UTF-8") from error
     except re2.error as error:
         raise RegexError(_message(error)) from error
     return regex
@@ -47,13 +49,18 @@ def compile_regex(pattern: str) -> Regex:
 
 def matches(regex: Regex, text: str) -> bool:
     """Return whether the whole of ``text`` matches."""
-    return regex.fullmatch(text.encode("utf-8", "replace")) is not None
+    return regex.fullmatch(_utf8(text)) is not None
 
 
 def quote(text: str) -> str:
     """Return the pattern that matches exactly ``text``."""
-    quoted: str = re2.escape(text)
-    return quoted
+    quoted: bytes = re2.escape(_utf8(text))
+    return quoted.decode()
+
+
+def _utf8(text: str) -> bytes:
+    # Bytes of a header that are no UTF-8 arrive as lone surrogates: any character stands for them.
+    return text.encode("utf-8", "replace")
 
 
 def _options() -> re2.Options:

@@ -12,10 +12,11 @@ from weakref import WeakValueDictionary
 
 from model.component import ComponentDefinition
 from routing.compiled import Rule, compile_rule
-from routing.keys import Key, Keys
+from routing.keys import Keys
+from routing.keytemplate import KeyTemplate
 from routing.matcher import ComponentRoutes, RouteTable, compile_table
 from routing.rule import RuleError
-from routing.template import Filling, Fillings, Layers, TooManyAlternatives, fill
+from routing.template import Filling, Layers, fill
 
 Components = tuple[ComponentRoutes, ...]
 
@@ -28,13 +29,14 @@ class RuleSet:
         variables: Names of every variable the rules use, sorted.
     """
 
-    __slots__ = ("__weakref__", "_rules", "_tables", "components", "variables")
+    __slots__ = ("__weakref__", "_keys", "_tables", "components", "variables")
 
     def __init__(self, components: Components) -> None:
         """Find the variables; a rule that cannot be read has none, and is a problem later."""
         self.components = components
-        self._rules = tuple(_readable(components))
-        self.variables = tuple(sorted({name for rule in self._rules for name in rule.variables}))
+        rules = tuple(_readable(components))
+        self.variables = tuple(sorted({name for rule in rules for name in rule.variables}))
+        self._keys = KeyTemplate(rules)
         self._tables: WeakValueDictionary[tuple[Filling | None, ...], RouteTable]
         self._tables = WeakValueDictionary()
 
@@ -50,14 +52,10 @@ class RuleSet:
             table = self._tables[used] = compile_table(self.components, layers)
         return table
 
-    def keys(self, layers: Layers) -> tuple[Key, ...]:
+    def keys(self, layers: Layers) -> Keys:
         """Return the index keys of all routes for these values, each once."""
-        found: dict[Key, None] = {}
-        for rule in self._rules:
-            fillings, missing = rule.fillings(layers)
-            if not missing:
-                found.update(dict.fromkeys(_keys(rule, fillings)))
-        return tuple(found)
+        used = zip(self.variables, self.used(layers), strict=True)
+        return self._keys.keys({name: each for name, each in used if each is not None})
 
 
 _shared: WeakValueDictionary[Components, RuleSet] = WeakValueDictionary()
@@ -83,10 +81,3 @@ def _readable(components: Components) -> Iterator[Rule]:
                 yield compile_rule(route.rule)
             except RuleError:
                 continue
-
-
-def _keys(rule: Rule, fillings: Fillings) -> Keys:
-    try:
-        return rule.keys(fillings)
-    except TooManyAlternatives:
-        return ()

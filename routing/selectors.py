@@ -36,6 +36,7 @@ _NAMES = {
 _STICKY = {_DEPLOYMENT, _VIRTUAL_ENVIRONMENT}
 # An outside client may not choose the event type, so it is removed and never read.
 _REMOVED_ONLY = {"kf-type"}
+_PREFIXES = ("kf-", "kubefox-")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -80,23 +81,19 @@ def extract(query: str, headers: Headers) -> tuple[Selectors, str, Headers]:
     Raises:
         InvalidSelector: One is empty, unreadable, or there twice with different values.
     """
-    in_query = "kf-" in query or "kubefox-" in query
-    in_headers = any(_may_hold_selectors(name, value) for name, value in headers)
-    if not in_query and not in_headers:
-        return NO_SELECTORS, query, headers
-    found: dict[Source, dict[str, str]] = {source: {} for source in Source}
-    if in_query:
-        query = _take_from_query(query, found[Source.QUERY])
-    if in_headers:
-        headers = _take_from_headers(headers, found)
-    return _chosen(found), query, headers
+    found: dict[Source, dict[str, str]] = {}
+    if "kf-" in query or "kubefox-" in query:
+        query, found[Source.QUERY] = _take_from_query(query)
+    # A plain loop: any() over a generator is a third of the cost of a request without selectors.
+    for name, value in headers:
+        if name.startswith(_PREFIXES) or (name == "cookie" and "kf-" in value):
+            headers = _take_from_headers(headers, found)
+            break
+    return _chosen(found) if found else NO_SELECTORS, query, headers
 
 
-def _may_hold_selectors(name: str, value: str) -> bool:
-    return name.startswith(("kf-", "kubefox-")) or (name == "cookie" and "kf-" in value)
-
-
-def _take_from_query(query: str, found: dict[str, str]) -> str:
+def _take_from_query(query: str) -> tuple[str, dict[str, str]]:
+    found: dict[str, str] = {}
     kept = []
     for part in query.split("&"):
         name, _, value = part.partition("=")
@@ -104,16 +101,18 @@ def _take_from_query(query: str, found: dict[str, str]) -> str:
             _note(found, name, unquote_plus(value))
         elif name not in _REMOVED_ONLY:
             kept.append(part)
-    return "&".join(kept)
+    return "&".join(kept), found
 
 
 def _take_from_headers(headers: Headers, found: dict[Source, dict[str, str]]) -> Headers:
+    in_headers = found[Source.HEADER] = {}
+    in_cookie = found[Source.COOKIE] = {}
     kept = []
     for name, value in headers:
         if name in _NAMES:
-            _note(found[Source.HEADER], name, value.strip())
+            _note(in_headers, name, value.strip())
         elif name == "cookie" and "kf-" in value:
-            if rest := _take_from_cookie(value, found[Source.COOKIE]):
+            if rest := _take_from_cookie(value, in_cookie):
                 kept.append((name, rest))
         elif name not in _REMOVED_ONLY:
             kept.append((name, value))
@@ -159,9 +158,10 @@ def _chosen(found: dict[Source, dict[str, str]]) -> Selectors:
 def _first(
     found: dict[Source, dict[str, str]], selector: str
 ) -> tuple[str, Source] | tuple[None, None]:
-    for source in Source:
-        if selector in found[source]:
-            return found[source][selector], source
+    # In the order in which they were looked at, which is the order of asking.
+    for source, selectors in found.items():
+        if selector in selectors:
+            return selectors[selector], source
     return None, None
 
 

@@ -1,0 +1,52 @@
+"""Whatever text comes, the parser says what is wrong with it, and never anything else."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from model.component import Route
+from routing.compiled import Rule, compile_rule
+from routing.facts import Facts
+from routing.matcher import ComponentRoutes, compile_table
+from routing.request import GenesisRequest
+from routing.rule import RuleError
+
+PIECES = [
+    "Path", "PathPrefix", "Host", "Method", "Header", "Query", "Type", "All", "(", ")", "`", '"',
+    "/", "a", "{", "}", "{{.Vars.x}}", "{{", "}}", ":", "...", "\\", ",", " ", "&&", "||", "!",
+    "[0-9]+", "(a", "*", "%2F", "%", ".", "\0", "é", "\ud800", "{a:", "$", "^",
+]  # fmt: skip
+texts = st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=40)
+
+
+def rule_or_error(text: str) -> Rule | RuleError:
+    try:
+        return compile_rule(text)
+    except RuleError as error:
+        return error
+
+
+@given(texts)
+@example("Path(`/{a:\ud800}`)")
+@example("Path(`/\ud800`)")
+def test_a_text_is_a_rule_or_a_rule_error(text: str) -> None:
+    found = rule_or_error(text)
+
+    if isinstance(found, RuleError):
+        assert 1 <= found.column <= len(text) + 1
+        assert found.found
+        assert found.expected
+    else:
+        assert found.text == text
+
+
+@given(texts, st.text(max_size=20), st.text(max_size=20), st.text(max_size=10))
+@example("Path(`/{a:.*}`)", "/\ud800", "", "")
+def test_any_rule_takes_any_request(text: str, path: str, query: str, value: str) -> None:
+    routes = (Route(id=0, rule=text),)
+
+    table = compile_table([ComponentRoutes("c", routes)], [{"x": value}])
+    table.match(Facts(GenesisRequest(path=path, query=query, host=value)))
+
+    assert len(table.routes) + len(table.problems) == 1
