@@ -153,9 +153,7 @@ class CronAdapter:
     async def _claim_and_send(
         self, released: ReleasedSchedule, key: ScheduleKey, tick_s: int, event_id: str
     ) -> None:
-        now_s = self._clock()
-        busy_until_s = now_s + self._settings.event_ttl_s
-        claim = await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
+        claim = await self._claim(key, tick_s)
         match claim:
             case Refusal.TAKEN:
                 return
@@ -184,6 +182,7 @@ class CronAdapter:
             source=adapter_source(self.kind),
             handler=released.schedule.id,
             params={"tick": _iso(tick_s)},
+            ttl_s=self._settings.event_ttl_s,
         )
         if response.status >= _ERROR_STATUS:
             logger.warning(

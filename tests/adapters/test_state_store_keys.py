@@ -3,20 +3,17 @@ from __future__ import annotations
 import re
 
 from hypothesis import given
-from hypothesis import strategies as st
 from nats.js.kv import VALID_KEY_RE
 
 from adapters.state_store import keys
-
-# Any text that UTF-8 can write, with many of the characters that mean something on the way.
-TEXT = st.text(st.one_of(st.sampled_from("/.=*> ~a"), st.characters(exclude_categories=["Cs"])))
+from tests.adapters.state_store_contract import KEYS, TEXTS
 
 
 def matches(pattern: str, kv_key: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(">", ".+"), kv_key) is not None
 
 
-@given(TEXT.filter(bool))
+@given(KEYS)
 def test_any_key_is_a_legal_nats_key_and_comes_back(key: str) -> None:
     kv_key = keys.encode("shop", "orders", key)
 
@@ -25,14 +22,14 @@ def test_any_key_is_a_legal_nats_key_and_comes_back(key: str) -> None:
     assert keys.decode(kv_key) == key
 
 
-@given(TEXT.filter(bool), TEXT.filter(bool))
+@given(KEYS, KEYS)
 def test_two_keys_never_share_an_entry(one: str, other: str) -> None:
     encoded = {keys.encode("shop", "orders", one), keys.encode("shop", "orders", other)}
 
     assert len(encoded) == len({one, other})
 
 
-@given(TEXT, TEXT)
+@given(TEXTS, TEXTS)
 def test_the_pattern_of_a_prefix_lets_every_key_with_it_through(prefix: str, rest: str) -> None:
     key = prefix + rest or "a"
 
