@@ -65,6 +65,8 @@ def open_data_dir(path: Path) -> Iterator[DataDir]:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        # It often lies in an app's folder, where it must not count as a change of the app.
+        (path / ".gitignore").write_text("*\n")
         descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise InvalidRequest(f"data folder {path} cannot be used: {error.strerror}") from error

@@ -22,7 +22,7 @@ from fox.cli.kinds import (
 )
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
-from fox.cli.tables import table, to_terminal
+from fox.cli.tables import table, to_stream
 from model.errors import InvalidRequest, NotFound
 from model.release import ReleaseState
 
@@ -71,7 +71,7 @@ def apply(
     applied = list(_apply(control, manifests))
     rows = [(each.kind, each.name, each.effect.value) for each in applied]
     columns = ["KIND", "NAME", "EFFECT"]
-    show(output, applied, lambda: to_terminal(table(columns, rows), sys.stdout))
+    show(output, applied, lambda: to_stream(table(columns, rows), sys.stdout))
 
 
 def _texts(names: Iterable[str]) -> Iterator[tuple[str, str]]:

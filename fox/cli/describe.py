@@ -68,6 +68,9 @@ def _releases(control: Control, deployment: Deployment) -> list[ReleaseState]:
     ]
 
 
-def _filled(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that say something."""
-    return {key: value for key, value in fields.items() if value not in (None, "", [], {}, ())}
+def _filled(value: Any) -> Any:
+    """Return a value with only those of its fields, at any depth, that say something."""
+    if not isinstance(value, dict):
+        return value
+    filled = {key: _filled(each) for key, each in value.items()}
+    return {key: each for key, each in filled.items() if each not in (None, "", False, [], {})}

@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
-from fox.cli.tables import problems_table, table, to_terminal
+from fox.cli.tables import problems_table, table, to_stream
 from model.component import short
 from model.errors import from_detail
 from routing.explain import Candidate, Explanation, GraphNode
@@ -52,7 +52,7 @@ def _tell(explanation: Explanation) -> None:
         sys.stdout.write(f"{name:<{width}}  {text}\n")
     if explanation.winner is not None:
         sys.stdout.write("\n")
-        to_terminal(_graph(explanation.winner.component, explanation.graph), sys.stdout)
+        to_stream(_graph(explanation.winner.component, explanation.graph), sys.stdout)
     _tell_others(explanation)
 
 
@@ -60,12 +60,12 @@ def _tell_others(explanation: Explanation) -> None:
     others = [each for each in explanation.candidates if not each.wins]
     if others:
         sys.stdout.write("\n")
-        to_terminal(_others_table(others), sys.stdout)
+        to_stream(_others_table(others), sys.stdout)
     if explanation.omitted:
         sys.stdout.write(f"… and {explanation.omitted} more\n")
     if explanation.problems:
         sys.stdout.write("\n")
-        to_terminal(problems_table(explanation.problems), sys.stdout)
+        to_stream(problems_table(explanation.problems), sys.stdout)
     for each in explanation.conflicts:
         where = f"{each.deployment} in {each.virtual_environment}"
         sys.stdout.write(f"ties with {each.rule} of {where} ({each.path})\n")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from http import HTTPStatus
 
-from fox.cli.tables import problems_table, to_terminal
+from fox.cli.tables import problems_table, to_stream
 from model.errors import FoxError, ProblemsFound
 
 FAILED = 1
@@ -29,7 +29,7 @@ def report(error: Exception) -> int | None:
         return None
     sys.stderr.write(f"error: {error.detail}\n")
     if isinstance(error, ProblemsFound):
-        to_terminal(problems_table(error.problems), sys.stderr)
+        to_stream(problems_table(error.problems), sys.stderr)
     return exit_code(error)
 
 

@@ -13,7 +13,7 @@ from fox.cli.completion import complete_kind, complete_name
 from fox.cli.kinds import PODS, Kind, find_kind
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
-from fox.cli.tables import table, to_terminal
+from fox.cli.tables import table, to_stream
 from model.errors import NotFound
 
 KindArgument = Annotated[str, typer.Argument(metavar="KIND", autocompletion=complete_kind)]
@@ -59,6 +59,6 @@ def print_table(kind: Kind, records: list[Any]) -> None:
     """Print records for people, or that there are none."""
     rows = [row for record in records for row in kind.rows(record, time.time())]
     if rows:
-        to_terminal(table(kind.columns, rows), sys.stdout)
+        to_stream(table(kind.columns, rows), sys.stdout)
     else:
         sys.stderr.write(f"no {kind.path.replace('-', ' ')}\n")

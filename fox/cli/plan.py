@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fox.cli.tables import table, to_terminal
+from fox.cli.tables import table, to_stream
 from fox.cli.words import count
 from model.component import short
 from model.distill import Plan, Step
@@ -14,7 +14,7 @@ def print_plan(plan: Plan) -> None:
     """Print a plan's component versions and what happens to the pods of each."""
     rows = [(each.component, short(each.hash), each.step.value) for each in plan.components]
     if rows:
-        to_terminal(table(["COMPONENT", "HASH", "PODS"], rows), sys.stdout)
+        to_stream(table(["COMPONENT", "HASH", "PODS"], rows), sys.stdout)
     sys.stdout.write(f"{summary(plan)}\n")
     sys.stdout.flush()
 

@@ -8,7 +8,7 @@ from typing import Any
 from fox.cli.client import Control
 from fox.cli.kinds import RELEASES
 from fox.cli.output import Output, show
-from fox.cli.tables import problems_table, to_terminal
+from fox.cli.tables import problems_table, to_stream
 from fox.cli.waiting import wait_for
 from model.errors import Conflict, DeadlineExceeded, FoxError
 from model.release import ArchiveReason, Release, ReleaseState
@@ -49,7 +49,7 @@ def _wait_active(control: Control, name: str, release_id: str, wait_s: float) ->
 def _archived(name: str, release: Release) -> FoxError:
     if release.archive_reason is ArchiveReason.SUPERSEDED:
         return Conflict(f"release {release.id} in {name}: a newer one was asked for meanwhile")
-    to_terminal(problems_table(release.problems), sys.stderr)
+    to_stream(problems_table(release.problems), sys.stderr)
     return DeadlineExceeded(
         f"release {release.id} in {name} did not become active before its deadline and is "
         "archived; plain URLs go where they went before"
@@ -60,7 +60,7 @@ def _tell(state: ReleaseState) -> None:
     if state.pending is not None:
         sys.stdout.write(f"release {state.pending.id} in {state.virtual_environment} is pending\n")
         if state.pending.problems:
-            to_terminal(problems_table(state.pending.problems), sys.stdout)
+            to_stream(problems_table(state.pending.problems), sys.stdout)
     served = state.active.apps.items() if state.active else ()
     for app, each in served:
         version = f" ({each.version})" if each.version else ""

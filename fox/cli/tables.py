@@ -25,9 +25,15 @@ def console_for(stream: IO[str]) -> Console:
     return console
 
 
-def to_terminal(renderable: RenderableType, stream: IO[str]) -> None:
-    """Print one thing to ``stream``."""
-    console_for(stream).print(renderable)
+def to_stream(renderable: RenderableType, stream: IO[str]) -> None:
+    """Print one thing; what is piped has no blanks at the ends of its lines."""
+    console = console_for(stream)
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as capture:
+        console.print(renderable)
+    stream.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fox.data_dir import PlatformInfo, open_data_dir
 from fox.source.app import find_app, read_app
 from model.bundle import pack, verify
 from model.digest import FileMode
@@ -91,6 +92,13 @@ def test_changes_outside_the_app_and_ignored_files_are_no_changes(tmp_path: Path
     repository.write({"debug.log": "ignored"})
 
     assert read_app(repository.folder).source.is_dirty is False
+
+
+def test_the_data_folder_of_a_platform_is_no_change(repository: Repository) -> None:
+    with open_data_dir(repository.folder / ".kubefox") as data_dir:
+        data_dir.write_info(PlatformInfo(pid=1))
+
+        assert read_app(repository.folder).source.is_dirty is False
 
 
 def test_a_named_ref_does_not_look_at_the_working_tree(repository: Repository) -> None:

@@ -1,0 +1,6 @@
+"""``python -m fox.cli`` is ``fox``."""
+
+from fox.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests of the fox command, against a real platform."""

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Cli
+from tests.cli.shop import ENVIRONMENTS, make
+
+RELEASE = """\
+apiVersion: kubefox.xigxog.io/v1alpha1
+kind: VirtualEnvironment
+metadata: {name: wanted}
+spec:
+  environment: wanted
+  release: {apps: {wanted: {appDeployment: wanted-v1, version: VERSION}}}
+data: {vars: {subPath: wanted}}
+"""
+
+
+def effects(printed: str) -> dict[str, str]:
+    """Return the effect on each kind."""
+    return {line.split()[0]: line.split()[-1] for line in printed.splitlines()[1:]}
+
+
+def test_applying_tells_what_it_did_to_each_object(fox: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(ENVIRONMENTS.replace("NAME", "applied"))
+
+    first = effects(fox("apply", "-f", file).stdout)
+    again = effects(fox("apply", "-f", file).stdout)
+    file.write_text(file.read_text().replace("Moin", "Hej"))
+    changed = effects(fox("apply", "-f", file).stdout)
+
+    assert set(first.values()) == {"created"}
+    assert list(first) == ["environments", "http-adapters", "virtual-environments"]
+    assert set(again.values()) == {"unchanged"}
+    assert changed["virtual-environments"] == "configured"
+    assert changed["environments"] == "unchanged"
+
+
+def test_folders_and_standard_input_are_read_too(fox: Cli, tmp_path: Path) -> None:
+    documents = ENVIRONMENTS.replace("NAME", "several").split("---\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "one.yml").write_text(documents[0])
+    (tmp_path / "folder" / "notes.txt").write_text("no YAML: [")
+
+    printed = fox("apply", "-f", "folder", "-f", "-", "-o", "json", stdin=documents[1]).stdout
+
+    assert [(each["kind"], each["effect"]) for each in json.loads(printed)] == [
+        ("environments", "created"),
+        ("virtual-environments", "created"),
+    ]
+
+
+def test_nothing_is_written_when_one_file_is_wrong(fox: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(ENVIRONMENTS.replace("NAME", "never"))
+    (tmp_path / "b.yaml").write_text("kind: Cat\n")
+
+    said = fox("apply", "-f", "a.yaml", "-f", "b.yaml", code=1).stderr
+
+    assert "b.yaml, document 1: kind" in said
+    fox("get", "env", "never", code=3)
+
+
+def test_what_cannot_be_read_is_named(fox: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
+
+    assert "there is no file nope.yaml" in fox("apply", "-f", "nope.yaml", code=3).stderr
+    assert "bytes.yaml cannot be read" in fox("apply", "-f", "bytes.yaml", code=1).stderr
+    assert "no object in -" in fox("apply", "-f", "-", code=1, stdin="").stderr
+
+
+def test_values_that_make_no_sense_end_with_4(fox: Cli) -> None:
+    lonely = RELEASE.replace("environment: wanted", "environment: nowhere")
+
+    assert "nowhere" in fox("apply", "-f", "-", code=4, stdin=lonely).stderr
+
+
+def test_a_virtual_environment_may_ask_for_a_release(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "wanted")
+    fox("apply", "-f", shop.folder / "environments.yaml")
+    fox("deploy", "wanted-v1", "--app", shop.folder, "--version", "1.0")
+    wanted = RELEASE.replace("VERSION", "'1.0'")
+
+    first = effects(fox("apply", "-f", "-", stdin=wanted).stdout)
+    again = effects(fox("apply", "-f", "-", stdin=wanted).stdout)
+    other = fox("apply", "-f", "-", code=4, stdin=RELEASE.replace("VERSION", "'2'")).stderr
+
+    assert first["releases"] == "configured"
+    assert again["releases"] == "unchanged"
+    assert "has version 1.0" in other

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Cli
+from tests.cli.shop import DYING, make
+from tests.support.repository import MAIN
+
+
+def test_the_story_of_an_app(fox: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan tells what is new; what is released answers; what is removed is gone."""
+    shop = make(tmp_path, "story")
+    monkeypatch.chdir(shop.folder / "components")
+
+    first = fox("deploy", "--version", "1.0").stdout
+    shop.write({"components/api/main.py": MAIN.format(name="api-2")})
+    shop.commit("v2")
+    second = fox("deploy", "story-v2", "--ref", "v2").stdout
+    again = fox("deploy", "story-v2", "--ref", "v2").stdout
+    removed = fox("undeploy", "story-v2").stdout
+
+    assert "2 new pods, 0 reused" in first
+    assert "deployment story-1-0 is ready: 2 pods" in first
+    assert "1 new pod, 1 reused" in second
+    assert [line.split()[0] for line in second.splitlines()[1:3]] == ["api", "web"]
+    assert "0 new pods, 2 reused" in again
+    assert "0 new pods, 0 reused, 1 no longer used" in removed
+    assert "deployment story-v2 is removed" in removed
+    assert fox("get", "deployments", "story-v2", code=3).stderr.startswith("error: ")
+
+
+def test_a_dry_run_stops_after_the_plan(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "dry")
+
+    printed = fox("deploy", "--app", shop.folder, "--dry-run", "-o", "json").stdout
+
+    document = json.loads(printed)
+    assert [each["step"] for each in document["plan"]["components"]] == ["new", "new"]
+    assert document["deployment"] is None
+    fox("get", "dep", "dry-main", code=3)
+
+
+def test_a_deployment_is_one_document_for_programs(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "program")
+
+    printed = fox("deploy", "--app", shop.folder, "-o", "yaml").stdout
+
+    document = yaml.safe_load(printed)
+    assert document["plan"]["deployment"] == "program-main"
+    assert document["deployment"]["source"]["branch"] == "main"
+    assert {pod["phase"] for pod in document["pods"]} == {"ready"}
+
+
+def test_uncommitted_changes_are_refused_and_taken_with_dirty(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "changed")
+    shop.write({"components/api/new.py": "A = 1\n"})
+
+    refused = fox("deploy", "--app", shop.folder, code=1).stderr
+    taken = fox("deploy", "--app", shop.folder, "--dirty", "--no-wait").stdout
+
+    assert "components/api/new.py" in refused
+    assert "deployment changed-main is stored" in taken
+    assert "dirty" in fox("get", "deployment", "changed-main").stdout
+
+
+def test_a_versioned_deployment_keeps_its_content(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "fixed")
+    arguments = ("deploy", "fixed-v1", "--app", shop.folder, "--version", "1", "--no-wait")
+    fox(*arguments)
+    shop.write({"components/api/new.py": "A = 1\n"})
+    shop.commit()
+
+    assert "fixed-v1 has version 1 and cannot change" in fox(*arguments, code=1).stderr
+
+
+def test_two_branches_of_one_clean_name_collide(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "branches")
+    shop.git("checkout", "--quiet", "-b", "fix/a")
+    fox("deploy", "--app", shop.folder, "--no-wait")
+    shop.git("checkout", "--quiet", "-b", "fix-a")
+
+    said = fox("deploy", "--app", shop.folder, code=1).stderr
+
+    assert "'fix-a' and 'fix/a'" in said
+    fox("deploy", "--app", shop.folder, "--ref", "fix/a", "--no-wait")
+
+
+def test_problems_of_the_graph_end_with_4(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "graph")
+    shop.git("rm", "-r", "--quiet", "components/api")
+    shop.commit()
+
+    said = fox("deploy", "--app", shop.folder, code=4).stderr
+
+    assert "PROBLEM" in said
+    assert "components.web" in said
+
+
+def test_problems_of_the_folder_end_with_4(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "folder")
+    shop.write({"app.yaml": "name: folder\nmodule: {}\n"})
+    shop.commit()
+
+    assert "unknown field `module`" in fox("deploy", "--app", shop.folder, code=4).stderr
+
+
+def test_code_that_cannot_be_loaded_is_shown(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "broken")
+    shop.write({"components/api/main.py": "import not_there\n"})
+    shop.commit()
+
+    said = fox("deploy", "--app", shop.folder, code=1).stderr
+
+    assert "component api: its code cannot be loaded" in said
+    assert "No module named 'not_there'" in said
+
+
+def test_a_pod_that_does_not_become_ready_is_told(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "dying")
+    shop.write({"components/api/main.py": DYING})
+    shop.commit()
+    arguments = ("deploy", "--app", shop.folder)
+
+    hasty = fox(*arguments, "--timeout", "0", code=1).stderr
+    patient = fox(*arguments, code=1).stderr
+    fox("undeploy", "dying-main")
+
+    assert "starting the pods of dying-main took longer than 0 s" in hasty
+    assert "dies again and again" in patient
+    assert "fox logs api" in patient
+
+
+def test_an_app_folder_must_hold_an_app(fox: Cli, tmp_path: Path) -> None:
+    assert "--app names the folder" in fox("deploy", "--app", tmp_path, code=3).stderr
+    assert "--app DIR" in fox("deploy", code=3).stderr
+
+
+def test_undeploying_what_is_not_there_ends_with_3(fox: Cli) -> None:
+    assert "nope" in fox("undeploy", "nope", code=3).stderr

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from fox.cli.main import COMMANDS
+from tests.cli.conftest import FOX, Cli, run
+
+
+def test_help_lists_every_command(fox_alone: Cli) -> None:
+    printed = fox_alone("--help").stdout
+
+    for name, summary in COMMANDS.items():
+        assert name in printed
+        assert summary in printed
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(fox_alone: Cli, name: str) -> None:
+    printed = fox_alone(name, "--help").stdout
+
+    assert printed.startswith(f"Usage: fox {name}")
+
+
+def test_no_command_at_all_prints_the_help(fox_alone: Cli) -> None:
+    assert "Commands:" in fox_alone(code=2).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["deplyo"], "deploy"),
+        (["get", "cats"], "'cats' is no kind: expected one of deployments, pods"),
+        (["deploy", "--ref", "v1", "--dirty"], "--dirty takes the working tree"),
+        (["release", "v1"], "--virtual-env"),
+        (["explain", "/", "--header", "no-colon"], "expected NAME:VALUE"),
+        (["get", "pods", "-o", "xml"], "xml"),
+        (["serve", "cats"], "cats"),
+    ],
+)
+def test_wrong_use_ends_with_2(fox_alone: Cli, arguments: list[str], said: str) -> None:
+    assert said in fox_alone(*arguments, code=2).stderr
+
+
+def test_without_a_platform_a_command_says_where_it_looked() -> None:
+    done = run("get", "pods", FOX_CONTROL_URL="http://127.0.0.1:1")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: no platform answers at http://127.0.0.1:1: start one with `fox up`\n"
+    )
+
+
+def test_a_part_of_the_platform_is_not_served_without_nats() -> None:
+    done = run("serve", "http", FOX_NATS_URL="", FOX_DATA_DIR="unused")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: `fox serve` needs the address of NATS")
+
+
+@pytest.mark.parametrize("command", [["up"], ["serve", "http"]])
+def test_settings_that_are_not_valid_are_all_named(command: list[str]) -> None:
+    done = run(*command, "--http-port", "99999", FOX_LOG_LEVEL="LOUD", FOX_DATA_DIR="unused")
+
+    assert done.returncode == 1
+    assert "FOX_HTTP_PORT=99999" in done.stderr
+    assert "FOX_LOG_LEVEL='LOUD'" in done.stderr
+
+
+def test_a_fault_of_the_command_itself_is_not_hidden(
+    fox_alone: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("fox.cli.get.connect", broken)
+
+    assert isinstance(fox_alone("get", "pods", code=1).exception, ZeroDivisionError)
+
+
+def test_ctrl_c_ends_with_130() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(
+            [*FOX, "get", "pods"], env={**os.environ, "FOX_CONTROL_URL": url}, stderr=-1, text=True
+        ) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=10)
+            connection.close()
+
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], ["msgspec", "http.client", "rich", "yaml", "fox.kit", "asyncio"]),
+        (["version"], ["rich", "yaml", "fox.kit", "asyncio", "aiohttp", "nats"]),
+        (["deploy", "--help"], ["aiohttp", "nats", "fox.kit", "asyncio"]),
+        (["apply", "--help"], ["aiohttp", "nats", "fox.kit"]),
+        (["explain", "--help"], ["aiohttp", "nats", "fox.kit"]),
+    ],
+)
+def test_a_command_loads_only_what_it_needs(arguments: list[str], unwanted: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from fox.cli.main import app\n"
+        f"app({arguments!r}, standalone_mode=False)\n"
+        f"sys.exit(' '.join({{*{unwanted!r}}} & {{*sys.modules}}))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "FOX_CONTROL_URL": "http://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr.strip() == ""

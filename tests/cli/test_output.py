@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import yaml
+
+from fox.cli.output import Output, show, to_text
+from fox.cli.tables import console_for, problems_table, table, to_stream
+from fox.cli.words import age, count, listed, source_text
+from model.deployment import SourceRef
+from model.errors import Problem
+
+PROBLEM = Problem(type="VariableNotFound", message="no ünit [bold]", path="vars.x")
+
+
+def nothing() -> None:
+    raise AssertionError
+
+
+def test_a_struct_is_printed_as_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Output.JSON, {"problem": PROBLEM}, nothing)
+
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["problem"]["message"] == "no ünit [bold]"
+    assert printed.endswith("}\n")
+
+
+def test_a_struct_is_printed_as_yaml() -> None:
+    text = to_text(Output.YAML, [PROBLEM])
+
+    assert "ünit" in text
+    assert yaml.safe_load(text) == [
+        {"type": "VariableNotFound", "message": "no ünit [bold]", "path": "vars.x"}
+    ]
+
+
+def test_a_piped_table_has_no_colours_and_is_never_cut() -> None:
+    stream = io.StringIO()
+
+    to_stream(table(["NAME", "TEXT"], [("a", "long " * 100), ("b", None)]), stream)
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[2].split() == ["b", "-"]
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_values_are_not_read_as_markup() -> None:
+    stream = io.StringIO()
+
+    to_stream(problems_table([PROBLEM]), stream)
+
+    assert "no ünit [bold]" in stream.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("no_color", "has_color"), [("1", False), ("", True)])
+def test_colours_are_off_with_no_color(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, has_color: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+
+    assert (console_for(Terminal()).color_system is not None) is True
+    assert console_for(Terminal()).no_color is not has_color
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "expected"),
+    [(0, "0s"), (59, "59s"), (61, "1m"), (7200, "2h"), (200_000, "2d"), (-5, "0s")],
+)
+def test_an_age_is_told_in_its_largest_unit(passed_s: int, expected: str) -> None:
+    assert age(1_000_000, 1_000_000 + passed_s) == expected
+
+
+def test_no_time_has_no_age() -> None:
+    assert age(0, 5) == ""
+
+
+def test_words_fit_their_number() -> None:
+    assert (count(1, "pod"), count(2, "pod"), count(0, "pod")) == ("1 pod", "2 pods", "0 pods")
+    assert listed({"b", "a"}) == "a, b"
+
+
+def test_a_source_is_told_as_far_as_it_is_known() -> None:
+    source = SourceRef(commit="0123456789abcdef", branch="main", is_dirty=True)
+
+    assert source_text(source) == "main 0123456789ab dirty"
+    assert source_text(SourceRef()) == ""

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fox.cli.locate import connect
+from fox.cli.output import Output
+from fox.cli.releasing import finish
+from model.errors import Conflict
+from tests.cli.conftest import Cli, visit
+from tests.cli.shop import DYING, make
+from tests.support.repository import Repository
+
+
+def deployed(fox: Cli, root: Path, name: str) -> Repository:
+    """Return an app that is deployed as ``<name>-v1``, with its environments."""
+    shop = make(root, name)
+    fox("apply", "-f", shop.folder / "environments.yaml")
+    fox("deploy", f"{name}-v1", "--app", shop.folder, "--ref", "v1")
+    return shop
+
+
+def test_a_release_tells_where_plain_urls_go_and_they_do(
+    fox: Cli, platform: Path, tmp_path: Path
+) -> None:
+    deployed(fox, tmp_path, "plain")
+
+    printed = fox("release", "v1", "--virtual-env", "plain", "--app", "plain").stdout
+
+    assert printed == "plain URLs of plain in plain go to plain-v1\n"
+    assert visit(platform, "/plain/plain/Ada") == "Moin Ada"
+
+
+def test_a_rollback_restores_the_release_before(fox: Cli, tmp_path: Path) -> None:
+    shop = deployed(fox, tmp_path, "back")
+    fox("release", "back-v1", "--virtual-env", "back")
+    fox("deploy", "back-v2", "--app", shop.folder, "--version", "2")
+    fox("release", "2", "--virtual-env", "back")
+
+    printed = fox("rollback", "--virtual-env", "back").stdout
+    listed = fox("get", "releases", "back").stdout
+    state = json.loads(fox("get", "release", "back", "-o", "json").stdout)["object"]
+
+    assert printed == "plain URLs of back in back go to back-v1\n"
+    assert [line.split()[1] for line in listed.splitlines()[1:]] == ["active"] + ["archived"] * 2
+    fox("rollback", "--virtual-env", "back", "--to", state["history"][0]["id"])
+    assert "back-v2" in fox("describe", "ve", "back").stdout
+    fox("rollback", "--virtual-env", "back", "--to", "nope", code=3)
+
+
+def test_a_released_deployment_is_not_removed(fox: Cli, tmp_path: Path) -> None:
+    deployed(fox, tmp_path, "kept")
+    fox("release", "kept-v1", "--virtual-env", "kept")
+
+    assert "is released in virtual environment kept" in fox("undeploy", "kept-v1", code=1).stderr
+
+
+def test_what_cannot_be_released_is_a_table_of_problems(fox: Cli, tmp_path: Path) -> None:
+    deployed(fox, tmp_path, "bare")
+    (tmp_path / "bare.yaml").write_text(
+        "apiVersion: kubefox.xigxog.io/v1alpha1\nkind: VirtualEnvironment\n"
+        "metadata: {name: bare-2}\nspec: {environment: bare}\n"
+    )
+    fox("apply", "-f", tmp_path / "bare.yaml")
+
+    said = fox("release", "bare-v1", "--virtual-env", "bare-2", code=4).stderr
+
+    assert "PROBLEM" in said
+    assert "subPath" in said
+
+
+def test_unknown_names_end_with_3(fox: Cli, tmp_path: Path) -> None:
+    deployed(fox, tmp_path, "known")
+
+    fox("release", "nope", "--virtual-env", "known", code=3)
+    fox("release", "known-v1", "--virtual-env", "nope", code=3)
+    fox("rollback", "--virtual-env", "nope", code=3)
+
+
+@pytest.fixture
+def waiting(fox: Cli, tmp_path: Path) -> Repository:
+    """An app whose pods never become ready, in an environment with a deadline of a second."""
+    shop = make(tmp_path, "waiting")
+    text = (shop.folder / "environments.yaml").read_text()
+    shop.write(
+        {
+            "components/api/main.py": DYING,
+            "environments.yaml": text.replace("Seconds: 30", "Seconds: 1"),
+        }
+    )
+    fox("apply", "-f", shop.folder / "environments.yaml")
+    fox("deploy", "waiting-v1", "--app", shop.folder, "--dirty", "--no-wait")
+    return shop
+
+
+@pytest.mark.usefixtures("waiting")
+def test_a_release_whose_pods_do_not_come_is_archived(fox: Cli) -> None:
+    arguments = ("release", "waiting-v1", "--virtual-env", "waiting")
+
+    pending = fox(*arguments, "--no-wait").stdout
+    hasty = fox(*arguments, "--timeout", "0", code=1).stderr
+    archived = fox(*arguments, code=1).stderr
+    fox("undeploy", "waiting-v1")
+
+    assert "is pending" in pending
+    assert "releasing in waiting took longer than 0 s" in hasty
+    assert "before its deadline and is archived" in archived
+
+
+def test_a_release_that_was_replaced_while_it_waited_says_so(
+    fox: Cli, waiting: Repository, platform: Path
+) -> None:
+    control = connect(None, platform)
+    first = control.post("v1", "releases", "waiting", body={"selector": "waiting-v1"})
+    fox("deploy", "waiting-v2", "--app", waiting.folder, "--dirty", "--no-wait")
+    control.post("v1", "releases", "waiting", body={"selector": "waiting-v2"})
+
+    with pytest.raises(Conflict, match="a newer one was asked for"):
+        finish(control, first, wait_s=30, output=Output.JSON)
