@@ -17,11 +17,12 @@ from model.deployment import Deployment
 from model.environment import Environment, VirtualEnvironment
 from model.errors import DeploymentNotFound, EnvironmentNotFound, Unavailable
 from routing.active import ActiveRelease, definitions_of
-from routing.matcher import CompiledRoute, RouteTable
+from routing.matcher import CompiledRoute
 from routing.plain import Released
 from routing.recent import Recent
 from routing.records import Entry, Records
-from routing.ruleset import rule_set
+from routing.ruleset import RuleSet, rule_set
+from routing.template import Layers
 
 # A binding with a table of ten routes of its own takes about 12 KB (``benchmarks/routing``), so
 # either cache stays under 100 MB even if nothing is shared.
@@ -58,13 +59,23 @@ class Binding:
         verified: The records or the active release it was last found to be right for.
     """
 
-    __slots__ = ("_made_of", "_removals", "_targets", "context", "deployment", "table", "verified")
+    __slots__ = (
+        "_made_of",
+        "_removals",
+        "_rules",
+        "_targets",
+        "context",
+        "deployment",
+        "table",
+        "verified",
+    )
 
     def __init__(
         self,
         context: EventContext,
         deployment: Deployment,
-        table: RouteTable,
+        rules: RuleSet,
+        layers: Layers,
         *,
         made_of: tuple[object, ...] = (),
         verified: object,
@@ -75,15 +86,17 @@ class Binding:
         Args:
             context: What its events carry.
             deployment: The deployment.
-            table: Its routes.
+            rules: Of its components; held, so that other bindings find the table there.
+            layers: Variables, highest precedence first.
             made_of: Entries that the binding is right for.
             verified: See there.
             removals: ``Records.removals`` at the time.
         """
         self.context = context
         self.deployment = deployment
-        self.table = table
+        self.table = rules.table(layers)
         self.verified = verified
+        self._rules = rules
         self._made_of = made_of
         self._removals = removals
         self._targets: dict[CompiledRoute, Target] = {}
@@ -148,7 +161,8 @@ class Bindings:
             binding = Binding(
                 active.context(released[1]),
                 app.deployment,
-                app.rules.table(active.layers),
+                app.rules,
+                active.layers,
                 verified=active,
             )
             self._released.put(released, binding)
@@ -212,7 +226,8 @@ def _live(
     return Binding(
         _live_context(deployment, virtual, environment),
         deployment.record,
-        rule_set(definitions.values()).table(layers),
+        rule_set(definitions.values()),
+        layers,
         made_of=(deployment, virtual, environment),
         verified=records,
         removals=records.removals,

@@ -94,6 +94,10 @@ class RouteTable:
                 return route, params
         return None
 
+    def candidates(self, facts: Facts) -> tuple[CompiledRoute, ...]:
+        """Return the routes that ``match`` would ask, if all refused."""
+        return tuple(self.routes[number] for number in candidates(self._tree, facts))
+
 
 def compile_table(components: Iterable[ComponentRoutes], layers: Layers) -> RouteTable:
     """Return the table for one environment's values; never raises, see ``problems``.
