@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 
 from broker.inbox import Inbox
 from model import subjects
-from model.errors import BodyTooLarge, NatsUnavailable
+from model.errors import BodyTooLarge, DeadlineExceeded, NatsUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +35,29 @@ _PING_INTERVAL_S = 20
 _CONNECT_TIMEOUT_S = 2
 _FIRST_CONNECT_S = 5
 _JETSTREAM_TIMEOUT_S = 5
+_FLUSH_S = 5
+
+
+class _Client(Client):
+    """The client of nats-py, with a ``flush`` that keeps the order.
+
+    Its own writes a PING past the commands that still wait to be written: the PONG comes before a
+    subscription is made, or given up, and what is sent in between is lost.
+    """
+
+    barrier: Callback
+
+    async def flush(self, timeout: int = 0) -> None:  # noqa: ASYNC109 - of nats-py
+        """Return when the server has processed all that was sent; draining calls this."""
+        await self.barrier()
 
 
 class Bus:
     """A process's connection to NATS. Made by ``connect``, which also closes it."""
 
-    def __init__(self, client: Client, inbox: Inbox, process_id: str) -> None:
-        """Wrap a connected client; see ``connect``."""
+    def __init__(self, client: _Client, inbox: Inbox, process_id: str) -> None:
+        """Wrap a client; see ``connect``."""
+        client.barrier = self.flush
         self._client = client
         self._inbox = inbox
         self._on_reconnect: list[Callback] = []
@@ -185,9 +201,20 @@ class Bus:
             await subscription.drain()
 
     async def flush(self) -> None:
-        """Return when the server has processed all that was sent."""
-        with contextlib.suppress(NatsError):
-            await self._client.flush()
+        """Return when the server has processed all that was sent, or the connection is down.
+
+        A message to oneself comes back after it: the server takes one connection's commands in
+        order.
+        """
+        inbox = self._inbox
+        reply, future = inbox.open(inbox.prefix)
+        with contextlib.suppress(NatsUnavailable, DeadlineExceeded):
+            try:
+                await self.publish(reply, b"")
+            except BaseException:
+                inbox.forget(reply)
+                raise
+            await inbox.wait(reply, future, _FLUSH_S)
 
     async def start(self) -> None:
         """Listen for replies, and for pods that died; ``connect`` calls this once."""
@@ -221,7 +248,7 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
     Raises:
         NatsUnavailable: No server answers, or it refuses the credentials.
     """
-    client = Client()
+    client = _Client()
     inbox = Inbox(process_id)
     bus = Bus(client, inbox, process_id)
 

@@ -231,6 +231,32 @@ async def test_what_arrived_before_stop_serving_is_handed_over(bus: Bus, other: 
     await other.stop_serving(subscription)
 
 
+async def test_after_flush_the_server_knows_of_every_subscription(bus: Bus, other: Bus) -> None:
+    async def echo(payload: bytes, reply: str) -> None:
+        await bus.publish(reply, payload)
+
+    for each in range(100):
+        await bus.serve(f"work-{each}", echo)
+        await bus.flush()
+
+        assert await other.request(f"work-{each}", b"here", FOREVER_S) == b"here"
+
+
+async def test_flush_without_a_connection_returns_at_once(
+    bus: Bus, other: Bus, own_nats_server: NatsServer
+) -> None:
+    received = await serve_silence(other, "silence")
+    request = asyncio.create_task(bus.request("silence", b"", FOREVER_S))
+    await received.wait()
+    await asyncio.to_thread(own_nats_server.kill)
+    with pytest.raises(NatsUnavailable):
+        await request
+
+    await bus.flush()
+
+    assert bus.in_flight == 0
+
+
 async def test_gather_collects_every_reply(bus: Bus, other: Bus) -> None:
     await serve_echo(bus, "all")
     await serve_echo(other, "all")

@@ -1,0 +1,108 @@
+"""Log lines for machines and for people."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from broker import logs
+
+logger = logging.getLogger("tests.logs")
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_test_run() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logs.bind({})
+
+
+def parsed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def fail() -> None:
+    raise ValueError("why")
+
+
+def test_each_line_is_one_json_object_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "INFO", component="api", pod="api-1")
+
+    logger.info("two\nlines of %s", "ä", extra={"fields": {"order": 7, "what": object}})
+    logger.debug("too low")
+
+    [line] = parsed(capsys)
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "info",
+        "logger": "tests.logs",
+        "message": "two\nlines of ä",
+        "component": "api",
+        "pod": "api-1",
+        "order": 7,
+        "what": "<class 'object'>",
+    }
+
+
+def test_a_traceback_is_part_of_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "INFO")
+
+    try:
+        fail()
+    except ValueError:
+        logger.exception("failed")
+
+    [line] = parsed(capsys)
+    assert line["message"] == "failed"
+    assert line["exception"].endswith("ValueError: why")
+
+
+async def test_fields_belong_to_the_task_that_bound_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("json", "INFO", pod="api-1")
+    both = asyncio.Barrier(2)
+
+    async def handle(event: str) -> None:
+        logs.bind({"event": event})
+        await both.wait()
+        logger.info("handled")
+
+    await asyncio.gather(asyncio.create_task(handle("a")), asyncio.create_task(handle("b")))
+    logger.info("idle")
+
+    lines = parsed(capsys)
+    assert sorted(line.get("event", "") for line in lines) == ["", "a", "b"]
+    assert lines[-1]["pod"] == "api-1"
+
+
+def test_people_get_one_line_with_the_fields_at_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("console", "WARNING", pod="api-1")
+
+    logger.warning("slow", extra={"fields": {"order": 7}})
+    logger.info("too low")
+    try:
+        fail()
+    except ValueError:
+        logger.exception("failed")
+
+    first, second, *traceback = capsys.readouterr().err.splitlines()
+    assert first.endswith(" warning slow pod=api-1 order=7")
+    assert second.endswith(" error   failed pod=api-1")
+    assert traceback[-1] == "ValueError: why"
+
+
+def test_what_is_bound_in_a_copied_context_stays_there() -> None:
+    contextvars.copy_context().run(logs.bind, {"event": "a"})
+
+    record = logging.LogRecord("x", logging.INFO, "", 0, "m", None, None)
+    assert logs.fields_of(record) == {}
