@@ -96,8 +96,10 @@ class Platform:
         try:
             await wait_for(self._is_ready, READY_S)
         except TimeoutError as error:
-            await self.stop()
             raise CommandFailed(f"fox up was not ready:\n{self.log.read_text()}") from error
+        finally:
+            if not self.http_url:
+                await self.stop(signal.SIGKILL)
 
     async def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Ask it to end and return its exit code; one that does not end in time is killed."""
@@ -152,12 +154,13 @@ class Platform:
     async def _is_ready(self) -> bool:
         if self.process.returncode is not None:
             raise CommandFailed(f"fox up ended:\n{self.log.read_text()}")
-        info = read_info(self.data_dir)
+        info = await asyncio.to_thread(read_info, self.data_dir)
         # A platform that was killed has left its own behind.
         if info is None or info.pid != self.process.pid:
             return False
-        self.http_url, self.control_url = info.http_url, info.control_url
-        return await _says_ready(info.control_url)
+        if await _says_ready(info.control_url):
+            self.http_url, self.control_url = info.http_url, info.control_url
+        return bool(self.http_url)
 
 
 async def _says_ready(control_url: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 import aiohttp
 
@@ -29,7 +30,7 @@ class Load:
     @property
     def failed(self) -> list[Page]:
         """Pages that are no answer of the app."""
-        return [page for page in self.pages if page.status != 200]
+        return [page for page in self.pages if page.status != HTTPStatus.OK]
 
     def deployments(self) -> Counter[str]:
         """Return how many pages each deployment served."""

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from examples.demo.load import visitors
 from examples.demo.page import Page
@@ -67,7 +68,7 @@ async def visit_versions(scene: Scene) -> None:
     versions = await scene.versions()
     for name in DEPLOYMENTS:
         page = await scene.browser.get("team-a", deployment=name)
-        scene.tell.say(page.url)
+        scene.tell.say(f"  {page.url}")
         is_right = page.deployment == name and _is_within(page, versions[name])
         scene.tell.expect(is_right, f"{name}: {_listed(page.parts)}", page.text)
     pages = await asyncio.gather(
@@ -85,7 +86,7 @@ async def release(scene: Scene) -> None:
     """A plain URL leads nowhere until there is a release."""
     scene.tell.chapter("Release v2: plain URLs lead to it")
     page = await scene.browser.get("team-a")
-    scene.tell.expect(page.status == 404, f"before: {page.url} is 404", page.text)
+    scene.tell.expect(page.status == HTTPStatus.NOT_FOUND, f"before: {page.url} is 404", page.text)
     await scene.release("v2", "team-a")
     page = await scene.browser.get("team-a")
     scene.tell.expect(page.deployment == "order-app-v2", f"after: {page.url} is v2", page.text)
@@ -137,7 +138,7 @@ async def lose_a_pod(scene: Scene) -> None:
     scene.tell.command(f"kill -9 {pod['pid']}  # {pod['id']}")
     seen: Counter[int] = Counter()
     longest_s = 0.0
-    while not seen[200]:
+    while not seen[HTTPStatus.OK]:
         began = time.monotonic()
         page = await scene.browser.get("team-a")
         longest_s = max(longest_s, time.monotonic() - began)
@@ -154,7 +155,8 @@ async def refuse_a_snoop(scene: Scene) -> None:
     scene.tell.chapter("A component calls one that it did not declare: refused")
     await scene.deploy(SNOOP)
     page = await scene.browser.get("team-a", "/snoop", deployment=f"order-app-{SNOOP}")
-    scene.tell.expect(page.status == 403 and "not_declared" in page.text, page.text, page.status)
+    is_refused = page.status == HTTPStatus.FORBIDDEN and "not_declared" in page.text
+    scene.tell.expect(is_refused, f"{page.url} is 403 not_declared", page.text)
     await scene.fox("undeploy", f"order-app-{SNOOP}")
     await scene.wait_pods(PODS_AFTER["v3"], PODS_S)
     scene.tell.done("undeployed: its pod is gone, the other 6 stay")
