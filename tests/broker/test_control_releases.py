@@ -534,3 +534,15 @@ async def test_a_request_that_always_loses_leaves_no_manifest(
 
     bucket = await plane.bus.jetstream().key_value("kubefox")
     assert not [key for key in await bucket.keys() if key.startswith("manifest.")]
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_the_activator_ends_whatever_it_does(plane: Plane, turns: int) -> None:
+    await prepared(plane)
+
+    async with plane.control.activator:
+        await plane.control.environments.put(
+            Environment(name="dev", data=EnvironmentData(vars={"turn": turns}))
+        )
+        for _ in range(turns):
+            await asyncio.sleep(0)
