@@ -1,0 +1,1 @@
+"""Benchmarks: one question a file, results as JSON beside a rendered table."""

@@ -1,0 +1,1 @@
+"""What benchmarks share: load, processes and what they cost, rounds, reports."""
