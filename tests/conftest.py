@@ -9,7 +9,12 @@ from collections.abc import Callable
 import uvloop
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.blocking", "tests.support.nats", "tests.support.repository"]
+pytest_plugins = [
+    "tests.support.blocking",
+    "tests.support.nats",
+    "tests.support.repository",
+    "tests.support.time_limit",
+]
 
 # The same examples on every run, so that a failure is the change's; HYPOTHESIS_PROFILE=search
 # looks for new ones.

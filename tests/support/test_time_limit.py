@@ -1,0 +1,27 @@
+import asyncio
+
+import pytest
+
+from tests.support.time_limit import limited
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_test_that_hangs_fails_where_it_hangs() -> None:
+    with pytest.raises(TimeoutError) as caught:
+        await limited(hang, 0.01)()
+
+    cancelled = caught.value.__cause__
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert "hang" in [
+        entry.name for entry in pytest.ExceptionInfo.from_exception(cancelled).traceback
+    ]
+
+
+def test_every_async_test_has_a_limit(request: pytest.FixtureRequest) -> None:
+    tests = [each for each in request.session.items if isinstance(each, pytest.Function)]
+    hanging = next(each for each in tests if "fails_where_it_hangs" in each.name)
+
+    assert hasattr(hanging.obj, "__wrapped__")
