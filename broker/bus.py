@@ -144,8 +144,10 @@ class Bus:
         subscription = await self._client.subscribe(reply, cb=collect)
         try:
             await self.publish(subject, payload, reply)
+            # Not ``wait_for``: on Python 3.11 it can lose a cancellation.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await done.wait()
         finally:
             await subscription.unsubscribe()
         return replies

@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from nats.js.kv import KeyValue
 
 from broker.bus import Bus
+from broker.cancelling import cancellable
 from model.errors import FoxError
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Follower:
         self._lost.set()
 
     async def _follow_once(self) -> None:
-        watcher = await self._bucket.watchall()
+        watcher = await cancellable(self._bucket.watchall())
         lost = asyncio.create_task(self._lost.wait())
         reader = asyncio.create_task(self._read(watcher))
         try:

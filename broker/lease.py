@@ -12,10 +12,11 @@ import logging
 from collections.abc import AsyncIterator
 
 from nats.errors import Error as NatsError
-from nats.js.errors import KeyDeletedError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from broker.bus import Bus
+from broker.cancelling import cancellable
 from broker.store import ensure_bucket
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ class Lease:
         self._name = name
         self._holder = holder.encode()
         self._ttl_s = ttl_s
-        self._revision = 0
 
     async def acquire(self) -> None:
         """Return when this process holds the lease."""
@@ -63,36 +63,39 @@ class Lease:
             return
         with contextlib.suppress(NatsError, TimeoutError):
             bucket = await self._bucket()
-            await bucket.delete(self._name, last=self._revision)
+            entry = await bucket.get(self._name)
+            if entry.value == self._holder:
+                await bucket.delete(self._name, last=entry.revision)
 
     async def _claim(self) -> bool | None:
         """Write our name; return whether it is ours, or None while NATS does not answer."""
         if not self._bus.is_ready:
             return None
         try:
-            bucket = await self._bucket()
-            self._revision = await self._write(bucket)
+            await cancellable(self._write())
         except KeyWrongLastSequenceError:
             return False
         except (NatsError, TimeoutError):
             return None
         return True
 
-    async def _write(self, bucket: KeyValue) -> int:
+    async def _write(self) -> None:
         """Write our name over our own entry, or where there is none.
 
         The entry is read each time instead of trusting the last revision: a renewal whose
         acknowledgement was lost has moved it, and a restarted server may have dropped it.
         """
+        bucket = await self._bucket()
         try:
             entry = await bucket.get(self._name)
-        except KeyDeletedError as error:
-            return await bucket.update(self._name, self._holder, error.entry.revision)
-        except KeyNotFoundError:
-            return await bucket.update(self._name, self._holder, last=0)
-        if entry.value != self._holder:
-            raise KeyWrongLastSequenceError(description=f"held by {entry.value!r}")
-        return await bucket.update(self._name, self._holder, entry.revision)
+            revision = entry.revision
+        except KeyNotFoundError as error:
+            # A key that was deleted is not found either, but its revision is known.
+            revision = error.entry.revision if error.entry else 0
+        else:
+            if entry.value != self._holder:
+                raise KeyWrongLastSequenceError(description=f"held by {entry.value!r}")
+        await bucket.update(self._name, self._holder, revision)
 
     async def _bucket(self) -> KeyValue:
         return await ensure_bucket(self._bus, BUCKET, ttl_s=self._ttl_s)

@@ -65,5 +65,5 @@ async def _is_unused(bus: Bus, hashes: frozenset[str], revision: int) -> bool:
     if not answers:
         # That nobody listens is known at once. Silence is something else: the connection may
         # have just been lost, or every broker be too busy to answer.
-        return time.monotonic() - asked_at_s < _GATHER_S
+        return time.monotonic() - asked_at_s < _GATHER_S / 2
     return all(each.revision >= revision and hashes.isdisjoint(each.hashes) for each in answers)

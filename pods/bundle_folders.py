@@ -10,15 +10,17 @@ import asyncio
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
+from broker.cancelling import cancellable
 from model.bundle import unpack
 from model.component import short
 from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
 from model.errors import InternalError, InvalidBundle
 
-Fetch = Callable[[str], Awaitable[bytes]]
+Fetch = Callable[[str], Coroutine[Any, Any, bytes]]
 """Returns the bundle of a content hash; raises FoxError if there is none."""
 
 # Written by Python beside the code when the folder can be written after all, as by root.
@@ -51,7 +53,7 @@ class BundleFolders:
         async with self._locks[digest]:
             try:
                 if not await asyncio.to_thread(_holds, path, digest, runtime):
-                    data = await self._fetch(digest)
+                    data = await cancellable(self._fetch(digest))
                     await asyncio.to_thread(_unpack, path, data, digest, runtime)
             except OSError as error:
                 raise InternalError(

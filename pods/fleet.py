@@ -153,16 +153,15 @@ class Fleet:
             runtime=found.runtime,
         )
 
-    async def _tell_gone(self, spec: PodSpec) -> None:
+    async def _tell_gone(self, dead: PodStatus) -> None:
         """Have requesters fail at once what they wait for, unless another pod may have it."""
         others = (keeper.status for keeper in self._keepers.values())
         if any(
-            other.phase is PodPhase.READY
-            and other.id != spec.id
-            and other.version == (spec.app, spec.component, spec.hash)
+            other.phase is PodPhase.READY and other.id != dead.id and other.version == dead.version
             for other in others
         ):
             return
         # Without NATS everybody has failed whatever waited for it.
         with contextlib.suppress(NatsUnavailable):
-            await self._bus.publish(subjects.PODS_GONE, spec.subject.encode())
+            subject = subjects.component(*dead.version)
+            await self._bus.publish(subjects.PODS_GONE, subject.encode())

@@ -29,14 +29,14 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         slots: Bounds how many start at once.
         start_deadline_s: How long a pod may take until it is ready.
         report: Called with each new status.
-        tell_gone: Called as soon as a pod with events in hand has died.
+        tell_gone: Called when whatever waits for a pod waits in vain.
     """
 
     driver: PodDriver
     slots: asyncio.Semaphore
     start_deadline_s: float
     report: Callable[[PodStatus], None]
-    tell_gone: Callable[[PodSpec], Awaitable[None]]
+    tell_gone: Callable[[PodStatus], Awaitable[None]]
 
 
 class Keeper:
@@ -72,6 +72,8 @@ class Keeper:
             logger.warning("pod %s %s; next start in %g s", self.status.id, message, delay_s)
             self._set(phase=PodPhase.BACK_OFF, message=message, pid=None)
             await asyncio.sleep(delay_s)
+            # Once more: NATS may have sent the dead process an event after the first time.
+            await self._around.tell_gone(self.status)
             self._set(restarts=self.status.restarts + 1)
 
     async def _run_once(self) -> str:
@@ -97,7 +99,7 @@ class Keeper:
                 failure = f"was not ready within {self._around.start_deadline_s:g} s"
                 pod.kill()
             await pod.wait_gone()
-            await self._around.tell_gone(spec)
+            await self._around.tell_gone(self.status)
         return failure or pod.end.message
 
     async def _start(self, spec: PodSpec, stack: contextlib.AsyncExitStack) -> tuple[Pod, float]:
@@ -124,7 +126,7 @@ class Keeper:
                     raise
         except asyncio.CancelledError:
             if pod is not None and not pod.end.is_clean:
-                await self._around.tell_gone(spec)
+                await self._around.tell_gone(self.status)
             raise
 
     def _set_ready(self) -> None:

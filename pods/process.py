@@ -92,6 +92,7 @@ class PodProcess(asyncio.SubprocessProtocol):
             self.kill()
             await self._gone.wait()
             await self._drain_output()
+            self._ready_pipe.close()
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,6 +117,10 @@ class PodProcess(asyncio.SubprocessProtocol):
         self._kill_session()
         self._gone.set()
         self._settled.set()
+
+    def keep(self, ready_pipe: asyncio.ReadTransport) -> None:
+        """Hold the pipe, to close it when the process is gone."""
+        self._ready_pipe = ready_pipe
 
     def say_ready(self) -> None:
         """Tell those who wait that the pod serves."""
@@ -170,7 +175,7 @@ async def running(
         InternalError: The program cannot be started.
     """
     try:
-        process = await _start(command, environ, folder, on_lines)
+        process = await _start_whole(command, environ, folder, on_lines)
     except OSError as error:
         raise InternalError(f"{command[0]} cannot be started: {error.strerror}") from error
     try:
@@ -182,11 +187,31 @@ async def running(
 class _ReadyPipe(asyncio.Protocol):
     """The pipe on which the pod says that it is ready."""
 
-    def __init__(self, process: PodProcess) -> None:
-        self._process = process
+    def __init__(self, on_ready: Callable[[], None]) -> None:
+        self._on_ready = on_ready
 
     def data_received(self, _data: bytes) -> None:
-        self._process.say_ready()
+        self._on_ready()
+
+
+async def _start_whole(
+    command: Sequence[str], environ: Mapping[str, str], folder: Path, on_lines: OnLines
+) -> PodProcess:
+    """Start the process; if this is cancelled, the process is gone again when it returns.
+
+    Cancelled in the middle, neither asyncio nor uvloop closes all descriptors of a start: it takes
+    a few milliseconds, so it is waited for instead.
+    """
+    starting = asyncio.create_task(_start(command, environ, folder, on_lines))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            process = starting.result()
+            process.kill()
+            await process.stop(grace_s=0)
+        raise
 
 
 async def _start(
@@ -196,8 +221,9 @@ async def _start(
     process = PodProcess(on_lines)
     ready, told = os.pipe()
     pipe, _ = await loop.connect_read_pipe(
-        lambda: _ReadyPipe(process), os.fdopen(ready, "rb", buffering=0)
+        lambda: _ReadyPipe(process.say_ready), os.fdopen(ready, "rb", buffering=0)
     )
+    process.keep(pipe)
     try:
         await loop.subprocess_exec(
             lambda: process,

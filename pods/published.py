@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from broker.cancelling import cancellable
 from broker.pod_board import PodBoard
 from model.errors import FoxError
 from model.pod import PodStatus
@@ -64,8 +65,8 @@ class PublishedStatuses:
         """
         for key, status in tuple(self._statuses.items()):
             if self._published.get(key) != status:
-                await self._board.publish(status)
+                await cancellable(self._board.publish(status))
                 self._published[key] = status
         for key in self._published.keys() - self._statuses.keys():
-            await self._board.remove(key)
+            await cancellable(self._board.remove(key))
             self._published.pop(key, None)
