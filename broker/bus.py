@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[bytes, str], Awaitable[None]]
 """Takes a message's payload and its reply subject (empty when none is wanted)."""
 
+Taker = Callable[[str, bytes, str], None]
+"""Takes a message's subject, payload and reply subject; never waits."""
+
 Callback = Callable[[], Awaitable[None]]
 
 NO_RESPONDERS = "503"
@@ -39,13 +42,31 @@ _FLUSH_S = 5
 
 
 class _Client(Client):
-    """The client of nats-py, with a ``flush`` that keeps the order.
+    """The client of nats-py, with a ``flush`` that keeps the order, and a short way in.
 
-    Its own writes a PING past the commands that still wait to be written: the PONG comes before a
-    subscription is made, or given up, and what is sent in between is lost.
+    Its own flush writes a PING past the commands that still wait to be written: the PONG comes
+    before a subscription is made, or given up, and what is sent in between is lost.
+
+    Its own way in makes a message object, queues it and wakes a task, for every message. What
+    ``takers`` has for a subscription is called at once instead: a tenth of the CPU of a request.
+    Should nats-py change inside, messages come its own way, for each has a callback too.
     """
 
     barrier: Callback
+
+    def __init__(self) -> None:
+        """Start without takers."""
+        super().__init__()
+        self.takers: dict[int, Taker] = {}
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        take = self.takers.get(sid)
+        if take is None or headers:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        else:
+            take(subject.decode(), data, reply.decode())
 
     async def flush(self, timeout: int = 0) -> None:  # noqa: ASYNC109 - of nats-py
         """Return when the server has processed all that was sent; draining calls this."""
@@ -197,6 +218,28 @@ class Bus:
 
         return await self._client.subscribe(subject, queue, cb=receive, pending_bytes_limit=-1)
 
+    async def take(self, subject: str, taker: Taker, queue: str = "") -> Subscription:
+        """Hand every message on ``subject`` to ``taker`` the moment it is read.
+
+        Whatever it raises is logged. As it never waits, nothing queues here.
+
+        Returns:
+            The subscription, for ``stop_serving``.
+        """
+
+        def take(on: str, payload: bytes, reply: str) -> None:
+            try:
+                taker(on, payload, reply)
+            except Exception:
+                logger.exception("message on %s could not be taken", subject)
+
+        async def receive(message: Msg) -> None:
+            take(message.subject, message.data, message.reply)
+
+        subscription = await self._client.subscribe(subject, queue, cb=receive)
+        self._client.takers[subscription._id] = take  # noqa: SLF001 - it has no public name
+        return subscription
+
     async def stop_serving(self, subscription: Subscription) -> None:
         """Take no new message; what had arrived has been handed over when this returns."""
         with contextlib.suppress(NatsError):
@@ -220,7 +263,8 @@ class Bus:
 
     async def start(self) -> None:
         """Listen for replies, and for pods that died; ``connect`` calls this once."""
-        await self._client.subscribe(f"{self._inbox.prefix}*", cb=self._receive_reply)
+        replies = await self._client.subscribe(f"{self._inbox.prefix}*", cb=self._receive_reply)
+        self._client.takers[replies._id] = self._inbox.deliver  # noqa: SLF001 - no public name
         await self._client.subscribe(subjects.PODS_GONE, cb=self._receive_pod_gone)
 
     async def _receive_reply(self, message: Msg) -> None:

@@ -58,7 +58,7 @@ class Inbox:
         """Drop a request that was never sent."""
         self._waiting.pop(reply, None)
 
-    def deliver(self, reply: str, frame: bytes) -> None:
+    def deliver(self, reply: str, frame: bytes, _: str = "") -> None:
         """Resolve the request that waits on ``reply``; a late reply is dropped."""
         waiting = self._waiting.get(reply)
         if waiting is not None and not waiting[0].done():

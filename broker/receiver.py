@@ -58,14 +58,10 @@ class Receiver:
         """How many events are being handled."""
         return len(self._tasks)
 
-    async def accept(self, frame: bytes, reply: str) -> None:
-        """Take one message from the bus and return at once."""
-        if len(self._tasks) >= self._max_in_flight:
-            limit = self._max_in_flight
-            error = Overloaded(f"{self._source} has {limit} events in hand", hop=self._source)
-            await self._respond(reply, self._failure(error))
-            return
-        task = asyncio.create_task(self._serve(frame, reply))
+    def accept(self, _subject: str, frame: bytes, reply: str) -> None:
+        """Take one message from the bus and return at once; see ``broker.bus.Taker``."""
+        has_room = len(self._tasks) < self._max_in_flight
+        task = asyncio.create_task((self._serve if has_room else self._refuse)(frame, reply))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -85,6 +81,11 @@ class Receiver:
             answer = self._failure(ComponentFailed(detail, hop=self._source))
         if answer is not None:
             await self._respond(reply, answer)
+
+    async def _refuse(self, _frame: bytes, reply: str) -> None:
+        limit = self._max_in_flight
+        error = Overloaded(f"{self._source} has {limit} events in hand", hop=self._source)
+        await self._respond(reply, self._failure(error))
 
     async def _answer(self, frame: bytes) -> bytes | None:
         event, body = codec.decode_event(frame)
@@ -151,7 +152,7 @@ async def receive(
         max_in_flight: Events handled at once; more are refused as overloaded.
     """
     receiver = Receiver(bus, handle, source, max_in_flight)
-    subscription = await bus.serve(subject, receiver.accept, queue)
+    subscription = await bus.take(subject, receiver.accept, queue)
     await bus.flush()
     try:
         yield receiver
