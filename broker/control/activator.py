@@ -47,10 +47,12 @@ class ReleaseActivator:
         self._store = store
         self._board = board
         self._now = now
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Begin."""
+        self._stopping.clear()
         self._task = asyncio.create_task(self._run(), name="release-activator")
         return self
 
@@ -60,13 +62,17 @@ class ReleaseActivator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End; a step that has begun is either written or not."""
+        """End; a review that has begun is finished.
+
+        Nothing is cancelled: nats-py sends its requests through ``asyncio.wait_for``, which on
+        Python 3.11 loses a cancellation that comes together with the answer.
+        """
+        self._stopping.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             revision, changes = self._store.snapshot.revision, self._board.changes
             patience_s = await self._review_all()
             await self._wait(revision, changes, patience_s)
@@ -87,10 +93,11 @@ class ReleaseActivator:
         return None if next_s is None else max(0.0, next_s - self._now()) + _LATE_S
 
     async def _wait(self, revision: int, changes: int, patience_s: float | None) -> None:
-        """Return when the data or the pods have changed since, or the patience is over."""
-        waits = [
+        """Return when data or pods have changed since, the patience is over, or it is to end."""
+        waits: list[asyncio.Task[object]] = [
             asyncio.create_task(self._store.wait_change(revision)),
             asyncio.create_task(self._board.wait_change(changes)),
+            asyncio.create_task(self._stopping.wait()),
         ]
         try:
             await asyncio.wait(waits, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
