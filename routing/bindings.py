@@ -56,7 +56,7 @@ class Binding:
         context: What its events carry.
         deployment: The deployment.
         table: Compiled routes, perhaps shared with other bindings.
-        verified: The records or the active release it was last found to be right for.
+        verified: The moment of the records, or the active release, it was last found right for.
     """
 
     __slots__ = (
@@ -144,13 +144,13 @@ class Bindings:
         """
         names = (deployment, virtual)
         binding = self._explicit.get(names)
-        if binding is not None and binding.verified is records:
+        if binding is not None and binding.verified is records.moment:
             return binding
         entries = _entries(deployment, virtual, records)
         if binding is None or not binding.is_right(entries, records.removals):
             binding = _live(*entries, records)
             self._explicit.put(names, binding)
-        binding.verified = records
+        binding.verified = records.moment
         return binding
 
     def released(self, released: Released, active: ActiveRelease) -> Binding:
@@ -229,7 +229,7 @@ def _live(
         rule_set(definitions.values()),
         layers,
         made_of=(deployment, virtual, environment),
-        verified=records,
+        verified=records.moment,
         removals=records.removals,
     )
 

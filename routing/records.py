@@ -64,16 +64,19 @@ class Records:
 
     Attributes:
         revision: The highest KV revision that was applied.
+        moment: Stands for these very records, for who must not keep them alive.
         removals: How often a component version was taken away or replaced.
     """
 
     __slots__ = (
+        "__weakref__",
         "_kinds",
         "_shared",
         "_tombstones",
         "components",
         "deployments",
         "environments",
+        "moment",
         "removals",
         "revision",
         "virtual_environments",
@@ -94,6 +97,7 @@ class Records:
         self._shared = shared
         self.revision = revision
         self.removals = removals
+        self.moment = object()
         self.deployments: Map[str, Entry[Deployment]] = kinds["deployment"]
         self.environments: Map[str, Entry[Environment]] = kinds["environment"]
         self.virtual_environments: Map[str, Entry[VirtualEnvironment]] = kinds[

@@ -98,7 +98,7 @@ def _take_from_query(query: str) -> tuple[str, dict[str, str]]:
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if name in _NAMES:
-            _note(found, name, unquote_plus(value))
+            _note(found, name, unquote_plus(value) if "%" in value or "+" in value else value)
         elif name not in _REMOVED_ONLY:
             kept.append(part)
     return "&".join(kept), found

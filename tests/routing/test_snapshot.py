@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.app import Module
+from model.deployment import Deployment
 from model.environment import HTTPAdapter
 from model.errors import FoxError
 from model.records import (
@@ -141,6 +145,35 @@ def test_what_deployments_have_in_common_is_kept_once() -> None:
     assert kept == [first, second]
     hashes = [each.components["order-ui"] for each in kept]
     assert hashes[0] is hashes[1]
+
+
+def test_equal_modules_are_kept_once() -> None:
+    snapshot = Snapshot.empty()
+
+    for revision, name in enumerate(("v1", "v2"), start=1):
+        modules = {"fulfillment": Module(title="Fulfillment", components=("order-worker",))}
+        record = Deployment(name=name, app=APP, components={}, modules=modules)
+        snapshot = snapshot.apply(
+            [Change(key=deployment_key(name), revision=revision, record=record)]
+        )
+
+    first, second = (snapshot.deployments[name].modules for name in ("v1", "v2"))
+    assert first == {"fulfillment": Module(title="Fulfillment", components=("order-worker",))}
+    assert first is second
+
+
+def test_old_records_are_not_kept_alive_by_bindings() -> None:
+    world = World()
+    world.environment("dev")
+    world.virtual("team-a")
+    world.deploy("v1", definition("ui", "All()"))
+    world.ask("/?kf-dep=v1&kf-ve=team-a")
+    old = weakref.ref(world.snapshot.records)
+
+    world.environment("other")
+    gc.collect()
+
+    assert old() is None
 
 
 def test_a_changed_release_leaves_others_in_place() -> None:
