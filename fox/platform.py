@@ -28,7 +28,7 @@ from adapters.base import Adapter, AdapterFactory
 from adapters.cron_schedule import parse as check_schedule
 from adapters.http.server import HttpAdapter
 from broker import bus as nats_bus
-from broker import logs
+from broker import garbage, logs
 from broker.api.server import open_control_api
 from broker.broker import open_broker
 from broker.bundles import open_bundles
@@ -98,6 +98,7 @@ async def _serve(
         if Role.CONTROL in roles:
             await platform.control()
         await platform.serve([each for each in made if each.is_inbound])
+        garbage.settle()
         platform.tell_ready()
         return await platform.wait_end(stop)
 

@@ -7,7 +7,6 @@ sees the end of its standard input and drains as well; one whose connection clos
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -20,7 +19,7 @@ import msgspec
 import uvloop
 
 from broker import bus as nats_bus
-from broker import logs
+from broker import garbage, logs
 from broker.bus import Bus
 from broker.receiver import receive
 from fox.kit.context import Identity
@@ -109,9 +108,7 @@ def main() -> int:
     except Exception:
         logger.exception("component %s cannot be loaded", identity.component)
         return EXIT_FAILED
-    # What was imported stays for good: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
+    garbage.settle()
     try:
         return uvloop.run(_serve(kit, settings))
     except FoxError as error:
