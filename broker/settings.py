@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         http_workers: Processes of ``fox serve http``, which share the port.
         control_host: Address the control API listens on.
         control_port: Its port; 0 takes any free one.
+        explain_from: Networks whose clients may ask why with ``kubefox-explain: 1``, in CIDR
+            form, separated by commas.
         event_ttl_s: Time a genesis event and all below it may take.
         body_limit_bytes: Largest request body that is buffered for a handler.
         drain_s: How long a shutdown waits for what is in flight.
@@ -39,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_workers: int = 1
     control_host: str = "127.0.0.1"
     control_port: int = 8081
+    explain_from: str = "127.0.0.0/8,::1/128"
     event_ttl_s: float = 30
     body_limit_bytes: int = 5 * MIB
     drain_s: float = 30

@@ -5,8 +5,10 @@ Names and values are taken from ``raw_headers``: pairs of bytes, duplicates and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -19,6 +21,11 @@ from routing.request import GenesisRequest
 from routing.selectors import Selectors, extract
 
 MAX_HEADERS_BYTES = 64 * 1024
+EXPLAIN_HEADER = "kubefox-explain"
+
+# https://www.w3.org/TR/trace-context/#traceparent-header: other versions may say more.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_NOTED = frozenset({"host", "traceparent", EXPLAIN_HEADER})
 
 # RFC 9110, 7.6.1: they speak of one connection only. Length and framing are made anew here.
 _HOP_BY_HOP = frozenset(
@@ -38,24 +45,41 @@ _MADE_ANEW = _HOP_BY_HOP | {"content-length"}
 _FIRST_STATUS, _LAST_STATUS = 200, 599
 
 
-def read_request(request: web.BaseRequest) -> tuple[Selectors, GenesisRequest]:
-    """Return the selectors of a request, and the request without them.
+class Arrival(NamedTuple):
+    """A request as it came in.
+
+    Attributes:
+        selectors: What it asks for itself.
+        genesis: The request without them.
+        traceparent: Its W3C trace context, or empty.
+        wants_explanation: Whether it asks why, and not to be served.
+    """
+
+    selectors: Selectors
+    genesis: GenesisRequest
+    traceparent: str
+    wants_explanation: bool
+
+
+def read_request(request: web.BaseRequest) -> Arrival:
+    """Return what routing needs of a request.
 
     Raises:
         HeadersTooLarge: They are over 64 KiB.
         InvalidSelector: A selector cannot be read.
     """
-    headers, host = _headers(request.raw_headers)
+    headers, noted = _headers(request.raw_headers)
     path, _, query = request.raw_path.partition("?")
     selectors, query, headers = extract(query.partition("#")[0], headers)
-    return selectors, GenesisRequest(
+    genesis = GenesisRequest(
         type=EventType.HTTP,
-        host=host,
+        host=noted.get("host", ""),
         method=request.method,
         path=_origin_form(path),
         query=query,
         headers=headers,
     )
+    return Arrival(selectors, genesis, _traceparent(noted), EXPLAIN_HEADER in noted)
 
 
 async def read_body(request: web.BaseRequest, limit_bytes: int) -> Body:
@@ -96,9 +120,10 @@ def to_response(head: ResponseHead, body: Body, known: dict[str, str]) -> web.Re
     return web.Response(body=bytes(body), status=head.status, headers=headers)
 
 
-def _headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, str]:
+def _headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[str, str]]:
+    """Return all headers that travel on, and those of them that the adapter itself reads."""
     size = 0
-    host = ""
+    noted = {}
     headers = []
     for raw_name, raw_value in raw:
         size += len(raw_name) + len(raw_value)
@@ -106,18 +131,23 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, str]:
         if name in _HOP_BY_HOP:
             continue
         value = raw_value.decode("utf-8", "surrogateescape")
-        if name == "host":
-            host = value
+        if name in _NOTED:
+            noted[name] = value
         headers.append((name, value))
     if size > MAX_HEADERS_BYTES:
         raise HeadersTooLarge(f"headers have {size} bytes, at most {MAX_HEADERS_BYTES} are taken")
-    return tuple(headers), host
+    return tuple(headers), noted
 
 
 # Clients spell a handful of names, over and over: 0.1 µs instead of 0.3.
 @lru_cache(maxsize=1024)
 def _lower(raw_name: bytes) -> str:
     return raw_name.decode("latin-1").lower()
+
+
+def _traceparent(noted: dict[str, str]) -> str:
+    value = noted.get("traceparent", "")
+    return value if _TRACEPARENT.fullmatch(value) else ""
 
 
 def _origin_form(path: str) -> str:

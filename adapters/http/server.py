@@ -10,13 +10,12 @@ from typing import Self
 from aiohttp import web
 
 from adapters.http import codec, problems
+from adapters.http.explaining import Explainer
 from broker.broker import Broker
 from broker.settings import Settings
 from model.context import EventContext, adapter_source
 from model.errors import FoxError, InternalError
 from model.event import EventType, Headers
-from routing.request import GenesisRequest
-from routing.selectors import Selectors
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +44,7 @@ class HttpAdapter:
         """Prepare to serve; entering the context starts."""
         self._broker = broker
         self._settings = settings
+        self._explainer = Explainer(settings.explain_from)
         self._runner = web.ServerRunner(_server(self.handle), shutdown_timeout=settings.drain_s)
         self._is_listening = False
         self.port = 0
@@ -91,15 +91,17 @@ class HttpAdapter:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the response to one request; every failure becomes a response too."""
-        if request.path == READY_PATH:
+        if request.raw_path == READY_PATH:
             return self._readiness()
         event_id = self._broker.next_event_id()
         known = {"kubefox-event-id": event_id}
         headers: Headers = ()
         try:
-            selectors, genesis = codec.read_request(request)
-            headers = genesis.headers
-            return await self._serve(request, genesis, selectors, event_id, known)
+            arrival = codec.read_request(request)
+            headers = arrival.genesis.headers
+            if arrival.wants_explanation and self._explainer.allows(request.remote):
+                return self._explainer.answer(arrival, self._broker.snapshot)
+            return await self._serve(request, arrival, event_id, known)
         except FoxError as error:
             failure = error
         except ConnectionError:
@@ -114,15 +116,14 @@ class HttpAdapter:
     async def _serve(
         self,
         request: web.BaseRequest,
-        genesis: GenesisRequest,
-        selectors: Selectors,
+        arrival: codec.Arrival,
         event_id: str,
         known: dict[str, str],
     ) -> web.Response:
-        traceparent = _traceparent(genesis.headers)
+        genesis, traceparent = arrival.genesis, arrival.traceparent
         if traceparent:
             known["kubefox-trace-id"] = traceparent.split("-")[1]
-        decision = self._broker.resolve(genesis, selectors)
+        decision = self._broker.resolve(genesis, arrival.selectors)
         target = decision.target
         known.update(_context_headers(target.context))
         head, body = await self._broker.dispatch(
@@ -154,13 +155,6 @@ def _server(handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) 
         max_line_size=_LINE_BYTES,
         max_field_size=codec.MAX_HEADERS_BYTES,
     )
-
-
-def _traceparent(headers: Headers) -> str:
-    for name, value in headers:
-        if name == "traceparent" and value.count("-") >= 3:
-            return value
-    return ""
 
 
 def _context_headers(context: EventContext) -> dict[str, str]:
