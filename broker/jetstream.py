@@ -11,6 +11,9 @@ from nats.js.errors import APIError
 from broker.bus import Bus
 from model.errors import NatsUnavailable
 
+WRONG_LAST_SEQUENCE = (10071, 10164)
+"""Codes by which JetStream says that a compare-and-set lost."""
+
 
 @contextlib.contextmanager
 def reported(bus: Bus, what: str) -> Iterator[None]:

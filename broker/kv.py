@@ -17,12 +17,11 @@ from nats.js import api
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from broker.bus import NO_RESPONDERS, Bus, status_of
-from broker.jetstream import reported
+from broker.jetstream import WRONG_LAST_SEQUENCE, reported
 from model.errors import NatsUnavailable, RevisionConflict
 
 _OPERATION = "KV-Operation"
 _DELETED = "DEL"
-_WRONG_LAST_SEQUENCE = (10071, 10164)
 _CREATE_ATTEMPTS = 3
 _PAGE_TIMEOUT_S = 5
 
@@ -160,7 +159,7 @@ class KvBucket:
                 await self._make()
                 ack = await self._jetstream.publish(subject, value, headers=headers or None)
         except APIError as error:
-            if error.err_code in _WRONG_LAST_SEQUENCE:
+            if error.err_code in WRONG_LAST_SEQUENCE:
                 raise RevisionConflict(f"{key} was changed by someone else meanwhile") from error
             raise
         return ack.seq

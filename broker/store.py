@@ -19,6 +19,7 @@ from nats.js.kv import KeyValue
 
 from broker.bus import Bus
 from broker.follow import Entry, follow
+from broker.jetstream import WRONG_LAST_SEQUENCE
 from model import records
 from model.errors import FoxError, NatsUnavailable, RevisionConflict
 from model.records import Change, Record
@@ -188,13 +189,20 @@ def _reported(bus: Bus, what: str, key: str) -> Iterator[None]:
     try:
         yield
     except KeyWrongLastSequenceError as error:
-        raise RevisionConflict(f"{key} was changed by someone else meanwhile") from error
+        raise _conflict(key) from error
     except KeyNotFoundError:
         raise
     except APIError as error:
+        # nats-py has an error of its own for it when it writes, and none when it deletes.
+        if error.err_code in WRONG_LAST_SEQUENCE:
+            raise _conflict(key) from error
         raise NatsUnavailable(f"NATS refuses to {what} {key}: {error.description}") from error
     except (NatsError, TimeoutError) as error:
         raise NatsUnavailable(f"NATS does not answer: cannot {what} {key}") from error
+
+
+def _conflict(key: str) -> RevisionConflict:
+    return RevisionConflict(f"{key} was changed by someone else meanwhile")
 
 
 def _to_change(entry: Entry) -> Change | None:

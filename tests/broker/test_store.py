@@ -1,0 +1,241 @@
+"""The control plane's records in a real JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from broker import bus as buses
+from broker.bus import Bus
+from broker.store import BUCKET, HISTORY, Store, open_store
+from model.environment import Environment, EnvironmentData
+from model.errors import InvalidEvent, NatsUnavailable, RevisionConflict
+from tests.support.nats import NatsServer
+
+KEY = "environment.dev"
+
+
+def dev(colour: str = "red") -> Environment:
+    return Environment(name="dev", data=EnvironmentData(vars={"colour": colour}))
+
+
+@pytest.fixture
+async def bus(own_nats_server: NatsServer) -> AsyncIterator[Bus]:
+    async with buses.connect(own_nats_server.url, process_id="one") as bus:
+        yield bus
+
+
+@pytest.fixture
+async def store(bus: Bus) -> AsyncIterator[Store]:
+    async with open_store(bus) as store:
+        yield store
+
+
+async def wait_current(store: Store) -> None:
+    while not store.is_current:
+        await asyncio.sleep(0)
+
+
+async def test_what_is_written_is_read_with_its_revision(store: Store) -> None:
+    assert await store.get(KEY) is None
+
+    first = await store.create(KEY, dev("red"))
+    second = await store.update(KEY, dev("blue"), first)
+
+    assert await store.get(KEY) == (dev("blue"), second)
+    assert second > first
+
+
+async def test_the_snapshot_follows_every_change(store: Store) -> None:
+    assert store.is_current
+
+    revision = await store.create(KEY, dev())
+    snapshot = await store.wait_revision(revision)
+    assert snapshot.environments == {"dev": dev()}
+    assert snapshot.revision_of(KEY) == revision
+
+    await store.delete(KEY, revision)
+    later = await store.wait_change(revision)
+    assert later.environments == {}
+    assert snapshot.environments == {"dev": dev()}
+
+
+async def test_every_process_sees_what_one_writes(
+    store: Store, own_nats_server: NatsServer
+) -> None:
+    async with (
+        buses.connect(own_nats_server.url, process_id="two") as bus,
+        open_store(bus) as other,
+    ):
+        revision = await store.create(KEY, dev())
+
+        assert (await other.wait_revision(revision)).environments == {"dev": dev()}
+
+
+async def test_a_store_opened_later_begins_with_all_that_is_there(store: Store, bus: Bus) -> None:
+    revisions = [
+        await store.create(f"environment.e{each}", Environment(name=f"e{each}"))
+        for each in range(300)
+    ]
+    await store.delete("environment.e0", revisions[0])
+
+    async with open_store(bus) as later:
+        assert len(later.snapshot.environments) == 299
+        assert later.snapshot.revision == revisions[-1] + 1
+
+
+async def test_writes_that_lose_are_conflicts(store: Store) -> None:
+    first = await store.create(KEY, dev("red"))
+    second = await store.update(KEY, dev("blue"), first)
+
+    with pytest.raises(RevisionConflict, match=KEY):
+        await store.create(KEY, dev())
+    with pytest.raises(RevisionConflict, match=KEY):
+        await store.update(KEY, dev(), first)
+    with pytest.raises(RevisionConflict, match="none"):
+        await store.update("environment.none", dev(), first)
+    with pytest.raises(RevisionConflict, match=KEY):
+        await store.delete(KEY, first)
+    assert await store.get(KEY) == (dev("blue"), second)
+
+
+async def test_one_of_many_that_write_at_once_wins(store: Store) -> None:
+    first = await store.create(KEY, dev())
+
+    results = await asyncio.gather(
+        *(store.update(KEY, dev(f"{each}"), first) for each in range(10)), return_exceptions=True
+    )
+
+    assert sum(isinstance(each, int) for each in results) == 1
+    assert sum(isinstance(each, RevisionConflict) for each in results) == 9
+
+
+async def test_what_exists_is_left_alone_by_put_new(store: Store) -> None:
+    first = await store.create(KEY, dev("red"))
+
+    await store.put_new(KEY, dev("blue"))
+
+    assert await store.get(KEY) == (dev("red"), first)
+
+
+async def test_a_deleted_record_can_be_made_again(store: Store) -> None:
+    await store.delete(KEY, await store.create(KEY, dev("red")))
+    assert await store.get(KEY) is None
+
+    again = await store.create(KEY, dev("blue"))
+
+    assert await store.get(KEY) == (dev("blue"), again)
+
+
+async def test_earlier_revisions_stay_readable(store: Store) -> None:
+    first = await store.create(KEY, dev("red"))
+    second = await store.update(KEY, dev("blue"), first)
+    await store.delete(KEY, second)
+
+    assert await store.get(KEY, first) == (dev("red"), first)
+    assert await store.get(KEY, second) == (dev("blue"), second)
+    assert await store.get(KEY, second + 1) is None
+    assert await store.get(KEY, 999) is None
+
+
+async def test_a_revision_of_another_key_is_not_this_ones(store: Store) -> None:
+    await store.create(KEY, dev())
+    other = await store.create("environment.other", Environment(name="other"))
+
+    assert await store.get(KEY, other) is None
+
+
+async def test_only_the_oldest_of_many_revisions_is_gone(store: Store) -> None:
+    first = revision = await store.create(KEY, dev())
+    for each in range(HISTORY):
+        revision = await store.update(KEY, dev(f"{each}"), revision)
+
+    assert await store.get(KEY, first) is None
+    assert await store.get(KEY, first + 1) == (dev("0"), first + 1)
+
+
+async def test_the_platform_has_one_key_whoever_asks_first(
+    store: Store, own_nats_server: NatsServer
+) -> None:
+    async with (
+        buses.connect(own_nats_server.url, process_id="two") as bus,
+        open_store(bus) as other,
+    ):
+        keys = await asyncio.gather(*(each.platform_key() for each in (store, other, store)))
+
+    assert len(set(keys)) == 1
+    assert len(keys[0]) == 32
+
+
+async def test_what_cannot_be_read_is_passed_over_with_a_line_in_the_log(
+    store: Store, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket = await bus.jetstream().key_value(BUCKET)
+
+    await bucket.put("environment.broken", b"{")
+    await bucket.put("environment.empty", b"")
+    await bucket.put("environment.other", b'{"name": 7}')
+    await bucket.put("unknown.kind", b"?")
+    revision = await store.create(KEY, dev())
+
+    assert (await store.wait_revision(revision)).environments == {"dev": dev()}
+    assert "environment.broken" in caplog.text
+    assert "environment.empty" in caplog.text
+    assert "environment.other" in caplog.text
+    with pytest.raises(InvalidEvent, match="broken"):
+        await store.get("environment.broken")
+    async with open_store(bus) as later:
+        assert later.snapshot.environments == {"dev": dev()}
+
+
+async def test_after_a_restart_of_nats_the_snapshot_is_current_again(
+    store: Store, own_nats_server: NatsServer
+) -> None:
+    first = await store.create(KEY, dev("red"))
+    await store.wait_revision(first)
+
+    await asyncio.to_thread(own_nats_server.restart)
+    async with (
+        buses.connect(own_nats_server.url, process_id="two") as bus,
+        open_store(bus) as other,
+    ):
+        second = await other.update(KEY, dev("blue"), first)
+
+    assert (await store.wait_revision(second)).environments == {"dev": dev("blue")}
+    await wait_current(store)
+
+
+async def test_without_nats_the_last_snapshot_stays_and_every_call_says_so(
+    store: Store, bus: Bus, own_nats_server: NatsServer
+) -> None:
+    await store.wait_revision(await store.create(KEY, dev()))
+
+    await asyncio.to_thread(own_nats_server.kill)
+    while bus.is_ready:
+        await asyncio.sleep(0)
+
+    for call in (
+        store.get(KEY),
+        store.create(KEY, dev()),
+        store.update(KEY, dev(), 1),
+        store.delete(KEY, 1),
+        store.platform_key(),
+    ):
+        with pytest.raises(NatsUnavailable):
+            await call
+    assert store.snapshot.environments == {"dev": dev()}
+    await asyncio.to_thread(own_nats_server.start)
+    await wait_current(store)
+
+
+async def test_a_server_without_jetstream_is_told(
+    own_nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("plain")
+    with NatsServer(folder, config="jetstream: disabled") as server:
+        async with buses.connect(server.url, process_id="one") as bus:
+            with pytest.raises(NatsUnavailable, match="kubefox"):
+                async with open_store(bus):
+                    pass
