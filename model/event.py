@@ -41,6 +41,7 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
         headers: In order, with duplicates; names in lower case.
         params: Captured by the rule, decoded.
         traceparent: W3C trace context, or empty when not traced.
+        sent_us: Unix time in µs at which it was sent; 0 when that is not known.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
     headers: Headers = ()
     params: dict[str, str] = {}
     traceparent: str = ""
+    sent_us: int = 0
 
     def remaining_s(self, now_s: float) -> float:
         """Return the seconds that are left at Unix time ``now_s``; never below 0."""

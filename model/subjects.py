@@ -7,6 +7,11 @@
 ``broker.view``                             a pod asks for its view, queue group ``brokers``
 ``broker.usage``                            every broker tells which hashes it has in flight
 ``pods.gone``                               every requester hears that a pod died
+``telemetry.figures``                       every process tells its figures to who asks
+``telemetry.figures.last``                  a process that ends leaves its last figures
+``telemetry.spans``                         batches of spans of sampled traces, to control
+``telemetry.spans.kept``                    the same of traces that failed or were slow
+``telemetry.keep``                          every process hears of a trace to make spans of
 ==========================================  =====================================================
 """
 
@@ -19,6 +24,11 @@ BROKERS_QUEUE = "brokers"
 VIEW = "broker.view"
 USAGE = "broker.usage"
 PODS_GONE = "pods.gone"
+FIGURES = "telemetry.figures"
+LAST_FIGURES = "telemetry.figures.last"
+SPANS = "telemetry.spans"
+KEPT_SPANS = "telemetry.spans.kept"
+KEEP_TRACE = "telemetry.keep"
 
 
 def component(app: str, name: str, digest: str) -> str:
