@@ -105,6 +105,8 @@ class Receiver:
         try:
             return await self._handle(event, body)
         except asyncio.CancelledError as error:
+            if not task.cancelling():
+                raise RuntimeError("the handler awaited something that was cancelled") from error
             if loop.time() < timer.when():
                 raise
             task.uncancel()

@@ -235,6 +235,17 @@ async def test_a_failing_handler_tells_nothing_but_that(
     assert type(error).__name__ in caplog.text
 
 
+async def test_a_handler_that_awaits_something_cancelled_has_failed(bus: Bus) -> None:
+    async def await_cancelled(head: Event, body: memoryview) -> Reply:
+        gone: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        return await gone
+
+    async with receive(bus, "work", "q", await_cancelled, source="api@1"):
+        with pytest.raises(ComponentFailed):
+            await ask(bus, "work", event())
+
+
 async def test_an_error_of_the_platform_travels_as_it_is(bus: Bus) -> None:
     async def refuse(head: Event, body: memoryview) -> Reply:
         raise NotDeclared("web does not declare api", hop="web@1")
