@@ -40,6 +40,7 @@ WORKDIR /var/lib/kubefox
 VOLUME /var/lib/kubefox
 EXPOSE 8080
 
+# `up` and `serve control` have the control API; run another role with --no-healthcheck.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"FOX_CONTROL_PORT\"]}/readyz', timeout=2)"]
 
