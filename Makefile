@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 LOCK   := .venv-lock
 PYTEST ?= $(BIN)/pytest
 ROOMS  := model routing broker adapters pods fox
-OTHERS := tests examples $(if $(wildcard benchmarks/*.py),benchmarks)
+OTHERS := tests benchmarks examples
 GATES  := model:95 routing:95 broker:85 adapters:85 pods:85 fox:85
 COMPONENTS := $(wildcard examples/*/components/* examples/*/versions/*/components/*)
 
