@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from broker.bus import Bus
-from broker.contexts import ContextData, Contexts, ViewReply, ViewRequest
+from broker.contexts import ContextData, Contexts
 from broker.settings import Settings
 from broker.store import Store, open_store
 from broker.usage import Usage
+from broker.views import ViewReply, ViewRequest
 from model import codec, subjects
 from model.component import DependencyKind
 from model.context import EventContext, source_name

@@ -12,28 +12,13 @@ from model.component import ComponentDefinition, ComponentVersion, Value
 from model.context import ComponentView, EventContext, seal, unseal, view_of
 from model.deployment import Deployment
 from model.environment import Environment, EnvironmentData, VirtualEnvironment, overlay
-from model.errors import ErrorDetail, InvalidContext
+from model.errors import InvalidContext
 from model.records import Record
 from model.release import ReleaseManifest
 
 MAX_OPENED = 4096
 
 _Kind = TypeVar("_Kind", bound=Record)
-
-
-class ViewRequest(msgspec.Struct, frozen=True, array_like=True):
-    """A pod asks what it may know of a context."""
-
-    token: str
-    component: str
-    hash: str
-
-
-class ViewReply(msgspec.Struct, frozen=True, array_like=True):
-    """The view, or why there is none."""
-
-    view: ComponentView | None = None
-    error: ErrorDetail | None = None
 
 
 class ContextData(msgspec.Struct, frozen=True, kw_only=True):

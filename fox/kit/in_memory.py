@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from broker.contexts import ViewReply, ViewRequest
 from broker.receiver import Handle, Reply
+from broker.views import ViewReply, ViewRequest
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
 from fox.kit.server import ComponentServer

@@ -12,6 +12,8 @@ import os
 import secrets
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -120,7 +122,7 @@ async def _serve(kit: Kit, settings: PodSettings) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     if settings.has_lifeline:
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _watch_lifeline, stop)
+        _hold_lifeline(stop)
     identity = settings.identity
     # A restarted pod keeps its name, but never takes replies meant for the process before it.
     process_id = f"{identity.pod}-{secrets.token_hex(4)}"
@@ -156,14 +158,19 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, on_signal)
 
 
-def _watch_lifeline(stop: asyncio.Event) -> None:
-    if os.read(sys.stdin.fileno(), 1024):
-        return
+def _hold_lifeline(stop: asyncio.Event) -> None:
+    """Stop when standard input ends; a thread waits, because a handler may block the loop."""
     loop = asyncio.get_running_loop()
-    loop.remove_reader(sys.stdin.fileno())
-    stop.set()
-    # Nobody is left to force us.
-    loop.call_later(ORPHAN_S, os._exit, EXIT_FAILED)
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        loop.call_soon_threadsafe(stop.set)
+        # Nobody is left to force us.
+        time.sleep(ORPHAN_S)
+        os._exit(EXIT_FAILED)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
 def _say_ready(descriptor: int | None) -> None:

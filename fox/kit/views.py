@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from broker.contexts import ViewReply, ViewRequest
+from broker.views import ViewReply, ViewRequest
 from fox.kit.context import Env, Identity
 from fox.kit.requester import Requester
 from model import subjects
