@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
-import os
 import re
 import secrets
 import signal
-import sys
 import sysconfig
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from broker.settings import MIB
+from fox.orphans import end_with_parent
 from model.errors import NatsUnavailable
 
 logger = logging.getLogger(__name__)
@@ -30,7 +28,6 @@ MAX_PAYLOAD_BYTES = 8 * MIB
 START_S = 20
 STOP_S = 10
 _LOG_LINES = 50
-_PR_SET_PDEATHSIG = 1
 _LISTENING = re.compile(rb"Listening for client connections on (\S+)")
 _READY = b"Server is ready"
 
@@ -125,7 +122,7 @@ async def run_nats_server(folder: Path) -> AsyncIterator[NatsServer]:
         stderr=asyncio.subprocess.PIPE,
         # Ctrl-C in a terminal reaches the whole process group, and must not reach this.
         start_new_session=True,
-        preexec_fn=_die_with_parent(),
+        preexec_fn=end_with_parent(signal.SIGKILL),
     )
     server = NatsServer(process)
     try:
@@ -156,17 +153,3 @@ def _write_config(folder: Path, password: str) -> Path:
         _CONFIG.format(max_payload=MAX_PAYLOAD_BYTES, password=password, store=folder.resolve())
     )
     return path
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def arrange() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arrange

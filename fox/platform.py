@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_FORCED = 130
+READY = "KubeFox is ready"
+"""The first line on standard output, once everything is."""
 
 
 class Role(Enum):
@@ -205,7 +207,7 @@ class Platform:
         )
         if self._data_dir is not None:
             self._data_dir.write_info(info)
-        lines = ["KubeFox is ready"]
+        lines = [READY]
         lines += [f"  requests  {info.http_url}"] if info.http_url else []
         lines += [f"  control   {info.control_url}"] if info.control_url else []
         sys.stdout.write("\n".join(lines) + "\n")

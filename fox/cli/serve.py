@@ -10,21 +10,33 @@ import typer
 from broker import settings
 from fox.cli.up import ControlPort, HttpPort, NatsUrl, PlatformDir
 from fox.platform import Role, run_serve
+from fox.workers import run_workers
 
 
 def serve(
     role: Annotated[Role, typer.Argument(help="The part.")],
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", help="Processes of http, which share the port.", min=1
+        ),
+    ] = None,
     http_port: HttpPort = None,
     control_port: ControlPort = None,
     data_dir: PlatformDir = None,
     nats_url: NatsUrl = None,
 ) -> None:
     """Run one part of the platform, until Ctrl-C. The parts meet on the NATS of --nats-url."""
+    if workers is not None and role is not Role.HTTP:
+        raise typer.BadParameter("only http has --workers")
     loaded = settings.load(
         os.environ,
+        http_workers=workers,
         http_port=http_port,
         control_port=control_port,
         data_dir=data_dir,
         nats_url=nats_url,
     )
+    if role is Role.HTTP and loaded.http_workers > 1:
+        raise typer.Exit(run_workers(loaded))
     raise typer.Exit(run_serve(role, loaded))
