@@ -15,6 +15,7 @@ from tests.support.nats import NatsServer
 
 # The shortest time that is far above what a loaded machine needs for a renewal.
 TTL_S = 1.0
+SOON_S = 10
 
 
 @pytest.fixture
@@ -60,6 +61,15 @@ async def test_a_lease_that_is_given_back_goes_to_who_stands_by(bus: Bus) -> Non
             assert not waiting.done()
 
         await waiting
+
+
+async def test_a_lease_that_was_given_back_is_free_at_once(bus: Bus) -> None:
+    an_hour_s = 3600
+    async with lease.hold(bus, "work", "one", ttl_s=an_hour_s):
+        pass
+
+    async with asyncio.timeout(SOON_S), lease.hold(bus, "work", "two", ttl_s=an_hour_s) as held:
+        assert not held.lost.is_set()
 
 
 async def test_a_holder_that_lives_keeps_the_lease_beyond_its_time(bus: Bus) -> None:

@@ -163,7 +163,7 @@ def exists(file: Path) -> Callable[[], Awaitable[bool]]:
     """Return a condition: that the file is there."""
 
     async def condition() -> bool:
-        return file.exists()  # noqa: ASYNC240 - a look at a local folder
+        return file.exists()
 
     return condition
 
