@@ -8,13 +8,12 @@ the adapter's kind.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
 from typing import Protocol, Self
 
+from broker import plugins
 from broker.broker import Broker
 from broker.settings import Settings
-from model.errors import NotFound
 
 GROUP = "fox.adapters"
 
@@ -58,7 +57,7 @@ class AdapterFactory(Protocol):
 
 def kinds() -> list[str]:
     """Return the kinds of all installed adapters, sorted."""
-    return sorted({each.name for each in _installed()})
+    return plugins.names(GROUP)
 
 
 def load(kind: str) -> AdapterFactory:
@@ -67,12 +66,5 @@ def load(kind: str) -> AdapterFactory:
     Raises:
         NotFound: No such adapter is installed.
     """
-    for each in _installed():
-        if each.name == kind:
-            factory: AdapterFactory = each.load()
-            return factory
-    raise NotFound(f"no adapter {kind!r} is installed: there are {', '.join(kinds())}")
-
-
-def _installed() -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=GROUP))
+    factory: AdapterFactory = plugins.load(GROUP, kind)
+    return factory

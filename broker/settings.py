@@ -27,9 +27,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         control_port: Its port; 0 takes any free one.
         explain_from: Networks whose clients may ask why with ``kubefox-explain: 1``, in CIDR
             form, separated by commas.
+        pod_driver: Where pods run, by the name of an installed driver.
         event_ttl_s: Time a genesis event and all below it may take.
         body_limit_bytes: Largest request body that is buffered for a handler.
         drain_s: How long a shutdown waits for what is in flight.
+        telemetry: Whether events are counted and traced at all.
+        trace_ratio: Share of the genesis events that are traced; failed and slow ones always are.
         log_format: ``console`` or ``json``.
         log_level: A level's name of ``logging``.
     """
@@ -42,9 +45,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control_host: str = "127.0.0.1"
     control_port: int = 8081
     explain_from: str = "127.0.0.0/8,::1/128"
+    pod_driver: str = "local"
     event_ttl_s: float = 30
     body_limit_bytes: int = 5 * MIB
     drain_s: float = 30
+    telemetry: bool = True
+    trace_ratio: float = 0.01
     log_format: str = "console"
     log_level: str = "INFO"
 
@@ -93,6 +99,8 @@ def _check(name: str, value: Any) -> None:
         raise ValueError(f"expected a port from 0 to {_MAX_PORT}")
     if name.endswith(("_s", "_bytes", "_workers")) and not 0 < value < float("inf"):
         raise ValueError("expected a number above 0")
+    if name.endswith("_ratio") and not 0 <= value <= 1:
+        raise ValueError("expected a number from 0 to 1")
     if name == "log_format" and value not in _LOG_FORMATS:
         raise ValueError(f"expected one of {', '.join(_LOG_FORMATS)}")
     if name == "log_level" and value not in _LOG_LEVELS:

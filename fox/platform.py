@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack
 from enum import Enum
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 
@@ -39,8 +39,9 @@ from fox.data_dir import DataDir, PlatformInfo, open_data_dir
 from fox.nats_server import NatsServer, run_nats_server
 from model.errors import FoxError, NatsUnavailable
 from model.names import clean_name
+from pods import drivers
+from pods.drivers import PodDriverFactory
 from pods.fleet import Limits
-from pods.local import LocalDriver
 from pods.logs import open_logs
 from pods.reconciler import open_reconciler
 
@@ -78,24 +79,32 @@ def run_serve(role: Role, settings: Settings) -> int:
 
 def _run(settings: Settings, roles: frozenset[Role]) -> int:
     logs.configure(settings.log_format, settings.log_level)
-    # Entry points are imported here: an import within the loop would hold it up.
-    factories = [adapters.load(kind) for kind in adapters.kinds()]
     try:
-        return uvloop.run(_serve(settings, roles, factories))
+        # Entry points are imported here: an import within the loop would hold it up.
+        installed = Installed(
+            adapters=[adapters.load(kind) for kind in adapters.kinds()],
+            pod_driver=drivers.load(settings.pod_driver),
+        )
+        return uvloop.run(_serve(settings, roles, installed))
     except FoxError as error:
         return _fail(error.detail)
     except OSError as error:
         return _fail(f"cannot listen: {error.strerror or error}")
 
 
-async def _serve(
-    settings: Settings, roles: frozenset[Role], factories: list[AdapterFactory]
-) -> int:
+class Installed(NamedTuple):
+    """The parts found by their entry points."""
+
+    adapters: list[AdapterFactory]
+    pod_driver: PodDriverFactory
+
+
+async def _serve(settings: Settings, roles: frozenset[Role], installed: Installed) -> int:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        platform = Platform(settings, stack)
+        platform = Platform(settings, installed, stack)
         await platform.connect(keeps_data=Role.CONTROL in roles)
-        made = platform.make_adapters(factories, roles)
+        made = platform.make_adapters(roles)
         await platform.serve([each for each in made if not each.is_inbound])
         if Role.CONTROL in roles:
             await platform.control()
@@ -110,12 +119,14 @@ class Platform:
 
     Args:
         settings: Of the process.
+        installed: What it can be made of.
         stack: Unwinding it is the drain.
     """
 
-    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+    def __init__(self, settings: Settings, installed: Installed, stack: AsyncExitStack) -> None:
         """Start with nothing running."""
         self._settings = settings
+        self._installed = installed
         self._stack = stack
         self._nats_url = settings.nats_url
         self._nats: NatsServer | None = None
@@ -143,11 +154,9 @@ class Platform:
         self._readiness["nats"] = lambda: self._bus.is_ready
         self._readiness["snapshot"] = lambda: self._broker.store.is_current
 
-    def make_adapters(
-        self, factories: list[AdapterFactory], roles: frozenset[Role]
-    ) -> list[Adapter]:
+    def make_adapters(self, roles: frozenset[Role]) -> list[Adapter]:
         """Return the adapters of ``roles``; none of them serves yet."""
-        made = [factory(self._broker, self._settings) for factory in factories]
+        made = [make(self._broker, self._settings) for make in self._installed.adapters]
         return [each for each in made if _role_of(each) in roles]
 
     async def serve(self, made: list[Adapter]) -> None:
@@ -164,7 +173,7 @@ class Platform:
         bundles = await open_bundles(self._bus)
         board = await enter(open_pod_board(self._bus))
         pod_logs = await enter(open_logs(path / "logs"))
-        driver = LocalDriver(
+        driver = self._installed.pod_driver(
             data_dir=path,
             nats_url=self._nats_url,
             fetch=bundles.get,

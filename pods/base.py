@@ -1,7 +1,7 @@
 """What a pod driver does: it runs one pod, tells when it is ready and when it is gone, stops it.
 
 Drivers differ in where pods run; when to start, restart or stop one is not theirs to decide, see
-``pods.reconciler``. A driver is found by its entry point in the group ``fox.pod_drivers``.
+``pods.reconciler``. See ``pods.drivers`` for which there are.
 """
 
 from __future__ import annotations
