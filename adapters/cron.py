@@ -175,15 +175,20 @@ class CronAdapter:
         return await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
 
     async def _send(self, released: ReleasedSchedule, tick_s: int, event_id: str) -> None:
-        response, _ = await self._broker.dispatch(
-            _target_of(released),
-            event_id=event_id,
-            type=EventType.CRON,
-            source=adapter_source(self.kind),
-            handler=released.schedule.id,
-            params={"tick": _iso(tick_s)},
-            ttl_s=self._settings.event_ttl_s,
-        )
+        source, target = adapter_source(self.kind), _target_of(released)
+        with self._broker.telemetry.genesis(source, event_id) as measured:
+            measured.lead_to(target)
+            response, _ = await self._broker.dispatch(
+                target,
+                event_id=event_id,
+                type=EventType.CRON,
+                source=source,
+                handler=released.schedule.id,
+                params={"tick": _iso(tick_s)},
+                traceparent=measured.send(),
+                ttl_s=self._settings.event_ttl_s,
+            )
+            measured.answer(response.status)
         if response.status >= _ERROR_STATUS:
             logger.warning(
                 "cron event %s for %s was answered %d",

@@ -17,6 +17,7 @@ from broker.bus import Bus
 from broker.contexts import ContextData, Contexts
 from broker.settings import Settings
 from broker.store import Store, open_store
+from broker.telemetry.telemetry import Telemetry, open_telemetry
 from broker.usage import Usage
 from broker.views import ViewReply, ViewRequest
 from model import codec, subjects
@@ -62,13 +63,22 @@ class Broker:
         bus: The process's connection to NATS.
         store: The control plane's data.
         settings: Of the process.
+        telemetry: Of the process.
     """
 
-    def __init__(self, bus: Bus, store: Store, contexts: Contexts, settings: Settings) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        contexts: Contexts,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
         """Put the parts together; see ``open_broker``."""
         self.bus = bus
         self.store = store
         self.settings = settings
+        self.telemetry = telemetry
         self._contexts = contexts
         self._open: dict[EventContext, _OpenContext] = {}
         self._last_event = 0
@@ -139,13 +149,14 @@ class Broker:
             raise Draining("the platform is shutting down")
         ttl_s = ttl_s or self.settings.event_ttl_s
         context = self._open.get(target.context) or self._seal(target)
+        now_s = time.time()
         event = Event(
             id=event_id,
             genesis_id=event_id,
             type=type,
             context=context.token,
             source=source,
-            deadline_ms=int((time.time() + ttl_s) * 1000),
+            deadline_ms=int((now_s + ttl_s) * 1000),
             handler=handler,
             method=method,
             path=path,
@@ -153,6 +164,7 @@ class Broker:
             headers=headers,
             params=params or {},
             traceparent=traceparent,
+            sent_us=int(now_s * 1_000_000),
         )
         context.in_flight += 1
         try:
@@ -221,9 +233,12 @@ class Broker:
 @contextlib.asynccontextmanager
 async def open_broker(bus: Bus, settings: Settings) -> AsyncIterator[Broker]:
     """Open a broker on a connection; it answers views and usage until the context ends."""
-    async with open_store(bus) as store:
+    measured = Telemetry("kubefox", is_on=settings.telemetry, ratio=settings.trace_ratio)
+    async with open_telemetry(measured, bus) as telemetry, open_store(bus) as store:
         contexts = Contexts(store, await store.platform_key())
-        broker = Broker(bus, store, contexts, settings)
+        broker = Broker(bus, store, contexts, settings, telemetry)
+        telemetry.metrics.watch_gauge("snapshot_current", lambda: store.is_current)
+        telemetry.metrics.watch_gauge("snapshot_revision", lambda: store.snapshot.revision)
         views = await bus.serve(subjects.VIEW, broker.answer_view, subjects.BROKERS_QUEUE)
         usage = await bus.serve(subjects.USAGE, broker.answer_usage)
         try:

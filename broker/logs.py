@@ -14,9 +14,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from model.event import Event
+
 _fields: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar(
     "log_fields",
     default={},  # noqa: B039 - never changed, only replaced
+)
+_event: contextvars.ContextVar[tuple[Event, Mapping[str, object]] | None] = contextvars.ContextVar(
+    "log_event", default=None
 )
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -24,6 +29,14 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 def bind(fields: Mapping[str, object]) -> None:
     """Put ``fields`` on every line that the current task logs from now on."""
     _fields.set(fields)
+
+
+def bind_event(event: Event, fields: Mapping[str, object]) -> None:
+    """Put an event's ids and ``fields`` on every line that the current task logs from now on.
+
+    It is on the path of every event: the fields are put together only when a line is logged.
+    """
+    _event.set((event, fields))
 
 
 def configure(log_format: str, level: str, **process_fields: str) -> None:
@@ -42,8 +55,22 @@ def configure(log_format: str, level: str, **process_fields: str) -> None:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return the structured fields of a line: the task's, then its own."""
-    return {**_fields.get(), **getattr(record, "fields", {})}
+    """Return the structured fields of a line: the task's, its event's, then its own."""
+    return {**_fields.get(), **_event_fields(), **getattr(record, "fields", {})}
+
+
+def _event_fields() -> Mapping[str, object]:
+    bound = _event.get()
+    if bound is None:
+        return {}
+    event, fields = bound
+    ids = {"event": event.id, "genesis": event.genesis_id, "trace": trace_id_of(event)}
+    return {**ids, **fields}
+
+
+def trace_id_of(event: Event) -> str:
+    """Return the id of an event's trace, or empty."""
+    return event.traceparent[3:35]
 
 
 class JsonFormatter(logging.Formatter):

@@ -83,5 +83,9 @@ class LocalDriver:
 
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the platform's environment without its own settings, which are not for pods."""
-    return {name: value for name, value in environ.items() if not name.startswith("FOX_")}
+    """Return the platform's environment without its own settings: but one are not for pods."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("FOX_") or name == "FOX_TELEMETRY"
+    }

@@ -13,6 +13,7 @@ from adapters.http import codec, problems
 from adapters.http.explaining import Explainer
 from broker.broker import Broker
 from broker.settings import Settings
+from broker.telemetry.genesis import Genesis
 from model.context import EventContext, adapter_source
 from model.errors import FoxError, InternalError
 from model.event import EventType, Headers
@@ -94,14 +95,22 @@ class HttpAdapter:
         if request.raw_path == READY_PATH:
             return self._readiness()
         event_id = self._broker.next_event_id()
-        known = {"kubefox-event-id": event_id}
+        with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
+            response = await self._answer(request, event_id, measured)
+            measured.answer(response.status)
+            return response
+
+    async def _answer(
+        self, request: web.BaseRequest, event_id: str, measured: Genesis
+    ) -> web.StreamResponse:
+        known = {"kubefox-event-id": event_id, "kubefox-trace-id": measured.trace_id}
         headers: Headers = ()
         try:
             arrival = codec.read_request(request)
             headers = arrival.genesis.headers
             if arrival.wants_explanation and self._explainer.allows(request.remote):
                 return self._explainer.answer(arrival, self._broker.snapshot)
-            return await self._serve(request, arrival, event_id, known)
+            return await self._serve(request, arrival, event_id, known, measured)
         except FoxError as error:
             failure = error
         except ConnectionError:
@@ -109,6 +118,7 @@ class HttpAdapter:
         except Exception:
             logger.exception("event %s failed", event_id)
             failure = InternalError("the platform failed; its log tells why under the event id")
+        measured.fail(failure)
         return problems.to_response(
             failure, event_id=event_id, headers=known, accept=problems.accept_of(headers)
         )
@@ -119,13 +129,16 @@ class HttpAdapter:
         arrival: codec.Arrival,
         event_id: str,
         known: dict[str, str],
+        measured: Genesis,
     ) -> web.Response:
-        genesis, traceparent = arrival.genesis, arrival.traceparent
-        if traceparent:
-            known["kubefox-trace-id"] = traceparent.split("-")[1]
-        decision = self._broker.resolve(genesis, arrival.selectors)
+        genesis, selectors = arrival.genesis, arrival.selectors
+        measured.ask(genesis.method, genesis.path, arrival.traceparent, sample=selectors.sample)
+        known["kubefox-trace-id"] = measured.trace_id
+        decision = self._broker.resolve(genesis, selectors)
         target = decision.target
+        measured.lead_to(target)
         known.update(_context_headers(target.context))
+        content = await codec.read_body(request, self._settings.body_limit_bytes)
         head, body = await self._broker.dispatch(
             target,
             event_id=event_id,
@@ -137,8 +150,8 @@ class HttpAdapter:
             query=genesis.query,
             headers=genesis.headers,
             params=decision.params,
-            body=await codec.read_body(request, self._settings.body_limit_bytes),
-            traceparent=traceparent,
+            body=content,
+            traceparent=measured.send(),
         )
         return codec.to_response(head, body, known)
 

@@ -75,6 +75,10 @@ class StateStoreAdapter:
                 lost, or NATS does not answer.
         """
         context = (await self._broker.authorize(event, self.kind)).context
-        store, operation = parse(event.method, event.path, event.query, event.headers, bytes(body))
-        bucket = KvBucket(self._broker.bus, f"{BUCKET_PREFIX}{context.virtual_environment}")
-        return Reply(*await perform(operation, KvStorage(bucket, context.app, store)))
+        source = adapter_source(self.kind)
+        with self._broker.telemetry.serving(event, source, context) as handling:
+            asked = (event.method, event.path, event.query, event.headers, bytes(body))
+            store, operation = parse(*asked)
+            bucket = KvBucket(self._broker.bus, f"{BUCKET_PREFIX}{context.virtual_environment}")
+            storage = KvStorage(bucket, context.app, store)
+            return handling.answer(Reply(*await perform(operation, storage)))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
+from opentelemetry import trace
 
+from broker.telemetry.handling import UNMEASURED, Handling
+from broker.telemetry.span import AttributeValue
 from fox.kit.log import EventLogger
 from fox.kit.response import Response
 from model.component import Value
@@ -78,12 +82,14 @@ class Context:
         env: Env,
         identity: Identity,
         transport: Transport,
+        handling: Handling = UNMEASURED,
     ) -> None:
         """Made by the runtime, once per event."""
         self._event = event
         self._view = view
         self._identity = identity
         self._transport = transport
+        self._handling = handling
         self.body = body
         self.env = env
 
@@ -191,6 +197,23 @@ class Context:
     def log(self) -> EventLogger:
         """Logger whose lines carry this event's fields."""
         return EventLogger(f"component.{self._identity.component}")
+
+    def span(self, name: str, **attributes: AttributeValue) -> AbstractContextManager[trace.Span]:
+        """Trace a part of the handler: ``with ctx.span("price", items=3) as span: …``.
+
+        What is called within belongs to it. It is an OpenTelemetry span: ``set_attribute`` and
+        the like work on it, and an exception that passes through it marks it as failed.
+
+        Args:
+            name: Of the span; few different ones, for it is what spans are grouped by.
+            attributes: What is known already.
+        """
+        return self._handling.span(name, attributes)
+
+    @property
+    def handling(self) -> Handling:
+        """How this event is measured; for the runtime."""
+        return self._handling
 
     def text(self) -> str:
         """Return the body as UTF-8 text.

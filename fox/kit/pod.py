@@ -24,6 +24,7 @@ from broker import bus as nats_bus
 from broker import garbage, logs
 from broker.bus import Bus
 from broker.receiver import receive
+from broker.telemetry.telemetry import Telemetry, open_telemetry
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
@@ -50,6 +51,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
         has_lifeline: Whether standard input ends when the driver is gone.
         log_format: ``json`` or ``console``.
         log_level: Lowest level shown.
+        telemetry: Whether events are counted and traced.
     """
 
     nats_url: str
@@ -60,6 +62,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     has_lifeline: bool = False
     log_format: str = "json"
     log_level: str = "INFO"
+    telemetry: bool = True
 
 
 def load_settings(environ: Mapping[str, str]) -> PodSettings:
@@ -87,6 +90,7 @@ def load_settings(environ: Mapping[str, str]) -> PodSettings:
         has_lifeline=environ.get("FOX_LIFELINE") == "stdin",
         log_format=environ.get("FOX_LOG_FORMAT", "json"),
         log_level=environ.get("FOX_LOG_LEVEL", "INFO"),
+        telemetry=environ.get("FOX_TELEMETRY", "true") != "false",
     )
 
 
@@ -127,9 +131,13 @@ async def _serve(kit: Kit, settings: PodSettings) -> int:
     # A restarted pod keeps its name, but never takes replies meant for the process before it.
     process_id = f"{identity.pod}-{secrets.token_hex(4)}"
     async with nats_bus.connect(settings.nats_url, process_id=process_id) as bus:
-        server = ComponentServer(kit, identity, bus)
+        telemetry = Telemetry(identity.component, identity.pod, is_on=settings.telemetry)
+        server = ComponentServer(kit, identity, bus, telemetry)
         subject = subjects.component(identity.app, identity.component, identity.hash)
-        async with receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source):
+        async with (
+            open_telemetry(telemetry, bus),
+            receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source),
+        ):
             _say_ready(settings.ready_fd)
             logger.info("ready")
             await _stopped_or_closed(stop, bus)

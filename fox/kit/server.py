@@ -7,6 +7,7 @@ import time
 
 from broker import logs
 from broker.receiver import Reply
+from broker.telemetry.telemetry import Telemetry
 from fox.kit.context import Context, Identity
 from fox.kit.kit import Kit
 from fox.kit.requester import Requester
@@ -27,15 +28,23 @@ class ComponentServer:
         kit: What the component declares.
         identity: Which version it is.
         bus: Connection to NATS.
+        telemetry: Of the process; None measures nothing.
     """
 
-    def __init__(self, kit: Kit, identity: Identity, bus: Requester) -> None:
+    def __init__(
+        self,
+        kit: Kit,
+        identity: Identity,
+        bus: Requester,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         """Start without any view."""
         self.source = source_name(identity.component, identity.hash)
         self._kit = kit
         self._identity = identity
         self._bus = bus
-        self._views = Views(bus, identity)
+        self._telemetry = telemetry or Telemetry(is_on=False)
+        self._views = Views(bus, identity, self._telemetry)
         self._event_ids = itertools.count(1)
 
     async def handle(self, event: Event, body: memoryview) -> Reply:
@@ -49,12 +58,15 @@ class ComponentServer:
         """
         view = self._views.get(event.context)
         if view is None:
-            view = await self._views.fetch(event.context, event.remaining_s(time.time()))
-        self._check_sender(event, view)
-        handler = self._kit.handler_of(event)
-        ctx = Context(event, bytes(body), view.component, view.env, self._identity, self)
-        logs.bind(self._log_fields(event, view))
-        return to_reply(await handler(ctx))
+            view = await self._views.fetch(event.context)
+        logs.bind_event(event, view.scope.log_fields)
+        with self._telemetry.handling(event, view.scope) as handling:
+            self._check_sender(event, view)
+            handler = self._kit.handler_of(event)
+            ctx = Context(
+                event, bytes(body), view.component, view.env, self._identity, self, handling
+            )
+            return handling.answer(to_reply(await handler(ctx)))
 
     async def call(
         self,
@@ -68,29 +80,32 @@ class ComponentServer:
         body: bytes,
     ) -> Response:
         """Send an event from one component straight to another; see ``Transport``."""
-        parent = ctx.event
-        event = Event(
-            id=f"{self._bus.process_id}-{next(self._event_ids):x}",
-            genesis_id=parent.genesis_id,
-            type=EventType.COMPONENT,
-            context=parent.context,
-            source=self.source,
-            deadline_ms=parent.deadline_ms,
-            method=method,
-            path=path,
-            query=query,
-            headers=headers,
-            traceparent=parent.traceparent,
-        )
+        parent, now_s = ctx.event, time.time()
         target = self._target(ctx, dependency)
-        remaining_s = ctx.remaining_s
+        remaining_s = parent.remaining_s(now_s)
         if remaining_s <= 0:
             raise DeadlineExceeded(f"time ran out before {dependency} was called", hop=dependency)
-        frame = await self._bus.request(target, codec.encode(event, body), remaining_s)
-        response, content = codec.decode_response(frame)
-        if response.error is not None:
-            raise from_detail(response.error)
-        return Response.from_wire(response, content)
+        with ctx.handling.call(dependency, target) as call:
+            event = Event(
+                id=f"{self._bus.process_id}-{next(self._event_ids):x}",
+                genesis_id=parent.genesis_id,
+                type=EventType.COMPONENT,
+                context=parent.context,
+                source=self.source,
+                deadline_ms=parent.deadline_ms,
+                method=method,
+                path=path,
+                query=query,
+                headers=headers,
+                traceparent=call.traceparent,
+                sent_us=int(now_s * 1_000_000),
+            )
+            frame = await self._bus.request(target, codec.encode(event, body), remaining_s)
+            response, content = codec.decode_response(frame)
+            if response.error is not None:
+                raise from_detail(response.error)
+            call.answer(response.status)
+            return Response.from_wire(response, content)
 
     def _target(self, ctx: Context, dependency: str) -> str:
         target = ctx.view.targets.get(dependency)
@@ -110,15 +125,3 @@ class ComponentServer:
                 f"{view.component.deployment}",
                 hop=self.source,
             )
-
-    def _log_fields(self, event: Event, view: View) -> dict[str, object]:
-        component = view.component
-        return {
-            "event": event.id,
-            "genesis": event.genesis_id,
-            "deployment": component.deployment,
-            "virtual_environment": component.virtual_environment,
-            "component": self._identity.component,
-            "hash": self._identity.hash[:12],
-            "pod": self._identity.pod,
-        }

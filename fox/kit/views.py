@@ -6,6 +6,8 @@ import asyncio
 
 import msgspec
 
+from broker.telemetry.scope import Scope
+from broker.telemetry.telemetry import Telemetry
 from broker.views import ViewReply, ViewRequest
 from fox.kit.context import Env, Identity
 from fox.kit.requester import Requester
@@ -14,19 +16,22 @@ from model.context import ComponentView
 from model.errors import NatsUnavailable, NoPodReady, from_detail
 
 MAX_VIEWS = 4096
+# Of the question alone: an event that has less time is cancelled by its receiver.
+_ANSWER_S = 10
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ViewReply).decode
 
 
 class View:
-    """A ComponentView with its variables in the form that handlers read."""
+    """A ComponentView with its variables in the form that handlers read, and its telemetry."""
 
-    __slots__ = ("component", "env")
+    __slots__ = ("component", "env", "scope")
 
-    def __init__(self, component: ComponentView) -> None:
+    def __init__(self, component: ComponentView, scope: Scope) -> None:
         """Wrap what a broker answered."""
         self.component = component
+        self.scope = scope
         self.env = Env(component.vars)
 
 
@@ -36,11 +41,19 @@ class Views:
     Args:
         bus: Connection to ask brokers on.
         identity: Who asks.
+        telemetry: Gives each view its scope.
         limit: Views kept; the one met first goes first.
     """
 
-    def __init__(self, bus: Requester, identity: Identity, limit: int = MAX_VIEWS) -> None:
+    def __init__(
+        self,
+        bus: Requester,
+        identity: Identity,
+        telemetry: Telemetry,
+        limit: int = MAX_VIEWS,
+    ) -> None:
         """Start without any view."""
+        self._telemetry = telemetry
         self._bus = bus
         self._identity = identity
         self._limit = limit
@@ -51,7 +64,7 @@ class Views:
         """Return the view if it is known already."""
         return self._views.get(token)
 
-    async def fetch(self, token: str, timeout_s: float) -> View:
+    async def fetch(self, token: str) -> View:
         """Ask a broker; events that ask at the same time share one question.
 
         Raises:
@@ -59,15 +72,22 @@ class Views:
         """
         task = self._asked.get(token)
         if task is None:
-            task = asyncio.create_task(self._ask(token, timeout_s))
+            task = asyncio.create_task(self._ask(token), name=token)
             self._asked[token] = task
-            task.add_done_callback(lambda _: self._asked.pop(token, None))
+            task.add_done_callback(self._answered)
+        # Whoever asked first may be cancelled: the others still wait.
         return await asyncio.shield(task)
 
-    async def _ask(self, token: str, timeout_s: float) -> View:
+    def _answered(self, task: asyncio.Task[View]) -> None:
+        del self._asked[task.get_name()]
+        if not task.cancelled():
+            # Seen, even when everybody who asked is gone.
+            task.exception()
+
+    async def _ask(self, token: str) -> View:
         request = ViewRequest(token, self._identity.component, self._identity.hash)
         try:
-            answer = await self._bus.request(subjects.VIEW, _encode(request), timeout_s)
+            answer = await self._bus.request(subjects.VIEW, _encode(request), _ANSWER_S)
         except NoPodReady as error:
             raise NatsUnavailable("no broker answers for the event's context") from error
         reply = _decode(answer)
@@ -75,7 +95,9 @@ class Views:
             raise from_detail(reply.error)
         if reply.view is None:
             raise NatsUnavailable("a broker gave no answer for the event's context")
-        view = View(reply.view)
+        identity = self._identity
+        scope = self._telemetry.scope(identity.component, identity.hash, reply.view)
+        view = View(reply.view, scope)
         if len(self._views) >= self._limit:
             del self._views[next(iter(self._views))]
         self._views[token] = view

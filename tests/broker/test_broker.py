@@ -132,7 +132,7 @@ async def test_a_genesis_event_carries_all_that_the_adapter_gave(
     assert content == b"body"
     assert unseal(event.context, await broker.store.platform_key()) == target.context
     assert before_ms + 19_000 < event.deadline_ms < before_ms + 60_000
-    assert msgspec.structs.replace(event, context="", deadline_ms=0) == Event(
+    assert msgspec.structs.replace(event, context="", deadline_ms=0, sent_us=0) == Event(
         id="e-1",
         genesis_id="e-1",
         type="http",

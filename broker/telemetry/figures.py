@@ -1,0 +1,68 @@
+"""What a process tells when it is asked for its figures: counted since it started."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.telemetry.histogram import Durations
+
+OTHER = "other"
+"""Stands for deployment and virtual environment where there are too many to tell apart."""
+
+
+class Labels(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
+    """What figures, spans and log lines are told apart by.
+
+    Attributes:
+        component: Name of the component, or ``adapter/<kind>``.
+        hash: Full content hash; empty for an adapter.
+        app: Name of the app; empty for requests that lead to none, as those below.
+        deployment: Name of the deployment.
+        virtual_environment: Name of the virtual environment.
+    """
+
+    component: str
+    hash: str = ""
+    app: str = ""
+    deployment: str = ""
+    virtual_environment: str = ""
+
+    def overflow(self) -> Labels:
+        """Return the labels of the series that takes what is too much."""
+        return Labels(self.component, self.hash, OTHER, OTHER, OTHER)
+
+
+class SeriesFigures(msgspec.Struct, frozen=True, array_like=True):
+    """The figures of one component version in one deployment and virtual environment.
+
+    Attributes:
+        labels: Which.
+        by_class: Durations by the first digit of the status.
+        queue: Time between sending and handling.
+        in_flight: How many are being handled.
+    """
+
+    labels: Labels
+    by_class: dict[int, Durations]
+    queue: Durations = Durations()
+    in_flight: int = 0
+
+
+class ProcessFigures(msgspec.Struct, frozen=True, array_like=True):
+    """All figures of one process.
+
+    Attributes:
+        process: Its id on NATS.
+        service: ``<component>``, ``adapters`` or ``control``: what it is.
+        series: Of its events.
+        counters: Only ever grow, by name; such as ``nats_reconnects``.
+        gauges: As they are now, by name; such as ``snapshot_revision``.
+        is_final: The process ends: these are its last.
+    """
+
+    process: str
+    service: str
+    series: tuple[SeriesFigures, ...] = ()
+    counters: dict[str, float] = {}
+    gauges: dict[str, float] = {}
+    is_final: bool = False

@@ -1,0 +1,229 @@
+"""A genesis event, from its arrival at an adapter to its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from broker.telemetry import trace_context
+from broker.telemetry.handling import MAX_PATH
+from broker.telemetry.scope import Scopes
+from broker.telemetry.span import ERROR_STATUS, Attributes, SpanKind, SpanRecord
+from broker.telemetry.tracing import Tracing
+from model.errors import FoxError
+
+if TYPE_CHECKING:
+    # A pod has no use for routing: importing it takes time and memory.
+    from routing.bindings import Target
+
+_CLIENT_GONE = 499
+_CLIENT_GONE_CODE = "client_gone"
+
+
+class Genesis:
+    """A genesis event while telemetry is off.
+
+    Attributes:
+        trace_id: Of its trace, or empty.
+    """
+
+    __slots__ = ("_traceparent", "trace_id")
+
+    def __init__(self) -> None:
+        """Begin without a trace."""
+        self.trace_id = ""
+        self._traceparent = ""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        """End."""
+
+    def ask(self, method: str, path: str, traceparent: str = "", *, sample: bool = False) -> None:
+        """Note what is asked for.
+
+        Args:
+            method: HTTP method.
+            path: Percent-encoded.
+            traceparent: What the client sent, or empty.
+            sample: Whether the client wants it traced.
+        """
+        outer = trace_context.parse(traceparent) if traceparent else None
+        if outer is not None:
+            self.trace_id, self._traceparent = outer.trace_id, traceparent
+
+    def lead_to(self, target: Target) -> None:
+        """Note what routing decided."""
+
+    def send(self) -> str:
+        """Note that it is sent now, and return its ``traceparent``."""
+        return self._traceparent
+
+    def fail(self, failure: FoxError) -> None:
+        """Note why it fails."""
+
+    def answer(self, status: int) -> None:
+        """Note the status of its answer."""
+
+
+class MeasuredGenesis(Genesis):
+    """A genesis event, counted and traced.
+
+    Args:
+        name: Of its span, until it is asked for something.
+        event_id: Id of the event.
+        ratio: Share of new traces that are sampled.
+        scopes: Of the adapter.
+        tracing: Takes its spans.
+    """
+
+    __slots__ = (
+        "_end_ns",
+        "_error",
+        "_event_id",
+        "_hop_id",
+        "_is_sampled",
+        "_name",
+        "_parent_id",
+        "_path",
+        "_routed_ns",
+        "_scope",
+        "_scopes",
+        "_sent_ns",
+        "_start_ns",
+        "_status",
+        "_target",
+        "_tracing",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        event_id: str,
+        ratio: float,
+        scopes: Scopes,
+        tracing: Tracing,
+    ) -> None:
+        """Begin now, in a trace of its own."""
+        super().__init__()
+        self._name, self._event_id = name, event_id
+        self.trace_id, self._parent_id = trace_context.new_trace_id(), ""
+        self._is_sampled = trace_context.is_chosen(self.trace_id, ratio)
+        self._scopes, self._tracing = scopes, tracing
+        self._scope = scopes.nowhere
+        self._target: Target | None = None
+        self._path = self._error = self._hop_id = ""
+        self._status = self._routed_ns = self._sent_ns = 0
+        self._start_ns = time.time_ns()
+
+    def ask(self, method: str, path: str, traceparent: str = "", *, sample: bool = False) -> None:
+        """Note what is asked for; a trace that the client began is gone on with."""
+        self._name, self._path = method, path[:MAX_PATH]
+        outer = trace_context.parse(traceparent) if traceparent else None
+        if outer is not None:
+            self.trace_id, self._parent_id, self._is_sampled = outer
+        self._is_sampled = self._is_sampled or sample
+
+    def lead_to(self, target: Target) -> None:
+        """Note what routing decided."""
+        self._routed_ns = time.time_ns()
+        self._target = target
+        self._scope = self._scopes.of(target.context)
+        self._scope.series.in_flight += 1
+
+    def send(self) -> str:
+        """Note that it is sent now, and return its ``traceparent``."""
+        self._sent_ns = time.time_ns()
+        self._hop_id = trace_context.new_span_id()
+        return trace_context.write(self.trace_id, self._hop_id, is_sampled=self._is_sampled)
+
+    def fail(self, failure: FoxError) -> None:
+        """Note why it fails."""
+        self._status, self._error = failure.http_status, failure.code
+
+    def answer(self, status: int) -> None:
+        """Note the status of its answer."""
+        self._status = status
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        """Count it, and keep its trace if it failed or was the slowest for a while."""
+        self._end_ns = time.time_ns()
+        if isinstance(error, FoxError):
+            self.fail(error)
+        elif error is not None:
+            self._status, self._error = _CLIENT_GONE, _CLIENT_GONE_CODE
+        scope, duration_ns = self._scope, self._end_ns - self._start_ns
+        scope.series.record(self._status, duration_ns / 1e9)
+        is_wanted = self._status >= ERROR_STATUS
+        if self._target is not None:
+            scope.series.in_flight -= 1
+            is_wanted = is_wanted or scope.is_slowest(duration_ns, self._end_ns)
+        if is_wanted and not self._is_sampled:
+            self._tracing.keep(self.trace_id)
+        self._tracing.finish(self, is_sampled=self._is_sampled)
+
+    def records(self) -> Iterator[SpanRecord]:
+        """Yield the spans of the adapter, the routing decision and the first hop."""
+        root_id = trace_context.new_span_id()
+        attributes: Attributes = {"kubefox.event.id": self._event_id}
+        if self._path:
+            attributes |= {"http.request.method": self._name, "url.path": self._path}
+        if self._scope.release:
+            attributes["kubefox.release"] = self._scope.release
+        root = (root_id, self._parent_id, self._name, SpanKind.SERVER)
+        yield self._record(*root, self._start_ns, self._end_ns, attributes, is_answered=True)
+        routed_ns = self._routed_ns or self._end_ns
+        route = (trace_context.new_span_id(), root_id, "resolve", SpanKind.INTERNAL)
+        yield self._record(*route, self._start_ns, routed_ns, {})
+        if self._target is not None and self._sent_ns:
+            yield self._hop(root_id, self._target)
+
+    def _hop(self, root_id: str, target: Target) -> SpanRecord:
+        attributes: Attributes = {
+            "messaging.system": "nats",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": target.subject,
+            "kubefox.route": target.route,
+        }
+        hop = (self._hop_id, root_id, f"send {target.component}", SpanKind.CLIENT)
+        return self._record(*hop, self._sent_ns, self._end_ns, attributes, is_answered=True)
+
+    def _record(
+        self,
+        span_id: str,
+        parent_id: str,
+        name: str,
+        kind: SpanKind,
+        start_ns: int,
+        end_ns: int,
+        attributes: Attributes,
+        *,
+        is_answered: bool = False,
+    ) -> SpanRecord:
+        return SpanRecord(
+            self.trace_id,
+            span_id,
+            parent_id,
+            name,
+            kind,
+            start_ns,
+            end_ns,
+            self._scope.labels,
+            self._status if is_answered else 0,
+            self._error if is_answered or not self._routed_ns else "",
+            attributes,
+        )

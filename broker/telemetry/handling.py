@@ -1,0 +1,322 @@
+"""An event in a receiver's hands: measured, and traced if its trace is wanted.
+
+These objects lie on the request path. They take the time, count, and put a few words by; spans are
+made of them when the trace is sampled or kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
+from typing import Self
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from broker.receiver import Reply
+from broker.telemetry import trace_context
+from broker.telemetry.failures import code_of, event_of, status_of
+from broker.telemetry.live_span import LiveSpan
+from broker.telemetry.scope import Scope
+from broker.telemetry.span import ERROR_STATUS, Attributes, SpanKind, SpanRecord
+from broker.telemetry.tracing import Tracing
+from model.event import Event
+
+MAX_PATH = 256
+_US = 1_000
+
+
+class Call:
+    """A call of a handler to another component or adapter, while telemetry is off.
+
+    Attributes:
+        traceparent: What the event is to carry.
+    """
+
+    __slots__ = ("traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        """Keep the trace going."""
+        self.traceparent = traceparent
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        """End."""
+
+    def answer(self, status: int) -> None:
+        """Note the status of the answer."""
+
+
+class Handling:
+    """An event that is being handled, while telemetry is off."""
+
+    __slots__ = ("_traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        """Take the event's trace."""
+        self._traceparent = traceparent
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        """End."""
+
+    def answer(self, reply: Reply) -> Reply:
+        """Note the answer and return it."""
+        return reply
+
+    def call(self, dependency: str, subject: str) -> Call:
+        """Return a call to enter."""
+        return Call(self._traceparent)
+
+    def span(self, name: str, attributes: Attributes) -> AbstractContextManager[trace.Span]:
+        """Return a span of the handler's own to enter."""
+        return nullcontext(trace.INVALID_SPAN)
+
+
+UNMEASURED = Handling("")
+
+
+class MeasuredHandling(Handling):
+    """An event that is being handled, counted and traced.
+
+    Args:
+        event: Which.
+        scope: Whom it is for.
+        tracing: Takes its span.
+    """
+
+    __slots__ = (
+        "_end_ns",
+        "_error",
+        "_event_id",
+        "_genesis_id",
+        "_is_sampled",
+        "_live",
+        "_method",
+        "_parent_id",
+        "_path",
+        "_scope",
+        "_start_ns",
+        "_status",
+        "_token",
+        "_tracing",
+        "span_id",
+        "trace_id",
+    )
+
+    def __init__(self, event: Event, scope: Scope, tracing: Tracing) -> None:
+        """Count it as in flight, and the time it has waited."""
+        super().__init__(event.traceparent)
+        self._tracing = tracing
+        self._scope = scope
+        self._event_id, self._genesis_id = event.id, event.genesis_id
+        self._method, self._path = event.method, event.path[:MAX_PATH]
+        self.trace_id, self._parent_id, self._is_sampled = trace_context.read(event.traceparent)
+        self.span_id = ""
+        self._live: LiveSpan | None = None
+        self._status = 0
+        self._error = ""
+        self._start_ns = time.time_ns()
+        if event.sent_us:
+            # Hosts' clocks differ a little: what seems to come from the future has not waited.
+            scope.series.queue.record(max(0.0, self._start_ns / 1e9 - event.sent_us / 1e6))
+
+    def __enter__(self) -> Self:
+        """Begin; a sampled event's span becomes the current one of OpenTelemetry."""
+        self._scope.series.in_flight += 1
+        if self._is_sampled:
+            self._live = self._make_live()
+            self._token = otel_context.attach(trace.set_span_in_context(self._live))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        """Count it, and keep its trace if it failed."""
+        self._end_ns = time.time_ns()
+        series = self._scope.series
+        series.in_flight -= 1
+        if error is not None:
+            self._status, self._error = status_of(error), code_of(error)
+        series.record(self._status, (self._end_ns - self._start_ns) / 1e9)
+        if self._live is not None:
+            otel_context.detach(self._token)
+        if self._status >= ERROR_STATUS:
+            self._keep(error)
+        self._tracing.finish(self, is_sampled=self._is_sampled)
+
+    def answer(self, reply: Reply) -> Reply:
+        """Note the answer and return it."""
+        self._status = reply.status
+        return reply
+
+    def call(self, dependency: str, subject: str) -> Call:
+        """Return a call to enter; its parent is the author's span if there is one."""
+        current = trace.get_current_span()
+        is_ours = isinstance(current, LiveSpan) and current.trace_id == self.trace_id
+        parent_id = current.span_id if is_ours else self._own_id()  # type: ignore[attr-defined]
+        parent = trace_context.TraceContext(self.trace_id, parent_id, self._is_sampled)
+        return MeasuredCall(dependency, subject, parent, self._scope, self._tracing)
+
+    @contextmanager
+    def span(self, name: str, attributes: Attributes) -> Iterator[trace.Span]:
+        """Return a span of the handler's own to enter; it is the current one meanwhile."""
+        current = trace.get_current_span()
+        is_ours = isinstance(current, LiveSpan) and current.trace_id == self.trace_id
+        parent = current if is_ours else self._live or self._make_live()
+        span = parent.child(name, kind=SpanKind.INTERNAL)  # type: ignore[attr-defined]
+        span.set_attributes(attributes)
+        with trace.use_span(span, end_on_exit=True):
+            yield span
+
+    def records(self) -> Iterator[SpanRecord]:
+        """Yield the span of the handler, which has ended."""
+        live = self._live
+        name = live.name if live else f"process {self._scope.labels.component}"
+        attributes: Attributes = {
+            "http.request.method": self._method,
+            "url.path": self._path,
+            "messaging.system": "nats",
+            "messaging.operation.type": "process",
+            "messaging.message.id": self._event_id,
+            "messaging.message.conversation_id": self._genesis_id,
+        }
+        yield SpanRecord(
+            self.trace_id,
+            self._own_id(),
+            self._parent_id,
+            name,
+            SpanKind.SERVER,
+            self._start_ns,
+            self._end_ns,
+            self._scope.labels,
+            self._status,
+            self._error or (live.error if live else ""),
+            {**attributes, **live.attributes} if live else attributes,
+            tuple(live.events) if live else (),
+        )
+
+    def _keep(self, error: BaseException | None) -> None:
+        is_wanted = self._is_sampled or self._tracing.keep(self.trace_id)
+        if error is not None and is_wanted:
+            self._live = self._live or self._make_live()
+            self._live.events.append(event_of(error))
+
+    def _own_id(self) -> str:
+        self.span_id = self.span_id or trace_context.new_span_id()
+        return self.span_id
+
+    def _make_live(self) -> LiveSpan:
+        return LiveSpan(
+            f"process {self._scope.labels.component}",
+            trace_context.TraceContext(self.trace_id, self._parent_id, self._is_sampled),
+            self._scope.labels,
+            self._tracing,
+            span_id=self._own_id(),
+            start_ns=self._start_ns,
+            ends_itself=False,
+        )
+
+
+class MeasuredCall(Call):
+    """A call of a handler, traced.
+
+    Args:
+        dependency: Whom it calls.
+        subject: Where that listens.
+        parent: Span that it belongs to.
+        scope: Whom the caller serves.
+        tracing: Takes its span.
+    """
+
+    __slots__ = (
+        "_dependency",
+        "_end_ns",
+        "_error",
+        "_parent",
+        "_scope",
+        "_span_id",
+        "_start_ns",
+        "_status",
+        "_subject",
+        "_tracing",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        dependency: str,
+        subject: str,
+        parent: trace_context.TraceContext,
+        scope: Scope,
+        tracing: Tracing,
+    ) -> None:
+        """Begin now."""
+        self._dependency, self._subject = dependency, subject
+        self._parent = parent
+        self.trace_id = parent.trace_id
+        self._span_id = trace_context.new_span_id()
+        self._scope, self._tracing = scope, tracing
+        self._status = 0
+        self._error = ""
+        self._start_ns = time.time_ns()
+        super().__init__(
+            trace_context.write(self.trace_id, self._span_id, is_sampled=parent.is_sampled)
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        """Put it by, or on its way."""
+        self._end_ns = time.time_ns()
+        if error is not None:
+            self._status, self._error = status_of(error), code_of(error)
+        self._tracing.finish(self, is_sampled=self._parent.is_sampled)
+
+    def answer(self, status: int) -> None:
+        """Note the status of the answer."""
+        self._status = status
+
+    def records(self) -> Iterator[SpanRecord]:
+        """Yield the span of the call, which has ended."""
+        yield SpanRecord(
+            self.trace_id,
+            self._span_id,
+            self._parent.span_id,
+            f"send {self._dependency}",
+            SpanKind.CLIENT,
+            self._start_ns,
+            self._end_ns,
+            self._scope.labels,
+            self._status,
+            self._error,
+            {
+                "messaging.system": "nats",
+                "messaging.operation.type": "send",
+                "messaging.destination.name": self._subject,
+            },
+        )

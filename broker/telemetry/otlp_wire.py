@@ -1,0 +1,225 @@
+"""OTLP over HTTP by the SDK's own exporters: the one place that imports the SDK.
+
+``service.name`` is the component, so each looks like a service of its own to the collector; an
+adapter is ``adapter/<kind>``. Where the collector is, and everything else, the exporters read from
+the environment, see the specification of ``OTEL_EXPORTER_OTLP_*``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from itertools import groupby
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricExportResult,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from broker.telemetry.figures import Labels, ProcessFigures, SeriesFigures
+from broker.telemetry.histogram import BOUNDS_S, Durations
+from broker.telemetry.otlp import LogEntry
+from broker.telemetry.span import SpanRecord, all_attributes
+
+SCOPE = InstrumentationScope("kubefox")
+_CUMULATIVE = AggregationTemporality.CUMULATIVE
+_KINDS = {
+    1: SpanKind.INTERNAL,
+    2: SpanKind.SERVER,
+    3: SpanKind.CLIENT,
+    4: SpanKind.PRODUCER,
+    5: SpanKind.CONSUMER,
+}
+_SEVERITIES = (
+    (logging.ERROR, SeverityNumber.ERROR),
+    (logging.WARNING, SeverityNumber.WARN),
+    (logging.INFO, SeverityNumber.INFO),
+)
+
+
+class OtlpWire:
+    """The exporters of one process.
+
+    Args:
+        service: Name of the service for what belongs to no component.
+        instance: Id of the process.
+    """
+
+    def __init__(self, service: str, instance: str) -> None:
+        """Read where the collector is from the environment."""
+        # They log an error for every batch that fails; what matters is told once, by the caller.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        self._service, self._instance = service, instance
+        self._started_ns = time.time_ns()
+        self._resources: dict[str, Resource] = {}
+        self._spans = OTLPSpanExporter()
+        self._metrics = OTLPMetricExporter()
+        self._logs = OTLPLogExporter()
+
+    def send_spans(self, spans: list[SpanRecord]) -> bool:
+        """Send spans; see ``Wire``."""
+        readable = [self._to_readable(each) for each in spans]
+        return self._spans.export(readable) is SpanExportResult.SUCCESS
+
+    def send_logs(self, entries: list[LogEntry]) -> bool:
+        """Send log lines; see ``Wire``."""
+        resource = self._resource(self._service)
+        readable = [ReadableLogRecord(_to_log(each), resource, SCOPE) for each in entries]
+        return self._logs.export(readable) is LogRecordExportResult.SUCCESS
+
+    def send_figures(self, figures: ProcessFigures) -> bool:
+        """Send figures; see ``Wire``."""
+        now_ns = time.time_ns()
+
+        def component_of(series: SeriesFigures) -> str:
+            return series.labels.component
+
+        by_component = groupby(sorted(figures.series, key=component_of), key=component_of)
+        resources = [
+            self._resource_metrics(name, self._of_series(tuple(series), now_ns))
+            for name, series in by_component
+        ]
+        resources.append(self._resource_metrics(self._service, self._of_process(figures, now_ns)))
+        return self._metrics.export(MetricsData(resources)) is MetricExportResult.SUCCESS
+
+    def close(self) -> None:
+        """Give up what is being sent."""
+        for each in (self._spans, self._metrics, self._logs):
+            each.shutdown()
+
+    def _resource(self, service: str) -> Resource:
+        resource = self._resources.get(service)
+        if resource is None:
+            own = {"service.name": service or "kubefox", "service.instance.id": self._instance}
+            resource = self._resources[service] = Resource.create(own)
+        return resource
+
+    def _to_readable(self, span: SpanRecord) -> ReadableSpan:
+        trace_id = int(span.trace_id, 16)
+        parent = _context(trace_id, span.parent_id) if span.parent_id else None
+        return ReadableSpan(
+            name=span.name,
+            context=_context(trace_id, span.span_id),
+            parent=parent,
+            resource=self._resource(span.labels.component),
+            attributes=all_attributes(span, self._instance),
+            events=[Event(each.name, each.attributes, each.at_ns) for each in span.events],
+            kind=_KINDS[span.kind],
+            status=Status(StatusCode.ERROR, span.error) if span.is_error else Status(),
+            start_time=span.start_ns,
+            end_time=span.end_ns,
+            instrumentation_scope=SCOPE,
+        )
+
+    def _resource_metrics(self, service: str, metrics: list[Metric]) -> ResourceMetrics:
+        return ResourceMetrics(self._resource(service), [ScopeMetrics(SCOPE, metrics, "")], "")
+
+    def _of_series(self, series: tuple[SeriesFigures, ...], now_ns: int) -> list[Metric]:
+        answered = [
+            self._histogram(_attributes(each.labels, f"{digit}xx"), durations, now_ns)
+            for each in series
+            for digit, durations in each.by_class.items()
+        ]
+        waited = [self._histogram(_attributes(each.labels), each.queue, now_ns) for each in series]
+        running = [
+            self._number(_attributes(each.labels), each.in_flight, now_ns) for each in series
+        ]
+        return [
+            _durations("kubefox.request.duration", "Duration of requests", answered),
+            _durations("kubefox.queue.duration", "Time between sending and handling", waited),
+            _up_down("kubefox.request.active", "Requests being handled", running),
+        ]
+
+    def _of_process(self, figures: ProcessFigures, now_ns: int) -> list[Metric]:
+        counters = [
+            Metric(
+                f"kubefox.{name}",
+                None,
+                None,
+                Sum([self._number({}, value, now_ns)], _CUMULATIVE, is_monotonic=True),
+            )
+            for name, value in figures.counters.items()
+        ]
+        gauges = [
+            Metric(f"kubefox.{name}", None, None, Gauge([self._number({}, value, now_ns)]))
+            for name, value in figures.gauges.items()
+        ]
+        return counters + gauges
+
+    def _histogram(
+        self, attributes: dict[str, str], durations: Durations, now_ns: int
+    ) -> HistogramDataPoint:
+        return HistogramDataPoint(
+            attributes=attributes,
+            start_time_unix_nano=self._started_ns,
+            time_unix_nano=now_ns,
+            count=durations.count,
+            sum=durations.total_s,
+            bucket_counts=durations.counts,
+            explicit_bounds=BOUNDS_S,
+            # Buckets do not tell: left out of the message.
+            min=None,  # type: ignore[arg-type]
+            max=None,  # type: ignore[arg-type]
+        )
+
+    def _number(self, attributes: dict[str, str], value: float, now_ns: int) -> NumberDataPoint:
+        return NumberDataPoint(attributes, self._started_ns, now_ns, value)
+
+
+def _context(trace_id: int, span_id: str) -> SpanContext:
+    return SpanContext(trace_id, int(span_id, 16), False, TraceFlags(TraceFlags.SAMPLED))
+
+
+def _attributes(labels: Labels, status_class: str = "") -> dict[str, str]:
+    attributes = {
+        "kubefox.app": labels.app,
+        "kubefox.deployment": labels.deployment,
+        "kubefox.virtual_environment": labels.virtual_environment,
+        "kubefox.component": labels.component,
+        "kubefox.component.hash": labels.hash,
+        "kubefox.status_class": status_class,
+    }
+    return {key: value for key, value in attributes.items() if value}
+
+
+def _durations(name: str, description: str, points: Iterable[HistogramDataPoint]) -> Metric:
+    return Metric(name, description, "s", Histogram(list(points), _CUMULATIVE))
+
+
+def _up_down(name: str, description: str, points: list[NumberDataPoint]) -> Metric:
+    return Metric(name, description, "{request}", Sum(points, _CUMULATIVE, is_monotonic=False))
+
+
+def _to_log(entry: LogEntry) -> LogRecord:
+    severity = next((number for level, number in _SEVERITIES if entry.level >= level), None)
+    trace_id = str(entry.fields.get("trace", ""))
+    return LogRecord(
+        timestamp=entry.at_ns,
+        observed_timestamp=entry.at_ns,
+        trace_id=int(trace_id, 16) if trace_id else None,
+        severity_text=entry.level_name,
+        severity_number=severity or SeverityNumber.DEBUG,
+        body=entry.message,
+        attributes={"logger": entry.logger, **{k: str(v) for k, v in entry.fields.items()}},
+    )

@@ -1,0 +1,90 @@
+"""Whom an event is for: what its figures, spans and log lines have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.telemetry.figures import Labels
+from broker.telemetry.metrics import Metrics, Series
+from model.context import EventContext
+
+MAX_SCOPES = 4_096
+SLOW_WINDOW_NS = 10 * 10**9
+
+
+class Scope:
+    """One component version in one context; made once, used by every event.
+
+    Attributes:
+        labels: What it is told apart by.
+        series: Where it is counted.
+        release: Id of the release, or empty.
+        log_fields: What log lines carry, without those of the event.
+    """
+
+    __slots__ = ("_slowest_ns", "_window_end_ns", "labels", "log_fields", "release", "series")
+
+    def __init__(self, labels: Labels, series: Series, release: str, pod: str) -> None:
+        """Bind everything that does not change from event to event."""
+        self.labels = labels
+        self.series = series
+        self.release = release
+        self.log_fields: Mapping[str, object] = {
+            "deployment": labels.deployment,
+            "virtual_environment": labels.virtual_environment,
+            "component": labels.component,
+            "hash": labels.hash[:12],
+            "pod": pod,
+        }
+        self._slowest_ns = 0
+        self._window_end_ns = 0
+
+    def is_slowest(self, duration_ns: int, now_ns: int) -> bool:
+        """Return whether no event took longer in the last seconds; remembers it if so.
+
+        Of a thousand events in a window this holds for about seven.
+        """
+        if now_ns > self._window_end_ns:
+            self._window_end_ns = now_ns + SLOW_WINDOW_NS
+            self._slowest_ns = 0
+        if duration_ns <= self._slowest_ns:
+            return False
+        self._slowest_ns = duration_ns
+        return True
+
+
+class Scopes:
+    """The scopes of one adapter, by context.
+
+    Args:
+        source: ``adapter/<kind>``.
+        metrics: Of the process.
+
+    Attributes:
+        nowhere: For requests that lead to no deployment.
+    """
+
+    def __init__(self, source: str, metrics: Metrics) -> None:
+        """Know nobody yet."""
+        self._source = source
+        self._metrics = metrics
+        self._scopes: dict[EventContext, Scope] = {}
+        self.nowhere = self._make(EventContext("", "", ""))
+
+    def of(self, context: EventContext) -> Scope:
+        """Return the scope of a context."""
+        scope = self._scopes.get(context)
+        if scope is None:
+            if len(self._scopes) >= MAX_SCOPES:
+                self._scopes.clear()
+            scope = self._scopes[context] = self._make(context)
+        return scope
+
+    def _make(self, context: EventContext) -> Scope:
+        labels = Labels(
+            component=self._source,
+            app=context.app,
+            deployment=context.deployment,
+            virtual_environment=context.virtual_environment,
+        )
+        return Scope(labels, self._metrics.series(labels), context.release, pod="")

@@ -1,0 +1,141 @@
+"""Which spans are kept: those of sampled traces, and afterwards those that turned out to matter.
+
+Every hop leaves a few words in a ring of recent ones. If a trace was sampled at its head, its hops
+become spans at once. If a hop fails, or a genesis event is the slowest of its deployment for some
+seconds, its trace is *kept*: this process and, told by a message, every other one makes spans of
+what its ring still holds of it. So failures have whole traces though nearly none is sampled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Coroutine, Iterable
+from typing import Protocol
+
+from broker.telemetry.span import SpanRecord
+
+MAX_RECENT = 2_048
+MAX_KEPT = 256
+MAX_QUEUED = 4_096
+FULL_BATCH = 512
+FLUSH_S = 0.1
+# In a storm of failures a few whole traces tell as much as all of them.
+MAX_KEEPS_A_FLUSH = 5
+
+
+class Finished(Protocol):
+    """A hop that has ended and can be made into spans."""
+
+    trace_id: str
+
+    def records(self) -> Iterable[SpanRecord]:
+        """Return its spans."""
+
+
+class Flush(Protocol):
+    """Sends away what one process has gathered."""
+
+    def __call__(
+        self, sampled: list[SpanRecord], kept: list[SpanRecord], keeps: list[str]
+    ) -> Coroutine[None, None, None]:
+        """Send spans of sampled and of kept traces, and the ids of traces to keep everywhere."""
+
+
+class Tracing:
+    """The spans of one process on their way.
+
+    Args:
+        flush: Sends them; called in a task of its own, never twice at once.
+
+    Attributes:
+        dropped: Spans that were lost because too many waited.
+    """
+
+    def __init__(self, flush: Flush) -> None:
+        """Start with nothing finished."""
+        self._flush = flush
+        self._recent: deque[Finished] = deque(maxlen=MAX_RECENT)
+        self._kept: OrderedDict[str, None] = OrderedDict()
+        self._sampled_spans: list[SpanRecord] = []
+        self._kept_spans: list[SpanRecord] = []
+        self._keeps: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    def finish(self, hop: Finished, *, is_sampled: bool) -> None:
+        """Take a hop that has ended."""
+        if is_sampled:
+            self._queue(self._sampled_spans, hop.records())
+        elif hop.trace_id in self._kept:
+            self._queue(self._kept_spans, hop.records())
+        else:
+            self._recent.append(hop)
+
+    def keep(self, trace_id: str) -> bool:
+        """Make spans of what is known of a trace, here and in every other process.
+
+        Returns:
+            Whether it is kept: more than a few at a time are not.
+        """
+        if trace_id in self._kept:
+            return True
+        if len(self._keeps) >= MAX_KEEPS_A_FLUSH:
+            return False
+        self._keeps.append(trace_id)
+        self.keep_here(trace_id)
+        self._schedule()
+        return True
+
+    def keep_here(self, trace_id: str) -> None:
+        """Make spans of what this process knows of a trace, and of what it learns of it."""
+        if trace_id in self._kept:
+            return
+        self._kept[trace_id] = None
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        for hop in [each for each in self._recent if each.trace_id == trace_id]:
+            self._recent.remove(hop)
+            self._queue(self._kept_spans, hop.records())
+
+    async def drain(self) -> None:
+        """Send what waits and return when it is sent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._flushing is not None:
+            await self._flushing
+        await self._send()
+
+    def _queue(self, queue: list[SpanRecord], spans: Iterable[SpanRecord]) -> None:
+        if len(queue) >= MAX_QUEUED:
+            self.dropped += sum(1 for _ in spans)
+            return
+        queue.extend(spans)
+        self._schedule(at_once=len(queue) >= FULL_BATCH)
+
+    def _schedule(self, *, at_once: bool = False) -> None:
+        if self._flushing is not None:
+            return
+        if at_once and self._timer is not None:
+            self._timer.cancel()
+            self._start()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._start)
+
+    def _start(self) -> None:
+        self._timer = None
+        self._flushing = asyncio.create_task(self._send())
+        self._flushing.add_done_callback(self._sent)
+
+    def _sent(self, _task: asyncio.Task[None]) -> None:
+        self._flushing = None
+        if self._sampled_spans or self._kept_spans or self._keeps:
+            self._schedule()
+
+    async def _send(self) -> None:
+        sampled, kept, keeps = self._sampled_spans, self._kept_spans, self._keeps
+        self._sampled_spans, self._kept_spans, self._keeps = [], [], []
+        if sampled or kept or keeps:
+            await self._flush(sampled, kept, keeps)
