@@ -1,0 +1,1 @@
+"""How does a whole request compare with the least it could cost? ``python -m benchmarks.e2e``."""

