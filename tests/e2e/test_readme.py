@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from examples.demo.fox import Platform
 from fox import Context, Kit
 from fox.kit.testing import TestClient
@@ -22,6 +24,8 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+# It waits for many processes to start, which a busy machine does slowly.
+@pytest.mark.timeout(180)
 async def test_every_command_of_the_tour_works(tmp_path: Path) -> None:
     first_terminal, *second_terminal = blocks(TOUR, "sh")
     assert first_terminal.splitlines() == ["make setup && . .venv/bin/activate", "fox up"]
