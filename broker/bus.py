@@ -81,6 +81,7 @@ class Bus:
         client.barrier = self.flush
         self._client = client
         self._inbox = inbox
+        self._on_disconnect: list[Callback] = []
         self._on_reconnect: list[Callback] = []
         self.process_id = process_id
         self.closed = asyncio.Event()
@@ -103,6 +104,10 @@ class Bus:
     def jetstream(self) -> JetStreamContext:
         """Return the JetStream client of this connection; for the stores of this package."""
         return self._client.jetstream(timeout=_JETSTREAM_TIMEOUT_S)
+
+    def on_disconnect(self, callback: Callback) -> None:
+        """Call ``callback`` each time the connection has gone down."""
+        self._on_disconnect.append(callback)
 
     def on_reconnect(self, callback: Callback) -> None:
         """Call ``callback`` after each reconnect: what listens to JetStream must start anew."""
@@ -276,6 +281,12 @@ class Bus:
     async def _receive_pod_gone(self, message: Msg) -> None:
         self._inbox.fail_subject(message.data.decode())
 
+    async def disconnected(self) -> None:
+        """Fail what waits for a reply, and tell who follows; nats-py calls this."""
+        self._inbox.fail_all()
+        for callback in self._on_disconnect:
+            await callback()
+
     async def reconnected(self) -> None:
         """Tell whoever has to start anew; nats-py calls this."""
         logger.info("connected to NATS again")
@@ -298,9 +309,6 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
     inbox = Inbox(process_id)
     bus = Bus(client, inbox, process_id)
 
-    async def disconnected() -> None:
-        inbox.fail_all()
-
     async def closed() -> None:
         inbox.fail_all()
         bus.closed.set()
@@ -318,7 +326,7 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_INTERVAL_S,
                 error_cb=_report,
-                disconnected_cb=disconnected,
+                disconnected_cb=bus.disconnected,
                 reconnected_cb=bus.reconnected,
                 closed_cb=closed,
                 skip_subject_validation=True,

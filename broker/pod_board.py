@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import msgspec
 from nats.js.kv import KeyValue
 
+from broker.arrivals import Entry
 from broker.bus import Bus
-from broker.follow import Entry, follow
+from broker.follow import Batches, follow
 from broker.jetstream import reported
 from broker.store import ensure_bucket
 from model.distill import Version
@@ -80,19 +81,18 @@ class PodBoard:
         with reported(self._bus, f"remove status {key}"):
             await self._bucket.purge(key)
 
-    def replace(self, entries: Sequence[Entry]) -> None:
+    async def replace(self, batches: Batches) -> None:
         """See ``broker.follow.Mirror``."""
-        read = ((entry.key, _read(entry)) for entry in entries)
-        self._statuses = {key: status for key, status in read if status is not None}
+        statuses: dict[str, PodStatus] = {}
+        async for entries in batches:
+            for entry in entries:
+                _note(statuses, entry)
+        self._statuses = statuses
         self._tell()
 
     def change(self, entry: Entry) -> None:
         """See ``broker.follow.Mirror``."""
-        status = _read(entry)
-        if status is None:
-            self._statuses.pop(entry.key, None)
-        else:
-            self._statuses[entry.key] = status
+        _note(self._statuses, entry)
         self._tell()
 
     def _tell(self) -> None:
@@ -114,8 +114,16 @@ async def open_pod_board(bus: Bus) -> AsyncIterator[PodBoard]:
     with reported(bus, f"open bucket {BUCKET}"):
         bucket = await ensure_bucket(bus, BUCKET)
     board = PodBoard(bus, bucket)
-    async with follow(bus, bucket, board):
+    async with follow(bus, BUCKET, board):
         yield board
+
+
+def _note(statuses: dict[str, PodStatus], entry: Entry) -> None:
+    status = _read(entry)
+    if status is None:
+        statuses.pop(entry.key, None)
+    else:
+        statuses[entry.key] = status
 
 
 def _read(entry: Entry) -> PodStatus | None:

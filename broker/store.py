@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
 from nats.js.kv import KeyValue
 
+from broker import garbage
+from broker.arrivals import Entry
+from broker.breath import Breath
 from broker.bus import Bus
-from broker.follow import Entry, follow
+from broker.follow import Batches, follow
 from broker.jetstream import WRONG_LAST_SEQUENCE
 from model import records
 from model.errors import FoxError, NatsUnavailable, RevisionConflict
@@ -123,19 +126,24 @@ class Store:
             await self._changed.wait()
         return self.snapshot
 
-    def replace(self, entries: Sequence[Entry]) -> None:
-        """See ``broker.follow.Mirror``; deletions are among the entries, none is ever purged."""
-        changes = (_to_change(entry) for entry in entries)
-        self._apply([change for change in changes if change is not None])
+    async def replace(self, batches: Batches) -> None:
+        """See ``broker.follow.Mirror``.
+
+        Releases come last: put together once, when all that they are made of is there.
+        """
+        snapshot, breath = Snapshot.empty(), Breath()
+        with garbage.paused():
+            async for change in _releases_last(batches):
+                snapshot = snapshot.apply((change,))
+                await breath.take()
+        self._show(snapshot)
 
     def change(self, entry: Entry) -> None:
         """See ``broker.follow.Mirror``."""
-        change = _to_change(entry)
-        if change is not None:
-            self._apply([change])
+        self._show(self.snapshot.apply(_to_changes((entry,))))
 
-    def _apply(self, changes: list[Change]) -> None:
-        self.snapshot = self.snapshot.apply(changes)
+    def _show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -154,7 +162,7 @@ async def open_store(bus: Bus) -> AsyncIterator[Store]:
         bucket = await ensure_bucket(bus, BUCKET, history=HISTORY)
     current = asyncio.Event()
     store = Store(bus, bucket, current)
-    async with follow(bus, bucket, store, current):
+    async with follow(bus, BUCKET, store, current):
         yield store
 
 
@@ -205,15 +213,26 @@ def _conflict(key: str) -> RevisionConflict:
     return RevisionConflict(f"{key} was changed by someone else meanwhile")
 
 
-def _to_change(entry: Entry) -> Change | None:
-    """Return the change, or None for a key that no snapshot holds or a value it cannot read."""
-    if records.kind_of(entry.key) not in records.KINDS:
-        return None
-    record: Record | None = None
-    if entry.value is not None:
+async def _releases_last(batches: Batches) -> AsyncIterator[Change]:
+    releases: list[Change] = []
+    async for entries in batches:
+        for change in _to_changes(entries):
+            if records.kind_of(change.key) == "release":
+                releases.append(change)
+            else:
+                yield change
+    for change in releases:
+        yield change
+
+
+def _to_changes(entries: Iterable[Entry]) -> Iterator[Change]:
+    """Yield the changes, without keys that no snapshot holds and values that cannot be read."""
+    for key, value, revision in entries:
+        if records.kind_of(key) not in records.KINDS:
+            continue
         try:
-            record = records.decode(entry.key, entry.value)
+            record = None if value is None else records.decode(key, value)
         except FoxError as error:
             logger.error("control plane data is ignored: %s", error)  # noqa: TRY400
-            return None
-    return Change(key=entry.key, revision=entry.revision, record=record)
+            continue
+        yield Change(key=key, revision=revision, record=record)

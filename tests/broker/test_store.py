@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 
+from broker import breath
 from broker import bus as buses
 from broker.bus import Bus
 from broker.store import BUCKET, HISTORY, Store, open_store
-from model.environment import Environment, EnvironmentData
+from model.deployment import Deployment
+from model.environment import Environment, EnvironmentData, VirtualEnvironment
 from model.errors import InvalidEvent, NatsUnavailable, RevisionConflict
+from model.release import Release, ReleasedApp, ReleaseState
 from tests.support.nats import NatsServer
 
 KEY = "environment.dev"
@@ -35,6 +40,11 @@ async def store(bus: Bus) -> AsyncIterator[Store]:
 
 async def wait_current(store: Store) -> None:
     while not store.is_current:
+        await asyncio.sleep(0)
+
+
+async def wait_disconnected(bus: Bus) -> None:
+    while bus.is_ready:
         await asyncio.sleep(0)
 
 
@@ -207,15 +217,117 @@ async def test_after_a_restart_of_nats_the_snapshot_is_current_again(
     await wait_current(store)
 
 
+async def test_after_a_restart_only_what_was_missed_is_read(
+    store: Store, bus: Bus, own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = await store.create("environment.gone", Environment(name="gone"))
+    first = await store.create(KEY, dev("red"))
+    before = (await store.wait_revision(first)).records.environments["dev"]
+    replaced = False
+
+    async def replace(_self: Store, _batches: object) -> None:
+        nonlocal replaced
+        replaced = True
+
+    monkeypatch.setattr(Store, "replace", replace)
+    await asyncio.to_thread(own_nats_server.kill)
+    await wait_disconnected(bus)
+    await asyncio.to_thread(own_nats_server.start)
+    async with buses.connect(own_nats_server.url, process_id="two") as other:
+        bucket = await other.jetstream().key_value(BUCKET)
+        await bucket.delete("environment.gone", last=gone)
+        new = await bucket.put("environment.new", b'{"name": "new"}')
+
+    after = await store.wait_revision(new)
+    await wait_current(store)
+    assert not replaced
+    assert sorted(after.environments) == ["dev", "new"]
+    assert after.records.environments["dev"] is before
+
+
+async def test_a_bucket_that_is_not_the_one_of_before_is_read_as_a_whole(
+    store: Store, bus: Bus, own_nats_server: NatsServer
+) -> None:
+    for number in range(3):
+        await store.create(f"environment.old{number}", Environment(name=f"old{number}"))
+
+    await asyncio.to_thread(own_nats_server.kill)
+    await wait_disconnected(bus)
+    await asyncio.to_thread(shutil.rmtree, own_nats_server.folder / "jetstream")
+    await asyncio.to_thread(own_nats_server.start)
+    async with (
+        buses.connect(own_nats_server.url, process_id="two") as other,
+        open_store(other) as fresh,
+    ):
+        await fresh.create(KEY, dev())
+        while store.snapshot.environments != {"dev": dev()}:
+            await asyncio.sleep(0)
+
+    assert store.snapshot.revision == 1
+
+
+async def test_others_have_their_turns_while_the_bucket_is_read(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breath, "HOLD_S", 0)
+    bucket = await bus.jetstream().key_value(BUCKET)
+    await asyncio.gather(
+        *(bucket.put(f"environment.e{each}", b'{"name": "e"}') for each in range(500))
+    )
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    async with open_store(bus) as later:
+        others.cancel()
+        assert len(later.snapshot.environments) == 500
+
+    assert turns > 500
+
+
+async def test_a_release_is_put_together_when_all_it_is_made_of_is_read(
+    store: Store, bus: Bus
+) -> None:
+    release = Release(
+        id="r1",
+        apps={"shop": ReleasedApp(deployment="v1")},
+        manifest=None,
+        requested_at_s=1,
+        activated_at_s=1,
+    )
+    state = ReleaseState(virtual_environment="team-a", active=release)
+    await store.create("release.team-a", state)
+    virtual = VirtualEnvironment(name="team-a", environment="dev")
+    await store.create("virtual-environment.team-a", virtual)
+    await store.create(KEY, dev())
+    deployment = Deployment(name="v1", app="shop", components={})
+    last = await store.create("deployment.v1", deployment)
+
+    async with open_store(bus) as later:
+        assert later.snapshot.revision == last
+        assert not later.snapshot.plain.waiting
+        assert later.snapshot.plain.active["team-a"].apps["shop"].deployment == deployment
+
+
+async def test_the_collector_is_at_work_again_after_a_load(store: Store) -> None:
+    assert store.is_current
+    assert gc.isenabled()
+
+
 async def test_without_nats_the_last_snapshot_stays_and_every_call_says_so(
     store: Store, bus: Bus, own_nats_server: NatsServer
 ) -> None:
     await store.wait_revision(await store.create(KEY, dev()))
 
     await asyncio.to_thread(own_nats_server.kill)
-    while bus.is_ready:
-        await asyncio.sleep(0)
+    await wait_disconnected(bus)
 
+    assert not store.is_current
     for call in (
         store.get(KEY),
         store.create(KEY, dev()),
