@@ -9,10 +9,11 @@ PYTEST ?= $(BIN)/pytest
 ROOMS  := model routing broker adapters pods fox
 OTHERS := tests benchmarks examples
 GATES  := model:95 routing:95 broker:85 adapters:85 pods:85 fox:85
-COMPONENTS := $(wildcard examples/*/components/* examples/*/versions/*/components/*)
+COMPONENTS := $(wildcard examples/*/components/* examples/*/versions/*/components/* \
+	benchmarks/*/app/components/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types arch cov bench bench-routing docker-lint lock clean
+.PHONY: help setup demo test fmt lint types arch cov bench bench-full bench-peers bench-routing docker-lint lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,8 +61,14 @@ cov: setup ## Run the tests with coverage; each room has its gate
 		$(BIN)/coverage report --include="$$room/*" --fail-under=$$least || failed=1; \
 	done; exit $$failed
 
-bench: setup ## Run all benchmarks
-	$(BIN)/python -m benchmarks
+bench: setup ## Measure whole requests into docs/performance.md, in 3 minutes on a quiet machine
+	$(BIN)/python -m benchmarks.e2e
+
+bench-full: setup ## The same, longer and with more loads, in 20 minutes
+	$(BIN)/python -m benchmarks.e2e --full
+
+bench-peers: setup ## Install the peers that the benchmarks leave out otherwise
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 
 bench-routing: setup ## Run the benchmark of the matcher alone
 	$(BIN)/python -m benchmarks.routing
@@ -77,6 +84,9 @@ lock: ## Pin the newest versions that pyproject.toml allows
 	$(LOCK)/bin/pip install --quiet --disable-pip-version-check '.[dev]'
 	{ echo '-r requirements.txt'; $(LOCK)/bin/pip freeze --exclude kubefox \
 		| grep -vxFf requirements.txt; } >requirements-dev.txt
+	$(LOCK)/bin/pip install --quiet --disable-pip-version-check '.[bench]'
+	$(LOCK)/bin/pip freeze --exclude kubefox | grep -vxFf requirements.txt \
+		| grep -vxFf requirements-dev.txt >requirements-bench.txt
 	rm -rf $(LOCK)
 	$(MAKE) setup
 

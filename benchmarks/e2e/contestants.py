@@ -33,22 +33,15 @@ _numbers = itertools.count(1)
 
 async def start_everyone(programs: Programs, kubefox: KubeFox) -> list[Contestant]:
     """Start all of them beside KubeFox, on its nats-server."""
-    floors, peers, *proxied = await asyncio.gather(
-        _floors(programs, kubefox),
-        _peers(programs, kubefox),
-        *([_behind_envoy(programs)] if envoy.is_installed() else []),
+    floors, peers, proxied = await asyncio.gather(
+        _floors(programs, kubefox), _peers(programs, kubefox), _behind_envoy(programs)
     )
-    return [
-        *floors,
-        *kubefox_contestants(kubefox),
-        *peers,
-        *(each for some in proxied for each in some),
-    ]
+    return [*floors, *await kubefox_contestants(kubefox), *peers, *proxied]
 
 
-def kubefox_contestants(kubefox: KubeFox) -> list[Contestant]:
+async def kubefox_contestants(kubefox: KubeFox) -> list[Contestant]:
     """Return the three ways into KubeFox."""
-    pods = kubefox.pods("direct", "front", "back")
+    pods = await kubefox.pods("direct", "front", "back")
     return [
         contestant(EXPLICIT, kubefox, pods["direct"], url_path("direct", FIRST)),
         contestant(PLAIN, kubefox, pods["direct"], url_path("direct")),
@@ -103,6 +96,8 @@ async def _peers(programs: Programs, kubefox: KubeFox) -> list[Contestant]:
 
 async def _behind_envoy(programs: Programs) -> list[Contestant]:
     """Start one server behind Envoy, and two as in a mesh: each is called through a proxy."""
+    if not envoy.is_installed():
+        return []
     bare, behind = await asyncio.gather(
         _module(programs, "bare", ready=_LISTENING), _module(programs, "bare", ready=_LISTENING)
     )

@@ -30,10 +30,12 @@ from benchmarks.e2e.kubefox import (
     start_apart,
     url_path,
 )
+from benchmarks.support import wrk
 from benchmarks.support.job import Job
 from benchmarks.support.load import Generator
 from benchmarks.support.programs import Programs
-from benchmarks.support.rounds import Contestant, Result, alternate, check
+from benchmarks.support.rounds import Contestant, Result, Sender, alternate, check
+from benchmarks.support.wrk import Wrk
 
 CONNECTIONS = 32
 OPEN_SHARE = 0.3
@@ -128,6 +130,7 @@ class Laboratory:
         if self._effort.is_full:
             await self._connections(load)
             await self._bodies(load)
+            await self._second_opinion(load)
 
     async def _deployments(self, load: Job) -> None:
         async with AsyncExitStack() as stack:
@@ -147,9 +150,9 @@ class Laboratory:
         names = [FIRST, *(f"bench-{number}" for number in range(2, count + 1))]
         await deploy_copies(kubefox, names[1:])
         paths = [url_path("direct", name) for name in names]
-        pods = kubefox.pods("direct")["direct"]
+        pods = await kubefox.pods("direct")
         label = f"{count:,} deployments" if count > 1 else "1 deployment"
-        return contestant(label, kubefox, pods, *paths, baseline=baseline)
+        return contestant(label, kubefox, pods["direct"], *paths, baseline=baseline)
 
     async def _workers(self, load: Job) -> None:
         found = self._everyone[EXPLICIT]
@@ -187,17 +190,30 @@ class Laboratory:
                 body_bytes=size,
             )
 
+    async def _second_opinion(self, load: Job) -> None:
+        if wrk.is_installed():
+            chosen = self._chosen(FLOOR, EXPLICIT, PLAIN, BARE)
+            title = f"Throughput as wrk measures it: {CONNECTIONS} connections"
+            await self._measure("wrk", title, chosen, load, sender=Wrk())
+
     def _chosen(self, *names: str) -> list[Contestant]:
         return [self._everyone[name] for name in names]
 
     async def _measure(
-        self, name: str, title: str, contestants: Sequence[Contestant], load: Job, **changes: object
+        self,
+        name: str,
+        title: str,
+        contestants: Sequence[Contestant],
+        load: Job,
+        *,
+        sender: Sender | None = None,
+        **changes: object,
     ) -> Experiment:
         print(title, "…", file=sys.stderr, flush=True)
         await check(contestants, BODY)
         rounds = self._effort.rounds
         load = msgspec.structs.replace(load, duration_s=self._effort.duration_s, **changes)
-        results = await alternate(self._generator, contestants, load, rounds)
+        results = await alternate(sender or self._generator, contestants, load, rounds)
         found = Experiment(name=name, title=title, load=load, rounds=rounds, results=tuple(results))
         self.experiments.append(found)
         return found

@@ -56,9 +56,10 @@ class KubeFox(msgspec.Struct, frozen=True, kw_only=True):
         """A client of its control API, whose calls block."""
         return Control(self.control_url)
 
-    def pods(self, *components: str) -> dict[str, tuple[int, ...]]:
+    async def pods(self, *components: str) -> dict[str, tuple[int, ...]]:
         """Return the process ids of the components' pods, by component."""
-        pods: list[PodStatus] = PODS.records(self.control.get("v1", PODS.path))
+        listed = await asyncio.to_thread(self.control.get, "v1", PODS.path)
+        pods: list[PodStatus] = PODS.records(listed)
         return {
             name: tuple(pod.pid for pod in pods if pod.component == name and pod.pid)
             for name in components

@@ -88,7 +88,7 @@ async def measure(folder: Path, repeats: int) -> Lifecycle:
 
 
 async def _idle(kubefox: KubeFox) -> dict[str, Process]:
-    pods = await asyncio.to_thread(kubefox.pods, COMPONENT)
+    pods = await kubefox.pods(COMPONENT)
     groups: Mapping[str, tuple[int, ...]] = {**kubefox.processes, "a pod": pods[COMPONENT]}
     await asyncio.sleep(SETTLE_S)
     before = {name: wakeups(pids) for name, pids in groups.items()}

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 from statistics import median
+from typing import Protocol
 
 import aiohttp
 import msgspec
 
 from benchmarks.support.job import Job, Outcome
-from benchmarks.support.load import Generator
 from benchmarks.support.programs import cpu_s
 
 WARM_UP_S = 0.3
@@ -81,6 +81,13 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: dict[str, float]
 
 
+class Sender(Protocol):
+    """A load generator."""
+
+    async def run(self, job: Job) -> Outcome:
+        """Send what a job says and return what came back."""
+
+
 class WrongAnswer(Exception):
     """A contestant does not do the work that it is measured at."""
 
@@ -102,23 +109,23 @@ async def check(contestants: Sequence[Contestant], body: bytes) -> None:
 
 
 async def alternate(
-    generator: Generator, contestants: Sequence[Contestant], load: Job, rounds: int
+    sender: Sender, contestants: Sequence[Contestant], load: Job, rounds: int
 ) -> list[Result]:
     """Return what each contestant did under ``load``, after a warm-up of each.
 
     Args:
-        generator: Sends.
+        sender: Of the load.
         contestants: Each round begins with another one.
         load: Its port, paths and headers are each contestant's.
         rounds: How many.
     """
     for each in contestants:
-        await generator.run(job_for(each, load, duration_s=WARM_UP_S, rate_per_s=None))
+        await sender.run(job_for(each, load, duration_s=WARM_UP_S, rate_per_s=None))
     found: dict[str, list[Round]] = {each.name: [] for each in contestants}
     for turn in range(rounds):
         first = turn % len(contestants)
         for each in (*contestants[first:], *contestants[:first]):
-            found[each.name].append(await _round(generator, each, load))
+            found[each.name].append(await _round(sender, each, load))
     return [_result(each, found) for each in contestants]
 
 
@@ -138,9 +145,9 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(median=_short(median(values)), low=_short(min(values)), high=_short(max(values)))
 
 
-async def _round(generator: Generator, contestant: Contestant, load: Job) -> Round:
+async def _round(sender: Sender, contestant: Contestant, load: Job) -> Round:
     before = _cpu(contestant)
-    outcome = await generator.run(job_for(contestant, load))
+    outcome = await sender.run(job_for(contestant, load))
     after = _cpu(contestant)
     return Round(outcome=outcome, cpu_s={name: after[name] - before[name] for name in before})
 

@@ -1,0 +1,118 @@
+"""What was measured is shown as it is: in a page, as a picture, and as the JSON has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+
+from benchmarks.e2e.__main__ import DOCUMENT, PICTURE, RESULTS
+from benchmarks.e2e.aims import aims
+from benchmarks.e2e.page import page, picture
+from benchmarks.e2e.report import Report
+from benchmarks.support.chart import Bar, Panel, svg
+from benchmarks.support.document import place, placed, table
+from benchmarks.support.wrk import parse
+
+WRK = """\
+Running 1s test @ http://127.0.0.1:9301/x
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.91ms    1.76ms  18.16ms   90.47%
+    Req/Sec    19.60k     5.18k   27.81k    60.00%
+  Latency Distribution
+     50%  987.00us
+     75%    1.85ms
+     90%    3.51ms
+     99%   10.02ms
+  20000 requests in 1.00s, 24.72MB read
+  Non-2xx or 3xx responses: 3
+Requests/sec:  19464.60
+"""
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return msgspec.json.decode((RESULTS / "e2e.json").read_bytes(), type=Report)
+
+
+def test_the_page_shows_the_results_that_are_kept(report: Report) -> None:
+    assert placed(DOCUMENT, "e2e") == page(report) + "\n"
+
+
+def test_the_picture_shows_the_results_that_are_kept(report: Report) -> None:
+    assert PICTURE.read_text() == picture(report)
+
+
+def test_the_results_name_no_host(report: Report) -> None:
+    assert set(msgspec.structs.asdict(report.machine)) == {
+        *("python", "system", "processor", "cores", "memory_gib", "packages", "busy")
+    }
+
+
+def test_every_contestant_answered_every_request(report: Report) -> None:
+    failures = {
+        (each.name, result.name): result.failures
+        for each in report.experiments
+        for result in each.results
+        if result.failures
+    }
+
+    assert failures == {}
+
+
+def test_every_aim_says_what_was_reached(report: Report) -> None:
+    found = aims(report)
+
+    assert len(found) == 13
+    assert all(each.wanted and each.reached for each in found)
+
+
+def test_a_section_is_replaced_and_the_rest_of_the_page_kept(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("before\n")
+
+    place(document, "one", "old")
+    document.write_text(document.read_text() + "after\n")
+    place(document, "one", "new")
+
+    text = "before\n<!-- one: measured -->\nnew\n<!-- one: end -->\nafter\n"
+    assert document.read_text() == text
+    assert placed(document, "one") == "new\n"
+
+
+def test_a_table_lines_figures_up_on_the_right() -> None:
+    assert table(("", "µs"), [("floor", "3")]) == "|  | µs |\n| --- | ---: |\n| floor | 3 |"
+
+
+def test_bars_are_as_long_as_their_values_and_names_are_escaped() -> None:
+    bars = tuple(
+        Bar(label=f"<{value}>", value=value, low=value, high=value, note="", kind="own")
+        for value in (50, 100)
+    )
+
+    drawn = ET.fromstring(svg([Panel(title="A & B", bars=bars)]))  # noqa: S314 - our own
+
+    short, long = (
+        float(each.attrib["width"])
+        for each in drawn.iter("{http://www.w3.org/2000/svg}rect")
+        if each.attrib["height"] == "18"
+    )
+    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert long == 2 * short
+    assert texts[:2] == ["A & B", "<50>"]
+
+
+def test_what_wrk_prints_is_read() -> None:
+    found = parse(WRK)
+
+    assert (found.answers, round(found.rate_per_s)) == (20_000, 19_465)
+    assert (found.latencies.p50_us, found.latencies.p99_us) == (987, 10_020)
+    assert found.failures == {"other": 3}
+
+
+def test_what_wrk_never_prints_is_refused() -> None:
+    with pytest.raises(ValueError, match="unable to connect"):
+        parse("unable to connect to 127.0.0.1:1 Connection refused")
