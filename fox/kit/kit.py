@@ -109,8 +109,14 @@ class Kit:
             type: str, float, int, bool or list; taken from ``default`` when not given.
             default: Value when the environment has none; without one it is required.
             description: For people.
+
+        Raises:
+            InvalidRequest: Variables cannot have this type.
         """
         kind = type or (str if default is None else default.__class__)
+        if kind not in _VARIABLE_TYPES:
+            known = ", ".join(each.__name__ for each in _VARIABLE_TYPES)
+            raise InvalidRequest(f"variable {name} cannot be {kind.__name__}: use one of {known}")
         variable = Variable(
             name=name, type=_VARIABLE_TYPES[kind], default=default, description=description
         )
@@ -150,7 +156,9 @@ class Kit:
         )
 
     def _depend(self, name: str, kind: DependencyKind) -> None:
-        self._dependencies[name] = Dependency(name=name, kind=kind)
+        dependency = Dependency(name=name, kind=kind)
+        if self._dependencies.setdefault(name, dependency) != dependency:
+            raise InvalidRequest(f"{name} cannot be both a component and an adapter")
 
 
 _VARIABLE_TYPES: dict[type, VariableType] = {

@@ -9,6 +9,8 @@ from pathlib import Path
 from fox.kit.kit import Kit
 from model.errors import InvalidRequest
 
+_PLATFORM = ("adapters", "broker", "fox", "model", "pods", "routing")
+
 
 def load_kit(bundle: Path, component: str, entry: str) -> Kit:
     """Import a component's entry file and return its ``kit``.
@@ -22,13 +24,15 @@ def load_kit(bundle: Path, component: str, entry: str) -> Kit:
         entry: File in ``components/<component>/``.
 
     Raises:
-        InvalidRequest: The file is missing, or holds no ``kit``.
+        InvalidRequest: The file is missing, holds no ``kit``, or a module's name is taken.
         Exception: Whatever the component's own code raises on import.
     """
     folder = bundle / "components" / component
     file = folder / entry
     if not file.is_file():
         raise InvalidRequest(f"component {component} has no entry file {file}")
+    _check_names(folder)
+    _check_names(bundle)
     sys.path[:0] = [str(folder), str(bundle)]
     spec = importlib.util.spec_from_file_location(Path(entry).stem, file)
     if spec is None or spec.loader is None:
@@ -40,3 +44,13 @@ def load_kit(bundle: Path, component: str, entry: str) -> Kit:
     if not isinstance(kit, Kit):
         raise InvalidRequest(f"{file} must hold `kit = Kit(…)`, found {type(kit).__name__}")
     return kit
+
+
+def _check_names(folder: Path) -> None:
+    """Refuse a module that could not be imported: the platform's has been, under that name."""
+    for name in _PLATFORM:
+        for path in (folder / name, folder / f"{name}.py"):
+            if path.exists():
+                raise InvalidRequest(
+                    f"rename {path}: import {name} means the platform's own {name}"
+                )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,10 @@ TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 BINARY = "application/octet-stream"
+
+_FIRST_STATUS, _LAST_STATUS = 200, 599
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+_LINE_END = re.compile(r"[\r\n\0]")
 
 Content = str | bytes | Mapping[str, Any] | list[Any] | None
 """Text, bytes, something JSON can say, or nothing."""
@@ -48,14 +53,19 @@ class Response:
             status: HTTP status.
             headers: Further headers, in order.
             content_type: Media type, with charset for text.
+
+        Raises:
+            ValueError: No HTTP response can have this status or header.
         """
         self.body, default_type = _encode(content)
-        self.status = status
+        self.status = _check_status(status)
         self.source = ""
         pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
         media = content_type or default_type
         if media and not any(name == "content-type" for name, _ in pairs):
             pairs.append(("content-type", media))
+        for name, value in pairs:
+            _check_header(name, value)
         self._pairs: Headers = tuple(pairs)
 
     @classmethod
@@ -129,6 +139,21 @@ def _encode(content: Content) -> tuple[bytes, str]:
             return content, BINARY
         case _:
             return _encode_json(content), JSON
+
+
+def _check_status(status: int) -> int:
+    if not isinstance(status, int) or not _FIRST_STATUS <= status <= _LAST_STATUS:
+        raise ValueError(
+            f"status {status!r} ends no request: expected {_FIRST_STATUS} to {_LAST_STATUS}"
+        )
+    return status
+
+
+def _check_header(name: str, value: str) -> None:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header")
+    if not isinstance(value, str) or _LINE_END.search(value):
+        raise ValueError(f"header {name} must be one line of text, not {value!r}")
 
 
 def _plain(value: object) -> str:
