@@ -18,10 +18,12 @@ from typing import Any, Self
 import aiohttp
 
 from fox.data_dir import read_info
+from model.component import short
 
 FOX = Path(sysconfig.get_path("scripts"), "fox")
 READY_S = 30
 STOP_S = 40
+PODS_S = 40
 POLL_S = 0.02
 
 
@@ -142,6 +144,37 @@ class Platform:
         """Return every object that ``fox get KIND`` lists, without its revision."""
         listed = json.loads(await self.fox("get", kind, "-o", "json"))
         return [each.get("object", each) for each in listed]
+
+    async def pods(self) -> list[dict[str, Any]]:
+        """Return the status of every pod."""
+        return await self.get("pods")
+
+    async def pod_of(self, component: str, digest: str) -> dict[str, Any]:
+        """Return the status of the pod of a component version, named by its short hash."""
+        return next(
+            pod
+            for pod in await self.pods()
+            if pod["component"] == component and pod["hash"].startswith(digest)
+        )
+
+    async def versions(self) -> dict[str, dict[str, str]]:
+        """Return the short hash of each component of each deployment."""
+        return {
+            each["name"]: {name: short(digest) for name, digest in each["components"].items()}
+            for each in await self.get("deployments")
+        }
+
+    async def wait_pods(self, count: int) -> None:
+        """Wait until there are ``count`` pods.
+
+        Raises:
+            TimeoutError: There are not in time.
+        """
+
+        async def reached() -> bool:
+            return len(await self.pods()) == count
+
+        await wait_for(reached, PODS_S)
 
     def _environ(self) -> dict[str, str]:
         return {

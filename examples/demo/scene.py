@@ -5,13 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from examples.demo.fox import Platform, wait_for
 from examples.demo.page import Browser
 from examples.demo.telling import Teller
 
-SHORT = 12
 ORDER_S = 20
 
 
@@ -44,37 +42,6 @@ class Scene:
     async def release(self, version: str, environment: str) -> None:
         """Release a version and wait until it serves plain URLs."""
         await self.fox("release", version, "--virtual-env", environment, "--wait")
-
-    async def pods(self) -> list[dict[str, Any]]:
-        """Return the status of every pod."""
-        return await self.platform.get("pods")
-
-    async def pod_of(self, component: str, digest: str) -> dict[str, Any]:
-        """Return the status of the pod that serves a component version, by its short hash."""
-        return next(
-            pod
-            for pod in await self.pods()
-            if pod["component"] == component and pod["hash"].startswith(digest)
-        )
-
-    async def versions(self) -> dict[str, dict[str, str]]:
-        """Return the short hash of each component of each deployment."""
-        return {
-            each["name"]: {name: digest[:SHORT] for name, digest in each["components"].items()}
-            for each in await self.platform.get("deployments")
-        }
-
-    async def wait_pods(self, count: int, timeout_s: float) -> None:
-        """Wait until there are ``count`` pods.
-
-        Raises:
-            TimeoutError: There are not in time.
-        """
-
-        async def reached() -> bool:
-            return len(await self.pods()) == count
-
-        await wait_for(reached, timeout_s)
 
     async def wait_delivered(self, url: str) -> None:
         """Wait until the order on a page is delivered.

@@ -20,7 +20,6 @@ DEPLOYMENTS = tuple(f"order-app-{version}" for version in PODS_AFTER)
 MIXED = 300
 MEANWHILE = 60
 AT_ONCE_S = 5
-PODS_S = 40
 
 
 async def tell_all(scene: Scene) -> None:
@@ -48,24 +47,24 @@ async def deploy(scene: Scene) -> None:
     await scene.fox("apply", "-f", ENVIRONMENTS)
     for version, expected in PODS_AFTER.items():
         await scene.deploy(version)
-        pods = await scene.pods()
+        pods = await scene.platform.pods()
         scene.tell.expect(len(pods) == expected, f"{expected} pods", pods)
-    scene.tell.versions(await scene.versions())
+    scene.tell.versions(await scene.platform.versions())
 
 
 async def deploy_again(scene: Scene) -> None:
     """What runs already is not started again."""
     scene.tell.chapter("Deploy them again: nothing is new")
-    before = await scene.pods()
+    before = await scene.platform.pods()
     for version in PODS_AFTER:
         await scene.deploy(version)
-    scene.tell.expect(await scene.pods() == before, "the same 6 pods", before)
+    scene.tell.expect(await scene.platform.pods() == before, "the same 6 pods", before)
 
 
 async def visit_versions(scene: Scene) -> None:
     """An explicit URL leads to one version, and no hop leaves it."""
     scene.tell.chapter("Visit each version by its URL: no hop leaves it")
-    versions = await scene.versions()
+    versions = await scene.platform.versions()
     for name in DEPLOYMENTS:
         page = await scene.browser.get("team-a", deployment=name)
         scene.tell.say(f"  {page.url}")
@@ -132,8 +131,8 @@ async def keep_teams_apart(scene: Scene) -> None:
 async def lose_a_pod(scene: Scene) -> None:
     """A pod that dies is started again; meanwhile visits fail at once, and none hangs."""
     scene.tell.chapter("kill -9 a pod: visits fail at once, then it is back")
-    digest = (await scene.versions())["order-app-v1"]["api-server"]
-    pod = await scene.pod_of("api-server", digest)
+    digest = (await scene.platform.versions())["order-app-v1"]["api-server"]
+    pod = await scene.platform.pod_of("api-server", digest)
     os.kill(pod["pid"], signal.SIGKILL)
     scene.tell.command(f"kill -9 {pod['pid']}  # {pod['id']}")
     seen: Counter[int] = Counter()
@@ -146,7 +145,7 @@ async def lose_a_pod(scene: Scene) -> None:
     counted = ", ".join(f"{count} x {status}" for status, count in sorted(seen.items()))
     scene.tell.expect(set(seen) <= {200, 502, 503}, f"visits meanwhile: {counted}", page.text)
     scene.tell.expect(longest_s < AT_ONCE_S, f"the longest took {longest_s * 1000:.0f} ms")
-    again = await scene.pod_of("api-server", digest)
+    again = await scene.platform.pod_of("api-server", digest)
     scene.tell.expect(again["restarts"] > pod["restarts"], f"{pod['id']} was restarted", again)
 
 
@@ -158,7 +157,7 @@ async def refuse_a_snoop(scene: Scene) -> None:
     is_refused = page.status == HTTPStatus.FORBIDDEN and "not_declared" in page.text
     scene.tell.expect(is_refused, f"{page.url} is 403 not_declared", page.text)
     await scene.fox("undeploy", f"order-app-{SNOOP}")
-    await scene.wait_pods(PODS_AFTER["v3"], PODS_S)
+    await scene.platform.wait_pods(PODS_AFTER["v3"])
     scene.tell.done("undeployed: its pod is gone, the other 6 stay")
 
 

@@ -24,5 +24,5 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         await world.fox("apply", "-f", ENVIRONMENTS)
         for version in VERSIONS:
             world.output_of[version] = await world.deploy(version)
-            world.pods_after[version] = await world.pods()
+            world.pods_after[version] = await world.platform.pods()
         yield world

@@ -28,15 +28,15 @@ async def test_a_version_adds_pods_for_its_new_and_changed_components(
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 async def test_deploying_a_version_again_starts_no_pod(world: World, version: str) -> None:
-    before = await world.pods()
+    before = await world.platform.pods()
 
     await world.deploy(version)
 
-    assert await world.pods() == before
+    assert await world.platform.pods() == before
 
 
 async def test_the_plan_names_what_is_reused_and_what_is_new_with_hashes(world: World) -> None:
-    versions = await world.versions()
+    versions = await world.platform.versions()
 
     plan = world.output_of["v2"]
 
@@ -50,29 +50,29 @@ async def test_the_plan_names_what_is_reused_and_what_is_new_with_hashes(world: 
 
 
 async def test_a_dry_run_says_what_would_happen_and_does_nothing(world: World) -> None:
-    before = await world.pods()
+    before = await world.platform.pods()
 
     plan = await world.fox("deploy", "never", "--ref", "snoop", "--dry-run")
 
     assert "snoop" in plan
-    assert "never" not in await world.versions()
-    assert await world.pods() == before
+    assert "never" not in await world.platform.versions()
+    assert await world.platform.pods() == before
 
 
 async def test_undeploying_stops_the_pods_that_nobody_else_uses(world: World) -> None:
-    before = await world.pods()
+    before = await world.platform.pods()
 
     await world.fox("deploy", "short-lived", "--ref", "snoop", "--wait")
-    during = await world.pods()
+    during = await world.platform.pods()
     await world.fox("undeploy", "short-lived")
-    await world.wait_pods(len(before))
+    await world.platform.wait_pods(len(before))
 
     assert [pod["component"] for pod in during if pod not in before] == ["snoop"]
-    assert await world.pods() == before
+    assert await world.platform.pods() == before
 
 
 async def test_a_version_cannot_be_deployed_again_with_other_content(world: World) -> None:
-    versions = await world.versions()
+    versions = await world.platform.versions()
 
     refused = await world.platform.run(
         "deploy", "order-app-v1", "--ref", "v2", "--version", "v1", cwd=world.repository
@@ -80,7 +80,7 @@ async def test_a_version_cannot_be_deployed_again_with_other_content(world: Worl
 
     assert refused.code == 1
     assert "order-app-v1" in refused.err
-    assert await world.versions() == versions
+    assert await world.platform.versions() == versions
 
 
 async def test_uncommitted_changes_are_refused_by_name_and_taken_with_dirty(world: World) -> None:

@@ -46,7 +46,7 @@ async def test_the_clock_moves_each_released_environments_own_orders_on(world: W
 
     assert (await world.browser.visit(resting.url)).order_status == "placed"
     steps = (await world.browser.visit(moving[0].url)).text
-    worker = (await world.versions())["order-app-v1"]["order-worker"]
+    worker = (await world.platform.versions())["order-app-v1"]["order-worker"]
     assert steps.count(f"by order-worker {worker}") == 3
 
 

@@ -15,8 +15,8 @@ AT_ONCE_S = 5
 
 
 async def test_after_kill_9_requests_fail_at_once_until_the_pod_is_back(world: World) -> None:
-    digest = (await world.versions())["order-app-v3"]["review"]
-    pod = await world.pod_of("review", digest)
+    digest = (await world.platform.versions())["order-app-v3"]["review"]
+    pod = await world.platform.pod_of("review", digest)
     pages: list[Page] = []
 
     os.kill(pod["pid"], signal.SIGKILL)
@@ -25,15 +25,15 @@ async def test_after_kill_9_requests_fail_at_once_until_the_pod_is_back(world: W
             async with asyncio.timeout(AT_ONCE_S):
                 pages.append(await world.browser.get("team-a", deployment="order-app-v3"))
 
-    again = await world.pod_of("review", digest)
+    again = await world.platform.pod_of("review", digest)
     assert {page.status for page in pages} <= {200, 502, 503}
     assert again["restarts"] == pod["restarts"] + 1
     assert again["pid"] != pod["pid"]
 
 
 async def test_the_other_versions_do_not_notice_that_a_pod_died(world: World) -> None:
-    digest = (await world.versions())["order-app-v3"]["review"]
-    pod = await world.pod_of("review", digest)
+    digest = (await world.platform.versions())["order-app-v3"]["review"]
+    pod = await world.platform.pod_of("review", digest)
 
     os.kill(pod["pid"], signal.SIGKILL)
     pages = [await world.browser.get("team-a", deployment="order-app-v2") for _ in range(20)]

@@ -23,7 +23,7 @@ async def test_a_plain_url_is_404_before_any_release(world: World) -> None:
 
 async def test_a_release_serves_plain_urls_and_hides_no_other_version(world: World) -> None:
     environment = await world.new_environment()
-    versions = await world.versions()
+    versions = await world.platform.versions()
 
     await world.release("v2", environment)
 

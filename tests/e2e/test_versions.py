@@ -27,13 +27,13 @@ async def test_an_explicit_url_is_served_by_the_components_of_its_deployment(
 ) -> None:
     page = await world.browser.get("team-a", deployment=deployment)
 
-    assert is_within(page, await world.versions(), deployment)
+    assert is_within(page, await world.platform.versions(), deployment)
     assert set(page.parts) == components
     assert (page.environment, page.chosen_by) == ("team-a", "explicit URL")
 
 
 async def test_a_thousand_mixed_requests_are_not_mixed_up(world: World) -> None:
-    versions = await world.versions()
+    versions = await world.platform.versions()
     limit = asyncio.Semaphore(AT_A_TIME)
     wanted = [
         (DEPLOYMENTS[number % 3], TEAMS[number % 2], ("", "/fulfillment")[number % 5 == 0])
@@ -62,7 +62,7 @@ async def test_selectors_may_come_as_headers(world: World) -> None:
 
     assert response.headers["kubefox-app-deployment"] == "order-app-v2"
     assert response.headers["kubefox-virtual-environment"] == "team-a"
-    assert (await world.versions())["order-app-v2"]["api-server"] in text
+    assert (await world.platform.versions())["order-app-v2"]["api-server"] in text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from examples.demo.fox import Platform, wait_for
 from examples.demo.page import Browser, Page
 
 DEPLOYMENTS = ("order-app-v1", "order-app-v2", "order-app-v3")
-SHORT = 12
 SOON_S = 30
 
 _VIRTUAL_ENVIRONMENT = """\
@@ -51,12 +50,10 @@ class World:
         """Run a ``fox`` command in the repository and return what it prints."""
         return await self.platform.fox(*arguments, cwd=self.repository)
 
-    async def deploy(self, version: str, *options: str) -> str:
-        """Deploy a version as the story does."""
+    async def deploy(self, version: str) -> str:
+        """Deploy a version as the story does, and return what is printed."""
         name = f"order-app-{version}"
-        return await self.fox(
-            "deploy", name, "--ref", version, "--version", version, "--wait", *options
-        )
+        return await self.fox("deploy", name, "--ref", version, "--version", version, "--wait")
 
     async def release(self, version: str, environment: str) -> None:
         """Release a version, and wait until it serves plain URLs."""
@@ -70,38 +67,11 @@ class World:
         await self.fox("apply", "-f", file)
         return name
 
-    async def pods(self) -> list[dict[str, Any]]:
-        """Return the status of every pod."""
-        return await self.platform.get("pods")
-
-    async def pod_of(self, component: str, digest: str) -> dict[str, Any]:
-        """Return the pod of a component version, named by its short hash."""
-        return next(
-            pod
-            for pod in await self.pods()
-            if pod["component"] == component and pod["hash"].startswith(digest)
-        )
-
-    async def versions(self) -> dict[str, dict[str, str]]:
-        """Return the short hash of each component of each deployment."""
-        return {
-            each["name"]: {name: digest[:SHORT] for name, digest in each["components"].items()}
-            for each in await self.platform.get("deployments")
-        }
-
     async def wait_status(self, page: Page, status: str) -> None:
         """Wait until the order on a page has a status."""
 
         async def reached() -> bool:
             return (await self.browser.visit(page.url)).order_status == status
-
-        await wait_for(reached, SOON_S)
-
-    async def wait_pods(self, count: int) -> None:
-        """Wait until there are ``count`` pods."""
-
-        async def reached() -> bool:
-            return len(await self.pods()) == count
 
         await wait_for(reached, SOON_S)
 
