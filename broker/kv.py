@@ -23,6 +23,7 @@ from model.errors import NatsUnavailable, RevisionConflict
 _OPERATION = "KV-Operation"
 _DELETED = "DEL"
 _CREATE_ATTEMPTS = 3
+_READ_ATTEMPTS = 3
 _PAGE_TIMEOUT_S = 5
 
 
@@ -119,14 +120,8 @@ class KvBucket:
             "batch": max_entries,
             "max_bytes": max_bytes,
         }
-        subject = f"$JS.API.DIRECT.GET.{self._stream}"
         with self._reported(f"list {pattern}"):
-            messages = await self._bus.request_many(
-                subject, json.dumps(question).encode(), _PAGE_TIMEOUT_S
-            )
-            if status_of(messages[-1]) == NO_RESPONDERS:
-                await self._check_missing()
-        return self._to_page(messages)
+            return self._to_page(await self._read_batch(json.dumps(question).encode()))
 
     def _to_page(self, messages: list[Msg]) -> tuple[list[KvEntry], int | None]:
         *found, end = messages
@@ -165,23 +160,40 @@ class KvBucket:
         return ack.seq
 
     async def _last(self, key: str) -> api.RawStreamMsg | None:
-        try:
-            return await self._jetstream.get_last_msg(
-                self._stream, f"{self._prefix}{key}", direct=True
-            )
-        except NotFoundError:
-            return None
-        except NoRespondersError:
-            await self._check_missing()
-            return None
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                return await self._jetstream.get_last_msg(
+                    self._stream, f"{self._prefix}{key}", direct=True
+                )
+            except NotFoundError:
+                return None
+            except NoRespondersError:
+                if not await self._exists():
+                    return None
+        raise self._silent()
 
-    async def _check_missing(self) -> None:
-        """Return when the bucket does not exist; a leaderless one only does not answer."""
+    async def _read_batch(self, question: bytes) -> list[Msg]:
+        subject = f"$JS.API.DIRECT.GET.{self._stream}"
+        for _ in range(_READ_ATTEMPTS):
+            messages = await self._bus.request_many(subject, question, _PAGE_TIMEOUT_S)
+            if status_of(messages[-1]) != NO_RESPONDERS or not await self._exists():
+                return messages
+        raise self._silent()
+
+    async def _exists(self) -> bool:
+        """Return whether the bucket is there: asked when nobody answered a read.
+
+        If it is, it has either been made in between, so that the next attempt succeeds, or it has
+        no leader and stays silent.
+        """
         try:
             await self._jetstream.stream_info(self._stream)
         except NotFoundError:
-            return
-        raise NatsUnavailable(f"NATS does not answer for bucket {self._name}")
+            return False
+        return True
+
+    def _silent(self) -> NatsUnavailable:
+        return NatsUnavailable(f"NATS does not answer for bucket {self._name}")
 
     async def _make(self) -> None:
         # Two that make it at once both succeed: the configuration is the same.

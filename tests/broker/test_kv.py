@@ -61,6 +61,24 @@ async def test_two_first_writes_at_once_both_succeed(connection: Bus) -> None:
     assert sorted(revisions) == [1, 2]
 
 
+class MadeMeanwhile(KvBucket):
+    """Somebody makes the bucket just after a read has found that nobody answers."""
+
+    async def _exists(self) -> bool:
+        await KvBucket(self._bus, self._name).put("a", b"1")
+        return await super()._exists()
+
+
+async def test_a_read_while_the_bucket_is_made_succeeds(connection: Bus) -> None:
+    by_key, by_page = MadeMeanwhile(connection, "things"), MadeMeanwhile(connection, "others")
+
+    entry = await by_key.get("a")
+    page = await by_page.page(">", 0, max_entries=10, max_bytes=1000)
+
+    assert entry == KvEntry("a", b"1", 1)
+    assert page == ([KvEntry("a", b"1", 1)], None)
+
+
 async def test_an_empty_value_is_a_value(bucket: KvBucket) -> None:
     revision = await bucket.put("a", b"")
 

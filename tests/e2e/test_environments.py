@@ -53,12 +53,13 @@ async def test_the_clock_moves_each_released_environments_own_orders_on(world: W
 async def test_orders_placed_at_once_all_get_a_number_of_their_own(world: World) -> None:
     environment = await world.new_environment()
 
-    await asyncio.gather(
+    placed = await asyncio.gather(
         *(
             world.browser.place_order(environment, f"Customer {each}", deployment="order-app-v2")
             for each in range(5)
         )
     )
 
+    assert [page.text for page in placed if page.status != 200] == []
     page = await world.browser.get(environment, deployment="order-app-v2")
     assert page.orders == [1005, 1004, 1003, 1002, 1001]
