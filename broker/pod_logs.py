@@ -18,14 +18,36 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         component: Name of the component.
         pod: Id of the pod.
+        deployment: Name of the deployment; only lines of handlers have one.
+        virtual_environment: Name of the virtual environment; as above.
+        since_s: Unix time; older lines are left out.
         tail: How many of the latest lines of each pod come first.
         follow: Whether new lines follow until the reader leaves.
     """
 
     component: str = ""
     pod: str = ""
+    deployment: str = ""
+    virtual_environment: str = ""
+    since_s: float = 0
     tail: int = DEFAULT_TAIL
     follow: bool = False
+
+    def wants(self, line: LogLine) -> bool:
+        """Return whether a line is wanted. It is read only if its fields matter."""
+        if line.at_s < self.since_s or not self.wants_pod(line):
+            return False
+        wanted = (
+            ("deployment", self.deployment),
+            ("virtual_environment", self.virtual_environment),
+        )
+        named = [(key, name) for key, name in wanted if name]
+        fields = line.fields if named else {}
+        return all(fields.get(key) == name for key, name in named)
+
+    def wants_pod(self, line: LogLine) -> bool:
+        """Return whether lines of this one's pod may be wanted."""
+        return self.component in {"", line.component} and self.pod in {"", line.pod}
 
 
 class PodLogs(Protocol):

@@ -35,6 +35,7 @@ from broker.bundles import open_bundles
 from broker.control.control import Control
 from broker.pod_board import open_pod_board
 from broker.settings import Settings
+from broker.telemetry.collector import open_collector
 from fox.data_dir import DataDir, PlatformInfo, open_data_dir
 from fox.nats_server import NatsServer, run_nats_server
 from model.errors import FoxError, NatsUnavailable
@@ -179,7 +180,8 @@ class Platform:
             fetch=bundles.get,
             logs=pod_logs,
             grace_s=settings.drain_s,
-            log_format=settings.log_format,
+            # `fox logs` finds lines by their fields, and makes them readable.
+            log_format="json",
             log_level=settings.log_level,
         )
         holder = f"{socket.gethostname()}:{path}"
@@ -198,6 +200,7 @@ class Platform:
             open_control_api(
                 control,
                 pod_logs,
+                await enter(open_collector(self._bus, board)),
                 host=settings.control_host,
                 port=settings.control_port,
                 version=version("kubefox"),

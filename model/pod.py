@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import msgspec
 
 from model.distill import Version
+
+_decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class PodPhase(Enum):
@@ -72,3 +75,13 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     line: str
     app: str = ""
     at_s: float = 0
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a line says that was logged as JSON; nothing for any other."""
+        if not self.line.startswith("{"):
+            return {}
+        try:
+            return _decode_fields(self.line)
+        except msgspec.MsgspecError:
+            return {}

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from itertools import islice
 from pathlib import Path
 
 from broker.pod_logs import LogQuery
@@ -62,8 +63,8 @@ class PodLogs:
             self._readers.discard(reader)
 
     def _tail(self, query: LogQuery) -> list[LogLine]:
-        rings = [ring for ring in self._rings.values() if ring and _matches(ring[0], query)]
-        latest = [line for ring in rings for line in list(ring)[max(0, len(ring) - query.tail) :]]
+        rings = [ring for ring in self._rings.values() if ring and query.wants_pod(ring[0])]
+        latest = [line for ring in rings for line in _last(ring, query)]
         return sorted(latest, key=lambda line: line.at_s)
 
 
@@ -76,8 +77,8 @@ class _Reader:
         self._offered = asyncio.Event()
 
     def offer(self, lines: list[LogLine]) -> None:
-        if _matches(lines[0], self._query):
-            self._lines.extend(lines)
+        if wanted := [line for line in lines if self._query.wants(line)]:
+            self._lines.extend(wanted)
             self._offered.set()
 
     async def take(self) -> AsyncIterator[LogLine]:
@@ -115,5 +116,6 @@ def _line(spec: PodSpec, text: str, at_s: float) -> LogLine:
     )
 
 
-def _matches(line: LogLine, query: LogQuery) -> bool:
-    return query.component in {"", line.component} and query.pod in {"", line.pod}
+def _last(ring: deque[LogLine], query: LogQuery) -> list[LogLine]:
+    wanted = (line for line in reversed(ring) if query.wants(line))
+    return list(islice(wanted, query.tail))[::-1]

@@ -68,7 +68,7 @@ class Api:
             call = await read_call(operation, request)
             if operation.lines is not None:
                 return await self._stream(request, operation.lines(self._parts, call))
-            return _to_response(await self._finish(operation, call))
+            return _to_response(await self._finish(operation, call), operation.text)
 
         return handle
 
@@ -128,8 +128,10 @@ async def _send(response: web.StreamResponse, lines: AsyncGenerator[object, None
         logger.exception("a stream broke off")
 
 
-def _to_response(answer: object) -> web.Response:
+def _to_response(answer: object, text: str) -> web.Response:
     if answer is None:
         return web.Response(status=204)
+    if isinstance(answer, str):
+        return web.Response(body=answer.encode(), headers={"content-type": text})
     headers = {"etag": f'"{answer.revision}"'} if isinstance(answer, Stored) else {}
     return web.Response(body=_encode(answer), content_type=JSON, headers=headers)

@@ -53,10 +53,13 @@ class DeleteQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class LogsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which lines of pods' output are wanted."""
+    """Which lines of pods' output are wanted; see ``broker.pod_logs.LogQuery``."""
 
     component: str = ""
     pod: str = ""
+    deployment: str = ""
+    virtual_environment: str = ""
+    since_s: float = 0
     tail: int = DEFAULT_TAIL
     follow: bool = False
 
@@ -67,6 +70,22 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     url: str
     method: str = "GET"
     header: tuple[str, ...] = ()
+
+
+class StatsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to look at what comes; 0 shows only what has been counted."""
+
+    window_s: float = 0
+
+
+class TracesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which recent traces are wanted; see ``broker.telemetry.trace_store.TraceQuery``."""
+
+    deployment: str = ""
+    virtual_environment: str = ""
+    component: str = ""
+    errors: bool = False
+    limit: int = 20
 
 
 class NoQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

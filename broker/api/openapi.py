@@ -75,7 +75,7 @@ def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
 def _success(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
     if operation.result is None:
         return {"204": {"description": "It is done"}}
-    media = "application/x-ndjson" if operation.lines else "application/json"
+    media = "application/x-ndjson" if operation.lines else operation.text or "application/json"
     content = {media: {"schema": schema_of[_key(operation.result)]}}
     return {"200": {"description": "It is done", "content": content}}
 

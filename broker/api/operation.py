@@ -10,6 +10,7 @@ import msgspec
 from broker.api.messages import NoQuery
 from broker.control.control import Control
 from broker.pod_logs import PodLogs
+from broker.telemetry.collector import Collector
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,12 +19,14 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         control: The rules.
         logs: Pods' output.
+        collector: Figures and traces.
         version: Of the platform.
         readiness: Whether each part of the process is ready, by its name.
     """
 
     control: Control
     logs: PodLogs
+    collector: Collector
     version: str
     readiness: Mapping[str, Callable[[], bool]]
 
@@ -66,6 +69,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         query: Type of the query parameters.
         result: Type of the response's JSON, for the description.
         has_if_match: Whether the If-Match header counts.
+        text: Media type of an answer that is text instead of JSON.
     """
 
     method: str
@@ -77,3 +81,4 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] = NoQuery
     result: Any = None
     has_if_match: bool = False
+    text: str = ""

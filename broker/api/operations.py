@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+import msgspec
+
 from broker.api.explaining import explain_url
 from broker.api.messages import (
     DeleteQuery,
@@ -14,6 +16,8 @@ from broker.api.messages import (
     PlanRequest,
     ReleaseRequest,
     RollbackRequest,
+    StatsQuery,
+    TracesQuery,
     Uploaded,
     Version,
 )
@@ -22,15 +26,20 @@ from broker.control.environments import Kind
 from broker.control.secrets import EnvironmentObject
 from broker.control.writes import Stored
 from broker.pod_logs import LogQuery
+from broker.telemetry import prometheus
+from broker.telemetry.trace_store import TraceQuery
 from model.deployment import Deployment
 from model.distill import Plan
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.errors import InvalidRequest, Unavailable
 from model.pod import LogLine, PodStatus
 from model.release import ReleaseState
+from model.telemetry import Stats, Trace, TraceSummary
 from routing.explain import Explanation
 
 MAX_TAIL = 10_000
+MAX_WINDOW_S = 60
+MAX_TRACES = 1_000
 
 
 async def _alive(_parts: Parts, _call: Call) -> Health:
@@ -108,9 +117,7 @@ def _logs(parts: Parts, call: Call) -> AsyncGenerator[LogLine, None]:
     wanted: LogsQuery = call.query
     if not 0 <= wanted.tail <= MAX_TAIL:
         raise InvalidRequest(f"tail is {wanted.tail}, expected 0 to {MAX_TAIL}")
-    query = LogQuery(
-        component=wanted.component, pod=wanted.pod, tail=wanted.tail, follow=wanted.follow
-    )
+    query = msgspec.convert(wanted, LogQuery, from_attributes=True)
     return parts.logs.read(query)
 
 
@@ -118,6 +125,29 @@ async def _explain(parts: Parts, call: Call) -> Explanation:
     wanted: ExplainQuery = call.query
     snapshot = parts.control.store.snapshot
     return explain_url(wanted.url, wanted.method, wanted.header, snapshot)
+
+
+async def _stats(parts: Parts, call: Call) -> Stats:
+    window_s: float = call.query.window_s
+    if not 0 <= window_s <= MAX_WINDOW_S:
+        raise InvalidRequest(f"window_s is {window_s:g}, expected 0 to {MAX_WINDOW_S}")
+    return await parts.collector.stats(window_s)
+
+
+async def _metrics(parts: Parts, _call: Call) -> str:
+    return await parts.collector.prometheus()
+
+
+async def _traces(parts: Parts, call: Call) -> tuple[TraceSummary, ...]:
+    wanted: TracesQuery = call.query
+    if not 0 < wanted.limit <= MAX_TRACES:
+        raise InvalidRequest(f"limit is {wanted.limit}, expected 1 to {MAX_TRACES}")
+    query = msgspec.convert(wanted, TraceQuery, from_attributes=True)
+    return await parts.collector.traces.recent(query)
+
+
+async def _trace(parts: Parts, call: Call) -> Trace:
+    return await parts.collector.traces.find(call.path["id"])
 
 
 def _check_name(call: Call, name: str) -> None:
@@ -296,6 +326,37 @@ OPERATIONS: tuple[Operation, ...] = (
         lines=_logs,
         query=LogsQuery,
         result=LogLine,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/stats",
+        summary="Rate, errors and quantiles of each deployment and each component version",
+        answer=_stats,
+        query=StatsQuery,
+        result=Stats,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/traces",
+        summary="Recent traces: sampled ones, those that failed and the slowest",
+        answer=_traces,
+        query=TracesQuery,
+        result=tuple[TraceSummary, ...],
+    ),
+    Operation(
+        method="GET",
+        path="/v1/traces/{id}",
+        summary="One trace, by its id or the beginning of it, or by the id of one of its events",
+        answer=_trace,
+        result=Trace,
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        summary="All figures as Prometheus text",
+        answer=_metrics,
+        result=str,
+        text=prometheus.MEDIA,
     ),
     Operation(
         method="GET",

@@ -14,6 +14,7 @@ from broker.api.operation import Parts
 from broker.api.operations import OPERATIONS
 from broker.control.control import Control
 from broker.pod_logs import PodLogs
+from broker.telemetry.collector import Collector
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class ControlApi:
 async def open_control_api(
     control: Control,
     logs: PodLogs,
+    collector: Collector,
     *,
     host: str,
     port: int,
@@ -56,6 +58,7 @@ async def open_control_api(
     Args:
         control: The rules.
         logs: Pods' output.
+        collector: Figures and traces.
         host: Address to listen on; on loopback, requests under other host names are refused.
         port: 0 takes any free one.
         version: Of the platform.
@@ -65,7 +68,9 @@ async def open_control_api(
     Raises:
         OSError: The address is in use, or not one of this machine.
     """
-    parts = Parts(control=control, logs=logs, version=version, readiness=readiness)
+    parts = Parts(
+        control=control, logs=logs, collector=collector, version=version, readiness=readiness
+    )
     api = Api(parts, Guard(host, allowed_hosts))
     runner = web.AppRunner(
         api.application(OPERATIONS),

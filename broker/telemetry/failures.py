@@ -6,8 +6,8 @@ import asyncio
 import time
 import traceback
 
-from broker.telemetry.span import SpanEvent
 from model.errors import ComponentFailed, DeadlineExceeded, FoxError
+from model.telemetry import SpanEvent
 
 MAX_MESSAGE = 500
 MAX_STACKTRACE = 4_000

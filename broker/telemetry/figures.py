@@ -10,6 +10,14 @@ OTHER = "other"
 """Stands for deployment and virtual environment where there are too many to tell apart."""
 
 
+class Role:
+    """The values of ``Labels.role``: in what part a series' events were seen."""
+
+    GENESIS = "genesis"
+    COMPONENT = "component"
+    ADAPTER = "adapter"
+
+
 class Labels(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """What figures, spans and log lines are told apart by.
 
@@ -19,6 +27,8 @@ class Labels(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         app: Name of the app; empty for requests that lead to none, as those below.
         deployment: Name of the deployment.
         virtual_environment: Name of the virtual environment.
+        role: Genesis events as their client sees them, events that a component handles, or
+            events that an adapter serves to components.
     """
 
     component: str
@@ -26,10 +36,11 @@ class Labels(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     app: str = ""
     deployment: str = ""
     virtual_environment: str = ""
+    role: str = Role.COMPONENT
 
     def overflow(self) -> Labels:
         """Return the labels of the series that takes what is too much."""
-        return Labels(self.component, self.hash, OTHER, OTHER, OTHER)
+        return Labels(self.component, self.hash, OTHER, OTHER, OTHER, self.role)
 
 
 class SeriesFigures(msgspec.Struct, frozen=True, array_like=True):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Self
 from broker.telemetry import trace_context
 from broker.telemetry.handling import MAX_PATH
 from broker.telemetry.scope import Scopes
-from broker.telemetry.span import ERROR_STATUS, Attributes, SpanKind, SpanRecord
+from broker.telemetry.span import ERROR_STATUS, SpanKind, SpanRecord
 from broker.telemetry.tracing import Tracing
 from model.errors import FoxError
+from model.telemetry import Attributes
 
 if TYPE_CHECKING:
     # A pod has no use for routing: importing it takes time and memory.

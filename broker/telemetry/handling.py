@@ -20,9 +20,10 @@ from broker.telemetry import trace_context
 from broker.telemetry.failures import code_of, event_of, status_of
 from broker.telemetry.live_span import LiveSpan
 from broker.telemetry.scope import Scope
-from broker.telemetry.span import ERROR_STATUS, Attributes, SpanKind, SpanRecord
+from broker.telemetry.span import ERROR_STATUS, SpanKind, SpanRecord
 from broker.telemetry.tracing import Tracing
 from model.event import Event
+from model.telemetry import Attributes
 
 MAX_PATH = 256
 _US = 1_000

@@ -19,8 +19,9 @@ from opentelemetry.util import types
 from broker.telemetry import trace_context
 from broker.telemetry.failures import event_of
 from broker.telemetry.figures import Labels
-from broker.telemetry.span import Attributes, AttributeValue, SpanEvent, SpanKind, SpanRecord
+from broker.telemetry.span import SpanKind, SpanRecord
 from broker.telemetry.tracing import Tracing
+from model.telemetry import Attributes, AttributeValue, SpanEvent
 
 MAX_ATTRIBUTES = 64
 MAX_EVENTS = 32

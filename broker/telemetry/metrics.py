@@ -86,7 +86,7 @@ class Metrics:
             process=process,
             service=service,
             series=tuple(each.figures() for each in self._series.values()),
-            counters={name: read() for name, read in self._counters.items()},
-            gauges={name: read() for name, read in self._gauges.items()},
+            counters={name: float(read()) for name, read in self._counters.items()},
+            gauges={name: float(read()) for name, read in self._gauges.items()},
             is_final=is_final,
         )

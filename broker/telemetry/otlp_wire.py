@@ -198,6 +198,7 @@ def _attributes(labels: Labels, status_class: str = "") -> dict[str, str]:
         "kubefox.virtual_environment": labels.virtual_environment,
         "kubefox.component": labels.component,
         "kubefox.component.hash": labels.hash,
+        "kubefox.role": labels.role,
         "kubefox.status_class": status_class,
     }
     return {key: value for key, value in attributes.items() if value}

@@ -58,14 +58,16 @@ class Scopes:
 
     Args:
         source: ``adapter/<kind>``.
+        role: Of ``figures.Role``: whether it makes these events or serves them.
         metrics: Of the process.
 
     Attributes:
         nowhere: For requests that lead to no deployment.
     """
 
-    def __init__(self, source: str, metrics: Metrics) -> None:
+    def __init__(self, source: str, role: str, metrics: Metrics) -> None:
         """Know nobody yet."""
+        self._role = role
         self._source = source
         self._metrics = metrics
         self._scopes: dict[EventContext, Scope] = {}
@@ -86,5 +88,6 @@ class Scopes:
             app=context.app,
             deployment=context.deployment,
             virtual_environment=context.virtual_environment,
+            role=self._role,
         )
         return Scope(labels, self._metrics.series(labels), context.release, pod="")

@@ -11,9 +11,7 @@ from enum import IntEnum
 import msgspec
 
 from broker.telemetry.figures import Labels
-
-AttributeValue = str | bool | int | float | list[str] | list[bool] | list[int] | list[float]
-Attributes = dict[str, AttributeValue]
+from model.telemetry import Attributes, SpanEvent
 
 ERROR_STATUS = 500
 
@@ -26,14 +24,6 @@ class SpanKind(IntEnum):
     CLIENT = 3
     PRODUCER = 4
     CONSUMER = 5
-
-
-class SpanEvent(msgspec.Struct, frozen=True, array_like=True):
-    """Something that happened at one moment of a span."""
-
-    name: str
-    at_ns: int
-    attributes: Attributes = {}
 
 
 class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -13,7 +13,7 @@ import msgspec
 
 from broker.bus import Bus
 from broker.telemetry import live_span, otlp
-from broker.telemetry.figures import Labels
+from broker.telemetry.figures import Labels, Role
 from broker.telemetry.genesis import Genesis, MeasuredGenesis
 from broker.telemetry.handling import Handling, MeasuredHandling
 from broker.telemetry.metrics import Metrics
@@ -70,7 +70,7 @@ class Telemetry:
         """Return a genesis event of an adapter, ``adapter/<kind>``, to enter."""
         if not self._is_on:
             return Genesis()
-        scopes = self._scopes_of(source)
+        scopes = self._scopes_of(source, Role.GENESIS)
         return MeasuredGenesis(source, event_id, self._ratio, scopes, self.tracing)
 
     def handling(self, event: Event, scope: Scope) -> Handling:
@@ -88,12 +88,13 @@ class Telemetry:
         """Return an event that an adapter, ``adapter/<kind>``, receives, to enter."""
         if not self._is_on:
             return Handling(event.traceparent)
-        return MeasuredHandling(event, self._scopes_of(source).of(context), self.tracing)
+        scope = self._scopes_of(source, Role.ADAPTER).of(context)
+        return MeasuredHandling(event, scope, self.tracing)
 
-    def _scopes_of(self, source: str) -> Scopes:
+    def _scopes_of(self, source: str, role: str) -> Scopes:
         scopes = self._scopes.get(source)
         if scopes is None:
-            scopes = self._scopes[source] = Scopes(source, self.metrics)
+            scopes = self._scopes[source] = Scopes(source, role, self.metrics)
         return scopes
 
     async def serve(self, bus: Bus, exporter: otlp.Exporter | None) -> None:

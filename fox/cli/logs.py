@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import sys
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -12,10 +12,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fox.cli.completion import complete_component, complete_pod
+from fox.cli.completion import (
+    complete_component,
+    complete_deployment,
+    complete_pod,
+    complete_virtual_environment,
+)
 from fox.cli.locate import ControlUrl, DataDir, connect
+from fox.cli.log_text import readable
 from fox.cli.output import Output, to_text
 from fox.cli.tables import console_for
+from fox.cli.times import read_since
 from model.pod import LogLine
 
 COLORS = ("cyan", "green", "yellow", "magenta", "blue", "bright_red")
@@ -28,8 +35,33 @@ def logs(
             metavar="COMPONENT", help="Of this component only.", autocompletion=complete_component
         ),
     ] = None,
+    component_option: Annotated[
+        str | None,
+        typer.Option("--component", "-c", help="The same.", autocompletion=complete_component),
+    ] = None,
     pod: Annotated[
         str | None, typer.Option("--pod", help="Of this pod only.", autocompletion=complete_pod)
+    ] = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option(
+            "--deployment",
+            "-d",
+            help="Of handlers at work for this deployment only.",
+            autocompletion=complete_deployment,
+        ),
+    ] = None,
+    virtual_env: Annotated[
+        str | None,
+        typer.Option(
+            "--virtual-env",
+            help="Of handlers at work for this virtual environment only.",
+            autocompletion=complete_virtual_environment,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="As 30s, 10m, 2h, or 2026-11-23T12:00."),
     ] = None,
     tail: Annotated[
         int, typer.Option("--tail", metavar="N", help="How many of each pod's last lines.", min=0)
@@ -44,14 +76,20 @@ def logs(
     data_dir: DataDir = None,
 ) -> None:
     """Show what pods print."""
-    control = connect(control_url, data_dir)
-    if output is Output.TABLE:
-        tell: Callable[[LogLine], None] = Teller(console_for(sys.stdout)).tell
-    else:
-        tell = functools.partial(_document, output)
-    lines = control.lines(
-        "v1", "logs", component=component, pod=pod, tail=tail, follow="true" if follow else None
+    if component and component_option and component != component_option:
+        raise typer.BadParameter(f"both {component} and {component_option} are named")
+    lines = connect(control_url, data_dir).lines(
+        "v1",
+        "logs",
+        component=component or component_option,
+        pod=pod,
+        deployment=deployment,
+        virtual_environment=virtual_env,
+        since_s=read_since(since, time.time()) if since else None,
+        tail=tail,
+        follow="true" if follow else None,
     )
+    tell = _teller(output)
     for each in lines:
         tell(msgspec.convert(each, LogLine))
         sys.stdout.flush()
@@ -72,12 +110,19 @@ class Teller:
     def tell(self, line: LogLine) -> None:
         """Print one line; colours that the component chose are kept on a terminal only."""
         color = self._colors.setdefault(line.pod, COLORS[len(self._colors) % len(COLORS)])
-        text = Text.assemble((line.pod, color), " ", Text.from_ansi(line.line))
+        text = Text.assemble((line.pod, color), " ", Text.from_ansi(readable(line)))
         self._console.print(text, soft_wrap=True)
 
 
-def _document(output: Output, line: LogLine) -> None:
-    if output is Output.JSON:
-        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-    else:
-        sys.stdout.write("---\n" + to_text(output, line))
+def _teller(output: Output) -> Callable[[LogLine], None]:
+    if output is Output.TABLE:
+        return Teller(console_for(sys.stdout)).tell
+
+    def document(line: LogLine) -> None:
+        shown = {**msgspec.to_builtins(line), "fields": line.fields}
+        if output is Output.JSON:
+            sys.stdout.write(msgspec.json.encode(shown).decode() + "\n")
+        else:
+            sys.stdout.write("---\n" + to_text(output, shown))
+
+    return document

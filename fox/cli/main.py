@@ -25,6 +25,8 @@ COMMANDS = {
     "get": "List deployments, pods, releases, environments, adapters",
     "describe": "Show one of them in full",
     "logs": "Show what pods print",
+    "stats": "Show rate, errors and quantiles of deployments and components",
+    "traces": "List recent traces, or show one as a waterfall",
     "explain": "Tell what would serve a URL, without sending it",
     "version": "Show the version of this command and of the platform",
 }

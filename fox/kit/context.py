@@ -14,13 +14,13 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 from opentelemetry import trace
 
 from broker.telemetry.handling import UNMEASURED, Handling
-from broker.telemetry.span import AttributeValue
 from fox.kit.log import EventLogger
 from fox.kit.response import Response
 from model.component import Value
 from model.context import ComponentView
 from model.errors import InvalidEvent, NotDeclared, UnsupportedContentType
 from model.event import Event, Headers
+from model.telemetry import AttributeValue
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -16,6 +16,7 @@ from broker.api.operations import OPERATIONS
 from broker.api.server import ControlApi, open_control_api
 from broker.control.deployments import Deployments
 from broker.control.secrets import MASK
+from broker.telemetry.collector import Collector, open_collector
 from model import bundle
 from model.deployment import Deployment
 from model.digest import RuntimeSpec
@@ -78,10 +79,17 @@ async def logs(tmp_path: Path) -> AsyncIterator[PodLogs]:
 
 
 @pytest.fixture
-async def api(plane: Plane, logs: PodLogs) -> AsyncIterator[ControlApi]:
+async def collector(plane: Plane) -> AsyncIterator[Collector]:
+    async with open_collector(plane.bus, plane.control.board) as collector:
+        yield collector
+
+
+@pytest.fixture
+async def api(plane: Plane, logs: PodLogs, collector: Collector) -> AsyncIterator[ControlApi]:
     async with open_control_api(
         plane.control,
         logs,
+        collector,
         host="127.0.0.1",
         port=0,
         version="1.2.3",
@@ -399,11 +407,14 @@ async def test_a_page_of_its_own_may_call(client: Client, host: str) -> None:
     assert status == 200
 
 
-async def test_a_name_that_is_allowed_may_be_called(plane: Plane, logs: PodLogs) -> None:
+async def test_a_name_that_is_allowed_may_be_called(
+    plane: Plane, logs: PodLogs, collector: Collector
+) -> None:
     async with (
         open_control_api(
             plane.control,
             logs,
+            collector,
             host="localhost",
             port=0,
             version="1",
@@ -459,7 +470,7 @@ async def test_a_stream_that_breaks_off_is_logged(
 
 
 async def test_a_shutdown_ends_streams_and_finishes_writes(
-    plane: Plane, logs: PodLogs, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, logs: PodLogs, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = type(plane.control.environments).put
     has_begun, may_end = asyncio.Event(), asyncio.Event()
@@ -472,7 +483,7 @@ async def test_a_shutdown_ends_streams_and_finishes_writes(
     monkeypatch.setattr(type(plane.control.environments), "put", put_slowly)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         async with open_control_api(
-            plane.control, logs, host="127.0.0.1", port=0, version="1", readiness={}
+            plane.control, logs, collector, host="127.0.0.1", port=0, version="1", readiness={}
         ) as api:
             client = Client(session, api.url)
             stream = await session.get(f"{api.url}/v1/logs?follow=true")
@@ -520,6 +531,9 @@ async def test_the_description_names_every_operation(client: Client) -> None:
     assert {each["name"] for each in get_logs["parameters"]} == {
         "component",
         "pod",
+        "deployment",
+        "virtual_environment",
+        "since_s",
         "tail",
         "follow",
     }
@@ -534,9 +548,17 @@ def _references(node: Any) -> set[str]:
     return set()
 
 
-async def test_a_port_in_use_is_an_error(plane: Plane, api: ControlApi, logs: PodLogs) -> None:
+async def test_a_port_in_use_is_an_error(
+    plane: Plane, api: ControlApi, logs: PodLogs, collector: Collector
+) -> None:
     with pytest.raises(OSError, match="in use"):
         async with open_control_api(
-            plane.control, logs, host="127.0.0.1", port=api.port, version="1", readiness={}
+            plane.control,
+            logs,
+            collector,
+            host="127.0.0.1",
+            port=api.port,
+            version="1",
+            readiness={},
         ):
             pass

@@ -107,6 +107,9 @@ def test_ctrl_c_ends_with_130() -> None:
         (["deploy", "--help"], ["aiohttp", "nats", "fox.kit", "asyncio"]),
         (["apply", "--help"], ["aiohttp", "nats", "fox.kit"]),
         (["explain", "--help"], ["aiohttp", "nats", "fox.kit"]),
+        (["logs", "--help"], ["aiohttp", "nats", "fox.kit", "asyncio"]),
+        (["stats", "--help"], ["aiohttp", "nats", "fox.kit"]),
+        (["traces", "--help"], ["aiohttp", "nats", "fox.kit"]),
     ],
 )
 def test_a_command_loads_only_what_it_needs(arguments: list[str], unwanted: list[str]) -> None:
