@@ -23,7 +23,6 @@ from benchmarks.support.machine import describe
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = ROOT / "docs" / "performance.md"
-PICTURE = ROOT / "docs" / "performance-e2e.svg"
 
 
 def main() -> None:
@@ -40,9 +39,11 @@ def main() -> None:
         results.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     # What is shown is what is kept, not what this process happens to hold.
     kept = msgspec.json.decode(results.read_bytes(), type=Report)
-    print(page(kept))
-    place(DOCUMENT, name, page(kept))
-    PICTURE.with_stem(f"performance-{name}").write_text(picture(kept))
+    drawn = DOCUMENT.with_name(f"performance-{name}.svg")
+    drawn.write_text(picture(kept))
+    shown = page(kept, drawn.name)
+    place(DOCUMENT, name, shown)
+    print(shown)
 
 
 async def measure(effort: Effort) -> Report:
@@ -56,6 +57,7 @@ async def measure(effort: Effort) -> Report:
         life = await lifecycle.measure(Path(folder, "life"), repeats=effort.repeats)
     return Report(
         machine=machine,
+        is_full=effort.is_full,
         left_out=_left_out(),
         experiments=tuple(experiments),
         lifecycle=life,

@@ -15,10 +15,12 @@ from benchmarks.support.rounds import Result, Spread
 OWN, BASE = "KubeFox", "floor"
 
 
-def page(report: Report) -> str:
-    """Return aims, tables and the machine."""
+def page(report: Report, picture_name: str) -> str:
+    """Return the machine, the picture, aims and tables; titled, if it holds further loads."""
     parts = [
+        *(["## Whole requests: all loads"] if report.is_full else []),
         str(report.machine),
+        f"![Throughput and latency of every contestant]({picture_name})",
         *report.left_out,
         _aims(report),
         *map(_experiment, report.experiments),

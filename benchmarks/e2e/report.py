@@ -16,12 +16,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         machine: Where.
+        is_full: Whether it is that of ``make bench-full``.
         left_out: Contestants that could not take part, and why.
         experiments: In the order of the run.
         lifecycle: What is not a request.
     """
 
     machine: Machine
+    is_full: bool
     left_out: tuple[str, ...]
     experiments: tuple[Experiment, ...]
     lifecycle: Lifecycle
