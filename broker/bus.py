@@ -11,13 +11,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 from nats.js import JetStreamContext
 
+from broker.client import HotClient, Taker
 from broker.inbox import Inbox
 from model import subjects
 from model.errors import BodyTooLarge, DeadlineExceeded, NatsUnavailable
@@ -26,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[bytes, str], Awaitable[None]]
 """Takes a message's payload and its reply subject (empty when none is wanted)."""
-
-Taker = Callable[[str, bytes, str], None]
-"""Takes a message's subject, payload and reply subject; never waits."""
 
 Callback = Callable[[], Awaitable[None]]
 
@@ -41,42 +38,10 @@ _JETSTREAM_TIMEOUT_S = 5
 _FLUSH_S = 5
 
 
-class _Client(Client):
-    """The client of nats-py, with a ``flush`` that keeps the order, and a short way in.
-
-    Its own flush writes a PING past the commands that still wait to be written: the PONG comes
-    before a subscription is made, or given up, and what is sent in between is lost.
-
-    Its own way in makes a message object, queues it and wakes a task, for every message. What
-    ``takers`` has for a subscription is called at once instead: a tenth of the CPU of a request.
-    Should nats-py change inside, messages come its own way, for each has a callback too.
-    """
-
-    barrier: Callback
-
-    def __init__(self) -> None:
-        """Start without takers."""
-        super().__init__()
-        self.takers: dict[int, Taker] = {}
-
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
-    ) -> None:
-        take = self.takers.get(sid)
-        if take is None or headers:
-            await super()._process_msg(sid, subject, reply, data, headers)
-        else:
-            take(subject.decode(), data, reply.decode())
-
-    async def flush(self, timeout: int = 0) -> None:  # noqa: ASYNC109 - of nats-py
-        """Return when the server has processed all that was sent; draining calls this."""
-        await self.barrier()
-
-
 class Bus:
     """A process's connection to NATS. Made by ``connect``, which also closes it."""
 
-    def __init__(self, client: _Client, inbox: Inbox, process_id: str) -> None:
+    def __init__(self, client: HotClient, inbox: Inbox, process_id: str) -> None:
         """Wrap a client; see ``connect``."""
         client.barrier = self.flush
         self._client = client
@@ -249,6 +214,7 @@ class Bus:
         """Take no new message; what had arrived has been handed over when this returns."""
         with contextlib.suppress(NatsError):
             await subscription.drain()
+        self._client.takers.pop(subscription._id, None)  # noqa: SLF001 - as in take()
 
     async def flush(self) -> None:
         """Return when the server has processed all that was sent, or the connection is down.
@@ -305,7 +271,7 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
     Raises:
         NatsUnavailable: No server answers, or it refuses the credentials.
     """
-    client = _Client()
+    client = HotClient()
     inbox = Inbox(process_id)
     bus = Bus(client, inbox, process_id)
 

@@ -99,15 +99,21 @@ class Receiver:
 
     async def _in_time(self, event: Event, body: memoryview, remaining_s: float) -> Reply:
         # asyncio.timeout() does the same for 7 µs instead of 1: half of what an event costs here.
-        loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        timer = loop.call_later(remaining_s, task.cancel)
+        is_late = False
+
+        def expire() -> None:
+            nonlocal is_late
+            is_late = True
+            task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(remaining_s, expire)
         try:
             return await self._handle(event, body)
         except asyncio.CancelledError as error:
             if not task.cancelling():
                 raise RuntimeError("the handler awaited something that was cancelled") from error
-            if loop.time() < timer.when():
+            if not is_late:
                 raise
             task.uncancel()
             raise DeadlineExceeded(f"time ran out in {self._source}", hop=self._source) from error

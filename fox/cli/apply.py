@@ -11,7 +11,6 @@ from typing import Annotated
 import msgspec
 import typer
 
-from broker.manifests import Manifest, read_manifests
 from fox.cli.client import Control
 from fox.cli.kinds import (
     ENVIRONMENTS,
@@ -23,6 +22,7 @@ from fox.cli.kinds import (
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
 from fox.cli.tables import table, to_stream
+from fox.source.manifests import Manifest, read_manifests
 from model.errors import InvalidRequest, NotFound
 from model.release import ReleaseState
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.manifests import Manifest, read_manifests
+from fox.source.manifests import Manifest, read_manifests
 from model.environment import (
     Environment,
     EnvironmentData,
