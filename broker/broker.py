@@ -241,6 +241,7 @@ async def open_broker(bus: Bus, settings: Settings) -> AsyncIterator[Broker]:
         telemetry.metrics.watch_gauge("snapshot_revision", lambda: store.snapshot.revision)
         views = await bus.serve(subjects.VIEW, broker.answer_view, subjects.BROKERS_QUEUE)
         usage = await bus.serve(subjects.USAGE, broker.answer_usage)
+        await bus.flush()
         try:
             yield broker
         finally:
