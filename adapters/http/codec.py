@@ -14,7 +14,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from model.codec import Body
-from model.errors import BodyTooLarge, HeadersTooLarge, InternalError
+from model.errors import BodyTooLarge, ComponentFailed, HeadersTooLarge, InvalidRequest
 from model.event import EventType, Headers
 from model.event import Response as ResponseHead
 from routing.request import GenesisRequest
@@ -27,10 +27,12 @@ EXPLAIN_HEADER = "kubefox-explain"
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _NOTED = frozenset({"host", "traceparent", EXPLAIN_HEADER})
 
-# RFC 9110, 7.6.1: they speak of one connection only. Length and framing are made anew here.
+# RFC 9110, 7.6.1: they speak of one connection only; ``expect`` is answered here. Length and
+# framing are made anew.
 _HOP_BY_HOP = frozenset(
     {
         "connection",
+        "expect",
         "keep-alive",
         "proxy-authenticate",
         "proxy-authorization",
@@ -43,6 +45,8 @@ _HOP_BY_HOP = frozenset(
 )
 _MADE_ANEW = _HOP_BY_HOP | {"content-length"}
 _FIRST_STATUS, _LAST_STATUS = 200, 599
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+_LINE_END = re.compile(r"[\r\n\0]")
 
 
 class Arrival(NamedTuple):
@@ -67,10 +71,13 @@ def read_request(request: web.BaseRequest) -> Arrival:
     Raises:
         HeadersTooLarge: They are over 64 KiB.
         InvalidSelector: A selector cannot be read.
+        InvalidRequest: It asks for a tunnel.
     """
+    if request.method == "CONNECT":
+        raise InvalidRequest("CONNECT is not served: this is no proxy")
     headers, noted = _headers(request.raw_headers)
-    path, _, query = request.raw_path.partition("?")
-    selectors, query, headers = extract(query.partition("#")[0], headers)
+    path, _, query = request.raw_path.partition("#")[0].partition("?")
+    selectors, query, headers = extract(query, headers)
     genesis = GenesisRequest(
         type=EventType.HTTP,
         host=noted.get("host", ""),
@@ -79,7 +86,7 @@ def read_request(request: web.BaseRequest) -> Arrival:
         query=query,
         headers=headers,
     )
-    return Arrival(selectors, genesis, _traceparent(noted), EXPLAIN_HEADER in noted)
+    return Arrival(selectors, genesis, _traceparent(noted), noted.get(EXPLAIN_HEADER) == "1")
 
 
 async def read_body(request: web.BaseRequest, limit_bytes: int) -> Body:
@@ -87,18 +94,31 @@ async def read_body(request: web.BaseRequest, limit_bytes: int) -> Body:
 
     Raises:
         BodyTooLarge: It is over the limit; what is over is not read.
+        InvalidRequest: Its framing is broken.
     """
     if not request.body_exists:
         return b""
     length = request.content_length
     if length is not None and length > limit_bytes:
         raise _too_large(limit_bytes)
+    await _invite(request)
     chunks = bytearray()
-    async for chunk in request.content.iter_any():
-        chunks += chunk
-        if len(chunks) > limit_bytes:
-            raise _too_large(limit_bytes)
+    try:
+        async for chunk in request.content.iter_any():
+            chunks += chunk
+            if len(chunks) > limit_bytes:
+                raise _too_large(limit_bytes)
+    except web.RequestPayloadError as error:
+        raise InvalidRequest("the body cannot be read: its framing is broken") from error
     return chunks
+
+
+async def _invite(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send the body: RFC 9110, 10.1.1."""
+    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # That was not the response: an error may still follow.
+        request.writer.output_size = 0
 
 
 def to_response(head: ResponseHead, body: Body, known: dict[str, str]) -> web.Response:
@@ -110,10 +130,13 @@ def to_response(head: ResponseHead, body: Body, known: dict[str, str]) -> web.Re
         known: The ``kubefox-…`` headers; they win over the component's.
 
     Raises:
-        InternalError: The component gave a status that ends no request.
+        ComponentFailed: HTTP cannot say what the component answered.
     """
     if not _FIRST_STATUS <= head.status <= _LAST_STATUS:
-        raise InternalError(f"{head.source} answered with status {head.status}", hop=head.source)
+        raise ComponentFailed(f"{head.source} answered with status {head.status}", hop=head.source)
+    for name, value in head.headers:
+        if not _HEADER_NAME.fullmatch(name) or _LINE_END.search(value):
+            raise ComponentFailed(f"{head.source} answered with header {name!r}", hop=head.source)
     kept = [pair for pair in head.headers if pair[0] not in _MADE_ANEW and pair[0] not in known]
     headers = CIMultiDict([*kept, *known.items()])
     # A memoryview would take aiohttp's way through its payload registry: 2 µs more.
@@ -125,18 +148,38 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[str, str
     size = 0
     noted = {}
     headers = []
+    nominated: frozenset[str] = frozenset()
     for raw_name, raw_value in raw:
         size += len(raw_name) + len(raw_value)
         name = _lower(raw_name)
         if name in _HOP_BY_HOP:
+            if name == "connection":
+                nominated |= _nominated(raw_value)
             continue
-        value = raw_value.decode("utf-8", "surrogateescape")
+        value = _text(raw_value)
         if name in _NOTED:
             noted[name] = value
         headers.append((name, value))
     if size > MAX_HEADERS_BYTES:
         raise HeadersTooLarge(f"headers have {size} bytes, at most {MAX_HEADERS_BYTES} are taken")
+    if nominated:
+        headers = [pair for pair in headers if pair[0] not in nominated]
     return tuple(headers), noted
+
+
+@lru_cache(maxsize=64)
+def _nominated(raw_value: bytes) -> frozenset[str]:
+    """Return the headers that a Connection header says are of this connection only."""
+    names = (each.strip() for each in raw_value.decode("latin-1").lower().split(","))
+    return frozenset(names) - _HOP_BY_HOP - {"close"}
+
+
+def _text(raw_value: bytes) -> str:
+    try:
+        return raw_value.decode()
+    except UnicodeDecodeError:
+        # RFC 9110, 5.5: other bytes are opaque; so each of them stays one character.
+        return raw_value.decode("latin-1")
 
 
 # Clients spell a handful of names, over and over: 0.1 µs instead of 0.3.

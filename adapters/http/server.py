@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +10,7 @@ from aiohttp import web
 
 from adapters.http import codec, problems
 from adapters.http.explaining import Explainer
+from adapters.http.protocol import Server
 from broker.broker import Broker
 from broker.settings import Settings
 from broker.telemetry.genesis import Genesis
@@ -24,7 +24,6 @@ KIND = "http"
 READY_PATH = "/.well-known/kubefox/ready"
 _SOURCE = adapter_source(KIND)
 _BACKLOG = 1024
-_LINE_BYTES = 16 * 1024
 
 
 class HttpAdapter:
@@ -46,7 +45,9 @@ class HttpAdapter:
         self._broker = broker
         self._settings = settings
         self._explainer = Explainer(settings.explain_from)
-        self._runner = web.ServerRunner(_server(self.handle), shutdown_timeout=settings.drain_s)
+        self._runner = web.ServerRunner(
+            Server(self.handle, self._refuse), shutdown_timeout=settings.drain_s
+        )
         self._is_listening = False
         self.port = 0
 
@@ -155,19 +156,16 @@ class HttpAdapter:
         )
         return codec.to_response(head, body, known)
 
+    def _refuse(self, failure: FoxError) -> web.Response:
+        """Return the response to what never became a request."""
+        event_id = self._broker.next_event_id()
+        known = {"kubefox-event-id": event_id}
+        return problems.to_response(failure, event_id=event_id, headers=known, accept="")
+
     def _readiness(self) -> web.Response:
         if self.is_ready:
             return web.Response(text="ready\n")
         return web.Response(text="not ready\n", status=503)
-
-
-def _server(handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
-    return web.Server(
-        handle,
-        access_log=None,
-        max_line_size=_LINE_BYTES,
-        max_field_size=codec.MAX_HEADERS_BYTES,
-    )
 
 
 def _context_headers(context: EventContext) -> dict[str, str]:

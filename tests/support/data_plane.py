@@ -108,6 +108,10 @@ class DataPlane:
         serving = receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source)
         return bus, await pods.enter_async_context(serving)
 
+    async def enter(self, context: contextlib.AbstractAsyncContextManager[object]) -> None:
+        """Keep a context until the data plane closes."""
+        await self._pods.enter_async_context(context)
+
     def target(self, path: str, deployment: str, virtual_environment: str) -> Target:
         """Return where GET of ``path`` goes."""
         selectors = Selectors(deployment=deployment, virtual_environment=virtual_environment)
