@@ -6,7 +6,7 @@ nothing. Behind a proxy every client has the proxy's address: name no network th
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import msgspec
 from aiohttp import web
@@ -39,7 +39,9 @@ class Explainer:
         if not remote:
             return False
         address = ip_address(remote.partition("%")[0])
-        return any(address in network for network in self._networks)
+        # So a client of IPv4 appears on a socket that listens to both.
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return any((mapped or address) in network for network in self._networks)
 
     def answer(self, arrival: Arrival, snapshot: Snapshot) -> web.Response:
         """Return the explanation of a request as JSON."""
