@@ -1,0 +1,201 @@
+"""What real HTTP requests look like to routing: paths, hosts, queries and selectors as sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from adapters.http.server import HttpAdapter
+from fox import Context, Kit
+from tests.adapters.http.raw import Answer, ask
+from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
+from tests.support.nats import NatsServer
+
+LONG = "x" * 8_000
+
+
+def echo(*rules: str) -> Kit:
+    """Return a component that answers with what it was given."""
+    kit = Kit()
+
+    async def answer(ctx: Context) -> dict[str, Any]:
+        return {
+            "route": ctx.event.handler,
+            "params": dict(ctx.params),
+            "type": ctx.type,
+            "path": ctx.path,
+            "query": ctx.event.query,
+            "headers": [name for name, _ in ctx.event.headers],
+            "where": [ctx.deployment, ctx.virtual_environment],
+        }
+
+    for rule in rules:
+        kit.route(rule)(answer)
+    return kit
+
+
+WEB = echo(
+    "Path(`/`)",
+    "Path(`/files/{name}`)",
+    "PathPrefix(`/static`)",
+    "Path(`/hosted`) && Host(`shop.example`)",
+    "Path(`/hosted6`) && Host(`[::1]`)",
+    "Path(`/search`) && Query(`k`, `b`)",
+    "Path(`/typed`) && Type(`cron`)",
+    "Path(`/typed`) && Type(`http`)",
+)
+
+
+@pytest.fixture
+async def plane(own_nats_server: NatsServer) -> AsyncIterator[DataPlane]:
+    async with open_data_plane(own_nats_server.url) as plane:
+        await plane.virtual_environment("team-a")
+        await plane.virtual_environment("team-b")
+        for name in ("v1", "v2"):
+            await plane.deploy(name, {"web": WEB})
+        await plane.release("team-a", "v1")
+        await plane.start("web", WEB)
+        yield plane
+
+
+@pytest.fixture
+async def port(plane: DataPlane) -> AsyncIterator[int]:
+    async with HttpAdapter(plane.broker, SETTINGS) as adapter:
+        yield adapter.port
+
+
+async def get(port: int, target: str, *headers: str, host: str = "localhost") -> Answer:
+    lines = "".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", f"host: {host}", *headers))
+    return await ask(port, f"{lines}\r\n".encode())
+
+
+async def seen(port: int, target: str, *headers: str, host: str = "localhost") -> dict[str, Any]:
+    """Return what the component was given."""
+    answer = await get(port, target, *headers, host=host)
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = msgspec.json.decode(answer.body)
+    return found
+
+
+async def test_slashes_that_say_nothing_do_not_matter_and_stay(port: int) -> None:
+    for target in ("/files/x", "/files/x/", "//files/x", "/files///x//"):
+        given = await seen(port, target)
+        assert given["params"] == {"name": "x"}
+        assert given["path"] == target
+
+
+async def test_the_root_is_a_path_like_another(port: int) -> None:
+    for target in ("/", "//", "/?", "http://localhost", "http://localhost/"):
+        assert (await seen(port, target))["route"] == 0
+    assert (await get(port, "/nothing")).status == 404
+
+
+async def test_percent_encoding_is_decoded_in_a_segment_and_never_splits_one(port: int) -> None:
+    for encoded, name in (
+        ("a%2Fb", "a/b"),
+        ("a%2fb", "a/b"),
+        ("%C3%A4%20b", "ä b"),
+        ("a+b", "a+b"),
+        ("100%", "100%"),
+        ("%ff", "�"),
+        ("%2525", "%25"),
+        ("%2e%2e", ".."),
+    ):
+        given = await seen(port, f"/files/{encoded}")
+        assert given["params"] == {"name": name}
+        assert given["path"] == f"/files/{encoded}"
+    assert (await seen(port, "/%66iles/x"))["params"] == {"name": "x"}
+    assert (await get(port, "/files%2Fx")).status == 404
+
+
+async def test_what_follows_a_prefix_is_its_suffix(port: int) -> None:
+    for target, suffix in (
+        ("/static", "/"),
+        ("/static/", "/"),
+        ("/static/css/a%2Fb.css", "/css/a/b.css"),
+    ):
+        assert (await seen(port, target))["params"] == {"path_suffix": suffix}
+    assert (await get(port, "/statics")).status == 404
+
+
+async def test_a_host_matches_in_any_case_with_any_port(port: int) -> None:
+    for host in ("shop.example", "SHOP.example:8080", "shop.example.", "shop.example.:80"):
+        assert (await seen(port, "/hosted", host=host))["route"] == 3
+    for host in ("[::1]", "[::1]:8080"):
+        assert (await seen(port, "/hosted6", host=host))["route"] == 4
+    assert (await get(port, "/hosted", host="other.example")).status == 404
+
+
+async def test_any_of_the_values_of_a_query_key_may_match_and_all_travel_on(port: int) -> None:
+    for query in ("k=b", "k=a&k=b", "x&k=%62&k=c", "k=b&k=b"):
+        assert (await seen(port, f"/search?{query}"))["query"] == query
+    for query in ("k=a", "K=b", "k", "k=b%20"):
+        assert (await get(port, f"/search?{query}")).status == 404
+
+
+async def test_a_client_cannot_set_the_type_of_its_event(port: int) -> None:
+    given = await seen(port, "/typed?kf-type=cron&a=1", "kf-type: cron", "x-own: 1")
+
+    assert given["route"] == 7
+    assert given["type"] == "http"
+    assert given["query"] == "a=1"
+    assert given["headers"] == ["host", "x-own"]
+
+
+async def test_selectors_are_taken_out_and_the_rest_keeps_its_order_and_encoding(
+    port: int,
+) -> None:
+    given = await seen(
+        port,
+        "/?b=%41&kf-dep=v2&a=1+2&&kf-ve=team-b&b",
+        "kubefox-app-deployment: v1",
+        "cookie: theme=dark; kf-ve=team-a",
+        "x-own: 1",
+    )
+
+    assert given["where"] == ["v2", "team-b"]
+    assert given["query"] == "b=%41&a=1+2&&b"
+    assert given["headers"] == ["host", "cookie", "x-own"]
+
+
+async def test_the_same_selector_twice_is_one_and_a_different_one_is_an_error(port: int) -> None:
+    both = "kf-dep=v2&kf-ve=team-b"
+    same = await seen(port, f"/?{both}&kubefox-app-deployment=v2&kf-ve=team%2Db")
+    headers = ("kf-dep: v2", "kf-ve: team-b")
+    same_headers = await seen(port, "/", *headers, "kubefox-virtual-environment: team-b")
+
+    assert same["where"] == same_headers["where"] == ["v2", "team-b"]
+    for target, lines in (
+        (f"/?{both}&kf-dep=v1", ()),
+        (f"/?{both}&kubefox-virtual-environment=team-a", ()),
+        ("/", (*headers, "kubefox-app-deployment: v1")),
+        ("/?kf-dep=&kf-ve=team-a", ()),
+        ("/?kf-dep=v1", ()),
+    ):
+        answer = await get(port, target, *lines)
+        assert answer.status == 400
+        assert answer.json()["code"] == "invalid_selector"
+
+
+async def test_a_selector_that_names_nothing_never_falls_back_to_the_release(port: int) -> None:
+    for query, code in (
+        ("kf-dep=v9&kf-ve=team-a", "deployment_not_found"),
+        ("kf-dep=v1&kf-ve=team-z", "environment_not_found"),
+        ("kf-ve=team-z", "environment_not_found"),
+        ("kf-ve=team-b", "release_not_found"),
+        (f"kf-dep={LONG}&kf-ve=team-a", "deployment_not_found"),
+        ("kf-dep=v1%0d%0ax%00&kf-ve=team-a", "deployment_not_found"),
+        ("kf-dep=%ff&kf-ve=team-a", "deployment_not_found"),
+    ):
+        answer = await get(port, f"/?{query}")
+        assert answer.status == 404
+        assert answer.json()["code"] == code
+
+
+async def test_long_names_and_paths_are_routed_like_short_ones(port: int) -> None:
+    assert (await seen(port, f"/files/{LONG}"))["params"] == {"name": LONG}
+    assert (await seen(port, f"/search?{LONG}=1&k=b"))["route"] == 5
+    assert (await get(port, "/deep" + "/a" * 4_000)).status == 404
