@@ -25,6 +25,7 @@ from model.context import adapter_source
 from model.errors import FoxError, InvalidRequest
 from model.event import NO_ROUTE, EventType
 from routing.bindings import Target
+from routing.plain import PlainIndex
 from routing.schedules import ReleasedSchedule, released_schedules
 from routing.snapshot import Snapshot
 
@@ -71,6 +72,7 @@ class CronAdapter:
         self._clock = clock
         self._claims = TickClaims(broker.bus)
         self._agenda: Agenda[ScheduleKey] = Agenda()
+        self._followed: PlainIndex | None = None
         self._released: dict[ScheduleKey, ReleasedSchedule] = {}
         self._ticks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
@@ -122,6 +124,10 @@ class CronAdapter:
                     await self._broker.store.wait_change(revision)
 
     def _follow(self, snapshot: Snapshot, since_s: float) -> None:
+        # Of all that changes, hardly anything changes what is released.
+        if snapshot.plain is self._followed:
+            return
+        self._followed = snapshot.plain
         released = {_key_of(each): each for each in released_schedules(snapshot)}
         if released.keys() != self._released.keys():
             self._agenda.follow(_next_ticks(released), since_s)

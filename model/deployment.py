@@ -57,7 +57,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         A commit may be shortened to seven characters or more.
         """
         source = self.source
-        if selector in {self.name, self.version, source.tag, source.branch} - {"", None}:
+        if selector and selector in (self.name, self.version, source.tag, source.branch):
             return True
         return len(selector) >= MIN_COMMIT_PREFIX and source.commit.startswith(selector)
 

@@ -33,7 +33,7 @@ def wanted(snapshot: Snapshot) -> frozenset[Version]:
     A frozen deployment counts as long as its release is active or pending; the pods of an
     archived one start again when it is restored.
     """
-    return versions_in_use((*snapshot.deployments.values(), *_frozen(snapshot)))
+    return snapshot.versions | versions_in_use(_frozen(snapshot))
 
 
 def plan(versions: frozenset[Version], pods: Mapping[str, Version]) -> Actions:

@@ -23,11 +23,13 @@ class ActiveApp(msgspec.Struct, frozen=True):
         deployment: As frozen in the manifest, or as it is now.
         revision: KV revision of a live deployment, 0 with a manifest.
         rules: Of its components.
+        has_schedules: Whether one of its components declares any.
     """
 
     deployment: Deployment
     revision: int
     rules: RuleSet
+    has_schedules: bool = False
 
 
 class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,5 +197,7 @@ def _apps(
         definitions, absent = definitions_of(deployment, records)
         missing += absent
         if not absent:
-            apps[app] = ActiveApp(deployment, revision, rule_set(definitions.values()))
+            rules = rule_set(definitions.values())
+            has_schedules = any(each.schedules for each in definitions.values())
+            apps[app] = ActiveApp(deployment, revision, rules, has_schedules)
     return apps, tuple(missing)

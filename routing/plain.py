@@ -35,9 +35,10 @@ class PlainIndex:
     Attributes:
         active: Active release of each virtual environment that has one.
         waiting: Of those, the ones that lack a record, with its keys.
+        ticking: Of those, the ones that have an app with schedules.
     """
 
-    __slots__ = ("_dependents", "_root", "_uses", "active", "waiting")
+    __slots__ = ("_dependents", "_root", "_uses", "active", "ticking", "waiting")
 
     def __init__(
         self,
@@ -46,10 +47,12 @@ class PlainIndex:
         dependents: Map[str, Names],
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
+        ticking: Names,
     ) -> None:
         """Take over the parts."""
         self.active = active
         self.waiting = waiting
+        self.ticking = ticking
         self._root = root
         self._dependents = dependents
         self._uses = uses
@@ -57,7 +60,7 @@ class PlainIndex:
     @staticmethod
     def empty() -> PlainIndex:
         """Return the index of nothing."""
-        return PlainIndex(Map(), None, Map(), Map(), Map())
+        return PlainIndex(Map(), None, Map(), Map(), Map(), Map())
 
     def candidates(self, facts: Facts) -> list[Released]:
         """Return every released app that could have a route for the request, each once."""
@@ -83,7 +86,9 @@ class PlainIndex:
             affected.update(dict.fromkeys(self._affected(key, records)))
         if not affected:
             return self
-        update = _Update(self.active, self._root, self._dependents, self._uses, self.waiting)
+        update = _Update(
+            self.active, self._root, self._dependents, self._uses, self.waiting, self.ticking
+        )
         for name in affected:
             update.replace(name, active_release(name, records, self.active.get(name)))
         return update.finish()
@@ -114,12 +119,14 @@ class _Update:
         dependents: Map[str, Names],
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
+        ticking: Names,
     ) -> None:
         self._active = active.mutate()
         self._index = Index(self._keys_of, root)
         self._dependents = dependents.mutate()
         self._uses = uses.mutate()
         self._waiting = waiting.mutate()
+        self._ticking = ticking.mutate()
 
     def finish(self) -> PlainIndex:
         return PlainIndex(
@@ -128,6 +135,7 @@ class _Update:
             self._dependents.finish(),
             self._uses.finish(),
             self._waiting.finish(),
+            self._ticking.finish(),
         )
 
     def replace(self, name: str, after: ActiveRelease | None) -> None:
@@ -144,6 +152,7 @@ class _Update:
         self._count_uses(before, after)
         self._note_dependents(name, before, after)
         self._note_waiting(name, after)
+        self._note_ticking(name, after)
 
     def _keys_of(self, released: Released) -> Iterable[Key]:
         name, app = released
@@ -186,6 +195,12 @@ class _Update:
             self._waiting[name] = after.missing
         else:
             self._waiting.pop(name, None)
+
+    def _note_ticking(self, name: str, after: ActiveRelease | None) -> None:
+        if any(app.has_schedules for app in _apps(after).values()):
+            self._ticking[name] = None
+        else:
+            self._ticking.pop(name, None)
 
 
 def _apps(active: ActiveRelease | None) -> dict[str, ActiveApp]:

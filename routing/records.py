@@ -6,7 +6,7 @@ docs/decisions/012-immutables.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from typing import Any, Generic, TypeVar, cast
 
 from immutables import Map
@@ -14,6 +14,7 @@ from immutables import Map
 from model import records
 from model.component import ComponentVersion
 from model.deployment import Deployment
+from model.distill import Version
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.records import KINDS, Change
 from model.release import ReleaseManifest, ReleaseState
@@ -58,12 +59,28 @@ class View(Mapping[str, Kind]):
         """Return how many there are."""
         return len(self._entries)
 
+    def values(self) -> ValuesView[Kind]:
+        """Return the records, without looking each up by its name."""
+        return _Values(self)
+
+    def records(self) -> Iterator[Kind]:
+        """Return the records one by one."""
+        return (entry.record for entry in self._entries.values())
+
+
+class _Values(ValuesView[Kind]):
+    _mapping: View[Kind]
+
+    def __iter__(self) -> Iterator[Kind]:
+        return self._mapping.records()
+
 
 class Records:
     """All records at one moment. Never changes; ``apply`` returns another.
 
     Attributes:
         revision: The highest KV revision that was applied.
+        uses: How many deployments are made of each component version.
         moment: Stands for these very records, for who must not keep them alive.
         removals: How often a component version was taken away or replaced.
     """
@@ -79,6 +96,7 @@ class Records:
         "moment",
         "removals",
         "revision",
+        "uses",
         "virtual_environments",
     )
 
@@ -86,6 +104,7 @@ class Records:
         self,
         kinds: Mapping[str, Map[str, Entry[Any]]],
         tombstones: Map[str, int],
+        uses: Map[Version, int],
         shared: Shared,
         *,
         revision: int,
@@ -95,6 +114,7 @@ class Records:
         self._kinds = kinds
         self._tombstones = tombstones
         self._shared = shared
+        self.uses = uses
         self.revision = revision
         self.removals = removals
         self.moment = object()
@@ -108,7 +128,8 @@ class Records:
     @staticmethod
     def empty() -> Records:
         """Return no records."""
-        return Records({kind: Map() for kind in KINDS}, Map(), Shared(), revision=0, removals=0)
+        kinds: dict[str, Map[str, Entry[Any]]] = {kind: Map() for kind in KINDS}
+        return Records(kinds, Map(), Map(), Shared(), revision=0, removals=0)
 
     @property
     def http_adapters(self) -> Map[str, Entry[HTTPAdapter]]:
@@ -142,23 +163,28 @@ class Records:
         A change that is not newer than what is known of its key is ignored, so a watcher that
         begins again may replay whatever it likes.
         """
-        writer = _Writer(self._kinds, self._tombstones, self._shared)
+        writer = _Writer(self._kinds, self._tombstones, self.uses, self._shared)
         revision, removals = self.revision, self.removals
         for change in changes:
             revision = max(revision, change.revision)
             if writer.write(change) and records.kind_of(change.key) == "component":
                 removals += 1
-        kinds, tombstones = writer.finish()
-        after = Records(kinds, tombstones, self._shared, revision=revision, removals=removals)
+        kinds, tombstones, uses = writer.finish()
+        after = Records(kinds, tombstones, uses, self._shared, revision=revision, removals=removals)
         return after, writer.changed
 
 
 class _Writer:
     def __init__(
-        self, kinds: Mapping[str, Map[str, Entry[Any]]], tombstones: Map[str, int], shared: Shared
+        self,
+        kinds: Mapping[str, Map[str, Entry[Any]]],
+        tombstones: Map[str, int],
+        uses: Map[Version, int],
+        shared: Shared,
     ) -> None:
         self._kinds = {kind: entries.mutate() for kind, entries in kinds.items()}
         self._tombstones = tombstones.mutate()
+        self._uses = uses.mutate()
         self._shared = shared
         self.changed: list[str] = []
 
@@ -172,6 +198,9 @@ class _Writer:
         known = self._tombstones.get(change.key, 0) if before is None else before.revision
         if change.revision <= known:
             return False
+        if kind == "deployment":
+            self._count_uses(None if before is None else before.record, -1)
+            self._count_uses(cast("Deployment | None", change.record), 1)
         if change.record is None:
             self._delete(change, was_there=before is not None)
         else:
@@ -180,9 +209,22 @@ class _Writer:
         self.changed.append(change.key)
         return before is not None
 
-    def finish(self) -> tuple[dict[str, Map[str, Entry[Any]]], Map[str, int]]:
+    def finish(
+        self,
+    ) -> tuple[dict[str, Map[str, Entry[Any]]], Map[str, int], Map[Version, int]]:
         kinds = {kind: entries.finish() for kind, entries in self._kinds.items()}
-        return kinds, _bounded(self._tombstones.finish())
+        return kinds, _bounded(self._tombstones.finish()), self._uses.finish()
+
+    def _count_uses(self, deployment: Deployment | None, step: int) -> None:
+        if deployment is None:
+            return
+        for component, digest in deployment.components.items():
+            version = (deployment.app, component, digest)
+            count = self._uses.get(version, 0) + step
+            if count:
+                self._uses[version] = count
+            else:
+                del self._uses[version]
 
     def _delete(self, change: Change, *, was_there: bool) -> None:
         kind, name = _split(change.key)

@@ -35,10 +35,15 @@ class ReleasedSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def released_schedules(snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
-    """Return every schedule of every complete app of every active release, by environment."""
-    for _, active in sorted(snapshot.plain.active.items()):
+    """Return every schedule of every complete app of every active release, by environment.
+
+    Only releases that have any are looked at, however many there are.
+    """
+    for name in sorted(snapshot.plain.ticking):
+        active = snapshot.plain.active[name]
         for app in sorted(active.apps):
-            yield from _schedules(active, app, snapshot)
+            if active.apps[app].has_schedules:
+                yield from _schedules(active, app, snapshot)
 
 
 def _schedules(active: ActiveRelease, app: str, snapshot: Snapshot) -> Iterator[ReleasedSchedule]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from model.component import ComponentVersion
 from model.deployment import Deployment
+from model.distill import Version
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.records import Change
 from model.release import ReleaseManifest, ReleaseState
@@ -85,6 +86,11 @@ class Snapshot:
     def releases(self) -> Mapping[str, ReleaseState]:
         """Releases by virtual environment."""
         return View(self.records.releases)
+
+    @property
+    def versions(self) -> frozenset[Version]:
+        """Every component version that some deployment is made of; counted, not looked for."""
+        return frozenset(self.records.uses)
 
     def manifest(self, virtual_environment: str, release: str) -> ReleaseManifest | None:
         """Return what a Stable release froze, or None."""

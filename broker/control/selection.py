@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from model.deployment import Deployment
 from model.errors import DeploymentNotFound, InvalidRequest
 
 
 def select_deployment(
-    deployments: Iterable[Deployment], selector: str, app: str = ""
+    deployments: Mapping[str, Deployment], selector: str, app: str = ""
 ) -> Deployment:
     """Return the one deployment that answers to ``selector``; its name wins over all else.
 
     Args:
-        deployments: All there are.
+        deployments: All there are, by name.
         selector: What the user wrote.
         app: Narrows to one app; empty means any.
 
@@ -22,11 +22,12 @@ def select_deployment(
         DeploymentNotFound: None answers to it.
         InvalidRequest: Several do; the message lists them.
     """
-    found = [
-        each for each in deployments if each.answers_to(selector) and (not app or each.app == app)
+    named = deployments.get(selector)
+    if named is not None and app in {"", named.app}:
+        return named
+    candidates = [
+        each for each in deployments.values() if each.answers_to(selector) and app in {"", each.app}
     ]
-    named = [each for each in found if each.name == selector]
-    candidates = named or found
     if not candidates:
         of_app = f" of app {app}" if app else ""
         raise DeploymentNotFound(f"no deployment{of_app} answers to {selector!r}")

@@ -47,7 +47,7 @@ URLS = [
 
 def answers(snapshot: Snapshot) -> list[object]:
     """Return what the snapshot says to every URL."""
-    found: list[object] = []
+    found: list[object] = [snapshot.versions, sorted(snapshot.plain.ticking)]
     for url in URLS:
         try:
             decision = ask(snapshot, url)
@@ -290,3 +290,22 @@ def test_a_restarted_watcher_catches_up(seed: int) -> None:
     snapshot = snapshot.apply(latest.values())
 
     assert answers(snapshot) == answers(Snapshot.empty().apply(latest.values()))
+
+
+def test_versions_in_use_are_counted_with_every_change() -> None:
+    world = World()
+    first = world.deploy("v1", UI, version="1")
+    world.deploy("v2", UI, version="1")
+    ours = {(APP, name, digest) for name, digest in first.components.items()}
+    assert ours <= world.snapshot.versions
+
+    world.put(deployment_key("v1"), None)
+    assert ours <= world.snapshot.versions
+
+    moved = world.deploy("v2", UI, version="2")
+    theirs = {(APP, name, digest) for name, digest in moved.components.items()}
+    assert world.snapshot.versions == theirs
+
+    world.put(deployment_key("v2"), None)
+    assert world.snapshot.versions == frozenset()
+    assert list(world.snapshot.deployments.values()) == []
