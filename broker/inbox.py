@@ -25,6 +25,8 @@ class Inbox:
     def __init__(self, process_id: str) -> None:
         """Start with nothing waiting."""
         self.prefix = subjects.inbox_prefix(process_id)
+        # Kept, because asking for it makes a system call each time, before Python 3.12.
+        self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, _Waiting] = {}
         self._last_token = 0
 
@@ -36,7 +38,7 @@ class Inbox:
         """Return a fresh reply subject and the future its reply will resolve."""
         self._last_token += 1
         reply = f"{self.prefix}{self._last_token}"
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[reply] = (future, subject)
         return reply, future
 
@@ -47,7 +49,7 @@ class Inbox:
             DeadlineExceeded: ``timeout_s`` passed.
             FoxError: The request was failed, see the methods below.
         """
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, reply)
+        timer = self._loop.call_later(timeout_s, self._expire, reply)
         try:
             return await future
         finally:

@@ -16,7 +16,7 @@ FOREVER_S = 60
 
 
 @pytest.fixture
-def inbox() -> Inbox:
+async def inbox() -> Inbox:
     return Inbox("me")
 
 
