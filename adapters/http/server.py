@@ -104,7 +104,7 @@ class HttpAdapter:
     async def _answer(
         self, request: web.BaseRequest, event_id: str, measured: Genesis
     ) -> web.StreamResponse:
-        known = {"kubefox-event-id": event_id, "kubefox-trace-id": measured.trace_id}
+        known = _event_headers(event_id, measured)
         headers: Headers = ()
         try:
             arrival = codec.read_request(request)
@@ -134,7 +134,7 @@ class HttpAdapter:
     ) -> web.Response:
         genesis, selectors = arrival.genesis, arrival.selectors
         measured.ask(genesis.method, genesis.path, arrival.traceparent, sample=selectors.sample)
-        known["kubefox-trace-id"] = measured.trace_id
+        known.update(_event_headers(event_id, measured))
         decision = self._broker.resolve(genesis, selectors)
         target = decision.target
         measured.lead_to(target)
@@ -159,13 +159,21 @@ class HttpAdapter:
     def _refuse(self, failure: FoxError) -> web.Response:
         """Return the response to what never became a request."""
         event_id = self._broker.next_event_id()
-        known = {"kubefox-event-id": event_id}
-        return problems.to_response(failure, event_id=event_id, headers=known, accept="")
+        with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
+            measured.fail(failure)
+            known = _event_headers(event_id, measured)
+            return problems.to_response(failure, event_id=event_id, headers=known, accept="")
 
     def _readiness(self) -> web.Response:
         if self.is_ready:
             return web.Response(text="ready\n")
         return web.Response(text="not ready\n", status=503)
+
+
+def _event_headers(event_id: str, measured: Genesis) -> dict[str, str]:
+    if not measured.trace_id:
+        return {"kubefox-event-id": event_id}
+    return {"kubefox-event-id": event_id, "kubefox-trace-id": measured.trace_id}
 
 
 def _context_headers(context: EventContext) -> dict[str, str]:

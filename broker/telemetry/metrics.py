@@ -6,10 +6,11 @@ number of series is bounded: deployments beyond it share one that is called ``ot
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 from broker.telemetry.figures import Labels, ProcessFigures, SeriesFigures
-from broker.telemetry.histogram import Histogram
+from broker.telemetry.histogram import BOUNDS_S, Histogram
 
 MAX_SERIES = 1_000
 
@@ -37,7 +38,9 @@ class Series:
         histogram = self._by_class.get(status // 100)
         if histogram is None:
             histogram = self._by_class[status // 100] = Histogram()
-        histogram.record(duration_s)
+        # As Histogram.record: a call less.
+        histogram.counts[bisect_left(BOUNDS_S, duration_s)] += 1
+        histogram.total_s += duration_s
 
     def figures(self) -> SeriesFigures:
         """Return what was counted until now."""

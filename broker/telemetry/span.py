@@ -90,4 +90,14 @@ def all_attributes(span: SpanRecord, pod: str) -> Attributes:
         "error.type": span.error or (str(span.status) if span.is_error else ""),
     }
     answered: Attributes = {"http.response.status_code": span.status} if span.status else {}
-    return {**{key: value for key, value in own.items() if value}, **answered, **span.attributes}
+    known = {key: value for key, value in own.items() if value}
+    return {**known, **_messaging(span), **answered, **span.attributes}
+
+
+def _messaging(span: SpanRecord) -> Attributes:
+    """Return what is the same for all hops; so it need not travel."""
+    if span.kind is SpanKind.CLIENT and "messaging.destination.name" in span.attributes:
+        return {"messaging.system": "nats", "messaging.operation.type": "send"}
+    if span.kind is SpanKind.SERVER and "messaging.message.id" in span.attributes:
+        return {"messaging.system": "nats", "messaging.operation.type": "process"}
+    return {}

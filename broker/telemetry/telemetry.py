@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from broker.bus import Bus
-from broker.telemetry import live_span, otlp
+from broker.telemetry import live_span, otlp, trace_context
 from broker.telemetry.figures import Labels, Role
 from broker.telemetry.genesis import Genesis, MeasuredGenesis
 from broker.telemetry.handling import Handling, MeasuredHandling
@@ -60,7 +60,7 @@ class Telemetry:
         self.metrics = Metrics()
         self.tracing = Tracing(self._send)
         self._is_on = is_on
-        self._ratio = ratio
+        self._threshold = trace_context.threshold_of(ratio)
         self._scopes: dict[str, Scopes] = {}
         self._bus: Bus | None = None
         self._exporter: otlp.Exporter | None = None
@@ -71,7 +71,7 @@ class Telemetry:
         if not self._is_on:
             return Genesis()
         scopes = self._scopes_of(source, Role.GENESIS)
-        return MeasuredGenesis(source, event_id, self._ratio, scopes, self.tracing)
+        return MeasuredGenesis(source, event_id, self._threshold, scopes, self.tracing)
 
     def handling(self, event: Event, scope: Scope) -> Handling:
         """Return an event that is received, to enter."""

@@ -27,7 +27,9 @@ MAX_KEEPS_A_FLUSH = 5
 class Finished(Protocol):
     """A hop that has ended and can be made into spans."""
 
-    trace_id: str
+    @property
+    def trace_id(self) -> str:
+        """Id of its trace."""
 
     def records(self) -> Iterable[SpanRecord]:
         """Return its spans."""

@@ -1,0 +1,1 @@
+"""What does telemetry cost a request?"""
