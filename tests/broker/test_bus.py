@@ -8,7 +8,9 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import nats
 import pytest
+from nats.aio.msg import Msg
 
 from broker import bus as buses
 from broker.bus import Bus
@@ -191,6 +193,55 @@ async def test_a_handler_that_raises_goes_on_with_the_next_message(
 
     assert await bus.request("work", b"fine", FOREVER_S) == b"good"
     assert "message on work could not be handled" in caplog.text
+
+
+async def test_what_is_taken_at_once_goes_on_after_a_failure(
+    bus: Bus, other: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[tuple[str, bytes]] = []
+    done = asyncio.Event()
+
+    def take(subject: str, payload: bytes, _reply: str) -> None:
+        taken.append((subject, payload))
+        if payload == b"bad":
+            raise ValueError("of the taker")
+        done.set()
+
+    subscription = await other.take("work.*", take)
+    await other.flush()
+    await bus.publish("work.a", b"bad")
+    await bus.publish("work.b", b"good")
+    await done.wait()
+    await other.stop_serving(subscription)
+
+    assert taken == [("work.a", b"bad"), ("work.b", b"good")]
+    assert "message on work.* could not be taken" in caplog.text
+    with pytest.raises(NoPodReady):
+        await bus.request("work.a", b"", FOREVER_S)
+
+
+async def test_messages_with_headers_arrive_as_others_do(
+    bus: Bus, own_nats_server: NatsServer
+) -> None:
+    client = await nats.connect(own_nats_server.url)
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def answer(message: Msg) -> None:
+        await client.publish(message.reply, b"answer", headers={"from": "elsewhere"})
+
+    await client.subscribe("foreign", cb=answer)
+    await client.flush()
+    await bus.take("work", lambda _subject, payload, _reply: arrived.put_nowait(payload))
+    await bus.flush()
+
+    await client.publish("work", b"event", headers={"from": "elsewhere"})
+
+    assert await arrived.get() == b"event"
+    while True:  # the foreign client's flush does not wait for its subscription
+        with contextlib.suppress(NoPodReady):
+            assert await bus.request("foreign", b"", FOREVER_S) == b"answer"
+            break
+    await client.close()
 
 
 async def test_one_of_a_queue_group_gets_each_message(bus: Bus, other: Bus) -> None:

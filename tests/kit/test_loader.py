@@ -21,9 +21,9 @@ def write(bundle: Path, files: dict[str, str]) -> None:
         path.write_text(content)
 
 
-def export(bundle: Path, component: str = "api") -> subprocess.CompletedProcess[str]:
+def export(bundle: Path, entry: str = "main.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "fox.kit.export", str(bundle), component, "main.py"],
+        [sys.executable, "-m", "fox.kit.export", str(bundle), "api", entry],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -88,3 +88,12 @@ def test_code_that_cannot_be_used_is_told_on_standard_error(
     assert done.returncode == 1
     assert done.stdout == ""
     assert message in done.stderr
+
+
+def test_an_entry_that_is_no_module_is_told(tmp_path: Path) -> None:
+    write(tmp_path, {"components/api/main.txt": "kit = 1"})
+
+    done = export(tmp_path, "main.txt")
+
+    assert done.returncode == 1
+    assert "is not a Python module" in done.stderr

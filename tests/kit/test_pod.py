@@ -93,8 +93,9 @@ class Pods:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "main.py").write_text(main)
         reading, writing = os.pipe()
+        inherited = {each: os.environ[each] for each in os.environ if not each.startswith("FOX_")}
         variables: dict[str, str | None] = {
-            "PATH": os.environ["PATH"],
+            **inherited,
             "FOX_NATS_URL": self._url,
             "FOX_APP": APP,
             "FOX_COMPONENT": "web",
