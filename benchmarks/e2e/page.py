@@ -144,9 +144,9 @@ def _kind(name: str) -> str:
 
 def _rate_note(each: Result) -> str:
     ratio = each.rate_ratio
-    return f"{each.rate_per_s.median:,.0f}" + (f"  {ratio.median:.2f}×" if ratio else "")
+    return f"{each.rate_per_s.median:,.0f}" + (f" · {ratio.median:.2f}×" if ratio else "")
 
 
 def _p50_note(each: Result) -> str:
     ratio = each.p50_ratio
-    return f"{each.p50_us.median:,.0f}" + (f"  {ratio.median:.2f}×" if ratio else "")
+    return f"{each.p50_us.median:,.0f}" + (f" · {ratio.median:.2f}×" if ratio else "")
