@@ -32,6 +32,7 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     """An active route elsewhere that ties with one that is looked at."""
 
     virtual_environment: str
+    release: str
     deployment: str
     path: str
     rule: str
@@ -59,8 +60,12 @@ def conflicts_elsewhere(
         for other in ties(each.route, snapshot):
             if other.virtual_environment != virtual_environment:
                 where = f"{other.path} of deployment {other.deployment}"
-                released = f"released in {other.virtual_environment}"
-                yield conflict_problem(each, f"{where}, {released} ({other.rule})")
+                released = f"active in {other.virtual_environment} by release {other.release}"
+                yield conflict_problem(
+                    each,
+                    f"{where}, {released} ({other.rule})",
+                    "have the environments' variables differ in it, ",
+                )
 
 
 def ties(route: CompiledRoute, snapshot: Snapshot) -> Iterator[Conflict]:
@@ -76,18 +81,19 @@ def ties(route: CompiledRoute, snapshot: Snapshot) -> Iterator[Conflict]:
             if sameness(other) == wanted:
                 yield Conflict(
                     virtual_environment=virtual_environment,
+                    release=active.release.id,
                     deployment=binding.deployment.name,
                     path=other.place,
                     rule=other.rule.text,
                 )
 
 
-def conflict_problem(route: PlacedRoute, other: str) -> Problem:
-    """Return the problem that a route ties with ``other``."""
+def conflict_problem(route: PlacedRoute, other: str, remedy: str = "") -> Problem:
+    """Return the problem that a route ties with ``other``; ``remedy`` is one more way out."""
     return Problem(
         type="RouteConflict",
         message=f"rule {route.route.rule.text} always ties with {other}: "
-        "one of them would never get a request; change a rule or give one a priority",
+        f"one of them would never get a request; {remedy}change a rule or give one a priority",
         path=route.path,
     )
 

@@ -67,7 +67,7 @@ def _tell_others(explanation: Explanation) -> None:
         sys.stdout.write("\n")
         to_stream(problems_table(explanation.problems), sys.stdout)
     for each in explanation.conflicts:
-        where = f"{each.deployment} in {each.virtual_environment}"
+        where = f"{each.deployment}, released in {each.virtual_environment}"
         sys.stdout.write(f"ties with {each.rule} of {where} ({each.path})\n")
 
 

@@ -99,6 +99,15 @@ def test_routes_of_one_deployment_that_always_tie_conflict(
     assert places(found) == expected
 
 
+def test_a_pattern_is_judged_by_its_size_and_never_tried() -> None:
+    ui = definition("order-ui", "Path(`/{x:(a+)+$}`)", "Path(`/{x:((a{100}){100})}`)")
+
+    (found,) = deployment_problems(deployment("order-ui"), {"order-ui": ui})
+
+    assert found.path == "components.order-ui.routes[1].rule"
+    assert "repetition" in found.message
+
+
 def test_a_priority_settles_a_conflict() -> None:
     definitions = {
         "a": definition("a", "Path(`/x`)"),
@@ -137,8 +146,17 @@ def test_equal_values_make_a_conflict_that_names_the_other(world: World) -> None
 
     assert found.type == "RouteConflict"
     assert found.path == "apps.order-app.components.order-ui.routes[0].rule"
-    assert "released in team-a" in found.message
-    assert "deployment v1" in found.message
+    assert "of deployment v1, active in team-a by release r1" in found.message
+    assert "have the environments' variables differ in it" in found.message
+    assert "give one a priority" in found.message
+
+
+def test_an_app_never_conflicts_with_what_it_replaces(world: World) -> None:
+    world.deploy("v2", UI, version="2")
+    world.release("team-a", "v1")
+
+    assert problems(world, "team-a", "v1", subPath="a") == ()
+    assert problems(world, "team-a", "v2", subPath="a") == ()
 
 
 def test_a_conflict_is_found_among_many_releases(world: World) -> None:
@@ -148,7 +166,7 @@ def test_a_conflict_is_found_among_many_releases(world: World) -> None:
 
     (found,) = problems(world, "team-b", "v1", subPath="s17")
 
-    assert "released in team-17" in found.message
+    assert "active in team-17" in found.message
     assert problems(world, "team-17", "v1", subPath="s17") == ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -46,6 +47,8 @@ WEB = echo(
     "Path(`/search`) && Query(`k`, `b`)",
     "Path(`/typed`) && Type(`cron`)",
     "Path(`/typed`) && Type(`http`)",
+    "Path(`/explosive/{word:(a+)+$}`)",
+    "Path(`/explosive`) && Header(`word`, `{(a|a)*b}`) && Query(`word`, `{(a+)+$}`)",
 )
 
 
@@ -193,6 +196,22 @@ async def test_a_selector_that_names_nothing_never_falls_back_to_the_release(por
         answer = await get(port, f"/?{query}")
         assert answer.status == 404
         assert answer.json()["code"] == code
+
+
+async def test_a_pattern_that_would_explode_elsewhere_costs_nobody_a_turn(port: int) -> None:
+    # 2 ** 8000 steps for an engine that backtracks: the requests beside it would wait for ever.
+    word = "a" * 8_000
+    asked = [
+        get(port, f"/explosive/{word}!"),
+        get(port, f"/explosive?word={word}!", f"word: {word}"),
+        *(get(port, "/") for _ in range(20)),
+    ]
+
+    answers = [each.status for each in await asyncio.gather(*asked)]
+
+    assert answers == [404, 404, *[200] * 20]
+    assert (await seen(port, f"/explosive/{word}"))["params"] == {"word": word}
+    assert (await seen(port, "/explosive?word=aa", "word: aab"))["route"] == 9
 
 
 async def test_long_names_and_paths_are_routed_like_short_ones(port: int) -> None:
