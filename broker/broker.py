@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from broker.answers import read_answer
 from broker.bus import Bus
 from broker.contexts import ContextData, Contexts
 from broker.settings import Settings
@@ -28,7 +29,6 @@ from model.errors import (
     Draining,
     FoxError,
     NotDeclared,
-    from_detail,
 )
 from model.event import NO_ROUTE, Event, Headers, Response
 from routing.bindings import Target
@@ -171,10 +171,7 @@ class Broker:
             frame = await self.bus.request(target.subject, codec.encode(event, body), ttl_s)
         finally:
             context.in_flight -= 1
-        response, content = codec.decode_response(frame)
-        if response.error is not None:
-            raise from_detail(response.error)
-        return response, content
+        return read_answer(frame)
 
     async def authorize(self, event: Event, adapter_kind: str) -> ContextData:
         """Return what an event's context stands for, once its sender may call the adapter.

@@ -6,6 +6,7 @@ import itertools
 import time
 
 from broker import logs
+from broker.answers import read_answer
 from broker.receiver import Reply
 from broker.telemetry.telemetry import Telemetry
 from fox.kit.context import Context, Identity
@@ -15,7 +16,7 @@ from fox.kit.response import Response, to_reply
 from fox.kit.views import View, Views
 from model import codec
 from model.context import source_name
-from model.errors import DeadlineExceeded, NotDeclared, from_detail
+from model.errors import DeadlineExceeded, NotDeclared
 from model.event import Event, EventType, Headers
 
 ADAPTER_PREFIX = "adapter/"
@@ -101,9 +102,7 @@ class ComponentServer:
                 sent_us=int(now_s * 1_000_000),
             )
             frame = await self._bus.request(target, codec.encode(event, body), remaining_s)
-            response, content = codec.decode_response(frame)
-            if response.error is not None:
-                raise from_detail(response.error)
+            response, content = read_answer(frame)
             call.answer(response.status)
             return Response.from_wire(response, content)
 

@@ -1,0 +1,23 @@
+"""What came back: an answer, or the failure that it reports."""
+
+from __future__ import annotations
+
+from model import codec
+from model.errors import ComponentFailed, InvalidEvent, from_detail
+from model.event import Response
+
+
+def read_answer(frame: bytes) -> tuple[Response, memoryview]:
+    """Return the head and the body of an answer.
+
+    Raises:
+        ComponentFailed: It cannot be read; the request was well formed, so this is no 400.
+        FoxError: Whatever the answer reports.
+    """
+    try:
+        response, body = codec.decode_response(frame)
+    except InvalidEvent as error:
+        raise ComponentFailed("the component's answer cannot be read") from error
+    if response.error is not None:
+        raise from_detail(response.error)
+    return response, body

@@ -1,0 +1,53 @@
+"""``fox up --nats-url``: the platform on a NATS that was there before it, and outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from examples.demo.fox import Platform, wait_for
+from examples.demo.page import Browser
+from examples.order_app import ENVIRONMENTS, build
+from tests.e2e.world import SOON_S
+from tests.support.nats import NatsServer
+
+
+@pytest.fixture
+async def platform(
+    own_nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Platform]:
+    """A platform on somebody else's NATS, with version 1 of the Order App."""
+    monkeypatch.setenv("FOX_NATS_URL", own_nats_server.url)
+    build(tmp_path / "order-app")
+    async with Platform(tmp_path / "data") as platform:
+        repository = tmp_path / "order-app"
+        await platform.fox("apply", "-f", ENVIRONMENTS, cwd=repository)
+        await platform.fox("deploy", "order-app-v1", "--ref", "v1", cwd=repository)
+        yield platform
+
+
+async def test_requests_fail_at_once_while_nats_is_away_and_go_on_when_it_is_back(
+    platform: Platform, own_nats_server: NatsServer
+) -> None:
+    async with Browser(platform.http_url) as browser:
+
+        async def serves() -> bool:
+            page = await browser.get("team-a", deployment="order-app-v1")
+            return page.status == HTTPStatus.OK
+
+        assert await serves()
+
+        await asyncio.to_thread(own_nats_server.stop)
+        away = await browser.get("team-a", deployment="order-app-v1")
+        await asyncio.to_thread(own_nats_server.start)
+
+        assert away.status == HTTPStatus.SERVICE_UNAVAILABLE
+        await wait_for(serves, SOON_S)
+
+
+async def test_it_starts_no_nats_of_its_own(platform: Platform) -> None:
+    assert not (platform.data_dir / "nats").exists()
