@@ -18,6 +18,7 @@ from broker.bus import Bus
 from broker.follow import Batches, follow
 from broker.jetstream import reported
 from broker.store import ensure_bucket
+from model.decoding import UNREADABLE
 from model.distill import Version
 from model.pod import PodPhase, PodStatus
 
@@ -131,6 +132,6 @@ def _read(entry: Entry) -> PodStatus | None:
         return None
     try:
         return _decode(entry.value)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         logger.exception("status of pod %s cannot be read", entry.key)
         return None

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from model.decoding import UNREADABLE
 from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
 from model.errors import BodyTooLarge, InvalidBundle, Problem, ProblemsFound
 
@@ -130,7 +131,7 @@ def _runtime(first: SourceFile | None) -> RuntimeSpec:
         raise InvalidBundle(f"bundle does not begin with {RUNTIME_PATH}")
     try:
         runtime = msgspec.json.decode(first.content, type=RuntimeSpec)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise InvalidBundle(f"{RUNTIME_PATH} of the bundle: {error}") from error
     # A field of a later version would be dropped in silence, and the hash not be the sender's.
     if _encode_runtime(runtime) != first.content:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from model.decoding import UNREADABLE
 from model.errors import InvalidEvent
 from model.event import Event, Response
 
@@ -20,9 +21,6 @@ _VERSION_BITS = VERSION << 24
 _encode_head = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 _decode_response = msgspec.msgpack.Decoder(Response).decode
-
-# A head nested without end is what RecursionError stands for.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 Body = bytes | bytearray | memoryview
 
@@ -49,7 +47,7 @@ def decode_event(frame: bytes) -> tuple[Event, memoryview]:
     view, end = _split(frame)
     try:
         return _decode_event(view[PREFIX_BYTES:end]), view[end:]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InvalidEvent(f"event head cannot be read: {error}") from error
 
 
@@ -62,7 +60,7 @@ def decode_response(frame: bytes) -> tuple[Response, memoryview]:
     view, end = _split(frame)
     try:
         return _decode_response(view[PREFIX_BYTES:end]), view[end:]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InvalidEvent(f"response head cannot be read: {error}") from error
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from model.decoding import UNREADABLE
 from model.distill import Version
 
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
@@ -83,5 +84,5 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
             return {}
         try:
             return _decode_fields(self.line)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return {}

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from model.component import ComponentVersion
+from model.decoding import UNREADABLE
 from model.deployment import Deployment
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.errors import InvalidEvent
@@ -118,6 +119,6 @@ def decode(key: str, value: bytes) -> Record:
         record: Record = _DECODERS[kind_of(key)](value)
     except KeyError as error:
         raise InvalidEvent(f"KV key {key} has no known kind") from error
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise InvalidEvent(f"KV key {key} cannot be read: {error}") from error
     return record

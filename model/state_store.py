@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 
+from model.decoding import UNREADABLE
 from model.errors import BodyTooLarge, InvalidEvent, InvalidRequest
 from model.event import Headers
 from model.names import check_name
@@ -215,7 +216,7 @@ def decode_page(body: bytes) -> Page:
     """
     try:
         return _decode_page(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise InvalidEvent(f"page of the state store cannot be read: {error}") from error
 
 

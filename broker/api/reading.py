@@ -9,6 +9,7 @@ from aiohttp import web
 
 from broker.api.operation import Call, Operation
 from model.bundle import MAX_BYTES
+from model.decoding import UNREADABLE
 from model.errors import BodyTooLarge, InvalidRequest, UnsupportedContentType
 
 MAX_JSON_BYTES = 8 << 20
@@ -57,7 +58,7 @@ async def _body(operation: Operation, request: web.Request) -> Any:
         raise UnsupportedContentType(f"body is {request.content_type}, expected {JSON}")
     try:
         return msgspec.json.decode(raw or b"{}", type=operation.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidRequest(f"body: {error}") from error
 
 

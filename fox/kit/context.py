@@ -18,6 +18,7 @@ from fox.kit.log import EventLogger
 from fox.kit.response import Response
 from model.component import Value
 from model.context import ComponentView
+from model.decoding import UNREADABLE
 from model.errors import InvalidEvent, NotDeclared, UnsupportedContentType
 from model.event import Event, Headers
 from model.telemetry import AttributeValue
@@ -237,7 +238,7 @@ class Context:
         """
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise InvalidEvent(f"the body cannot be read as JSON: {error}") from error
 
     def form(self) -> MultiDictProxy[str]:

@@ -299,7 +299,11 @@ async def test_what_cannot_be_done_is_told_as_problem_details(
     assert answer["detail"]
 
 
-@pytest.mark.parametrize("garbage", [b"{", b"\xff\xfe", b"[]", b"null", b'{"name": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"{", b"\xff\xfe", b"[]", b"null", b'{"name": "\\ud800"}', b'{"data":' * 100_000],
+    ids=["cut", "no-utf-8", "list", "null", "surrogate", "endless"],
+)
 async def test_garbage_is_no_body(client: Client, garbage: bytes) -> None:
     headers = {"content-type": "application/json"}
 

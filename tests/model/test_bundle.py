@@ -190,6 +190,10 @@ def with_broken_runtime() -> bytes:
     return tar_of((member(bundle.RUNTIME_PATH), b"{"))
 
 
+def with_endless_runtime() -> bytes:
+    return tar_of((member(bundle.RUNTIME_PATH), b'{"memory":' + b"[" * 100_000))
+
+
 def cut_in_the_middle() -> bytes:
     return bundle.pack([MAIN], RUNTIME)[:-20]
 
@@ -211,6 +215,7 @@ def with_something_behind() -> bytes:
         without_runtime,
         with_foreign_runtime,
         with_broken_runtime,
+        with_endless_runtime,
         cut_in_the_middle,
         cut_inside_a_file,
         with_something_behind,

@@ -18,7 +18,7 @@ from model.environment import (
     policy_of,
 )
 from model.event import Event, EventType
-from model.pod import PodPhase, PodStatus
+from model.pod import LogLine, PodPhase, PodStatus
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DEV = Environment(
@@ -184,3 +184,8 @@ def test_an_event_knows_how_long_it_has_left(now_s: float, left_s: float) -> Non
     )
 
     assert event.remaining_s(now_s) == left_s
+
+
+@pytest.mark.parametrize("text", ["plain", "{", "[1]", "{" + '"a":[' * 5_000, ""])
+def test_a_line_that_is_no_json_object_has_no_fields(text: str) -> None:
+    assert LogLine(pod="p", component="c", hash="h", line=text).fields == {}
