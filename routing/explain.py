@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from model.component import Dependency, DependencyKind
 from model.deployment import Deployment
-from model.errors import ErrorDetail, FoxError, Problem
+from model.errors import FoxError, Problem
 from routing.active import definitions_of
 from routing.bindings import Binding
 from routing.conflicts import Conflict, ties
@@ -73,6 +73,13 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: tuple[GraphEdge, ...] = ()
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What the client gets instead of an answer: ``FoxError.code`` and its text."""
+
+    code: str
+    detail: str
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The decision and its reasons; can be encoded as JSON as it is.
 
@@ -95,7 +102,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     graph: tuple[GraphNode, ...] = ()
     problems: tuple[Problem, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    error: ErrorDetail | None = None
+    error: Refusal | None = None
     status: int = 0
 
 
@@ -116,7 +123,8 @@ def explain(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
         problems=tuple(problem for each in bindings for problem in each.binding.table.problems),
     )
     if isinstance(decision, FoxError):
-        return replace(explanation, error=decision.to_detail(), status=decision.http_status)
+        refusal = Refusal(code=decision.code, detail=decision.detail)
+        return replace(explanation, error=refusal, status=decision.http_status)
     winner = next(each for each in weighed if _wins(each, decision))
     return replace(
         explanation,

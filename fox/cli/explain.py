@@ -15,7 +15,7 @@ from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
 from fox.cli.tables import problems_table, table, to_stream
 from model.component import short
-from model.errors import from_detail
+from model.errors import ErrorDetail, from_detail
 from routing.explain import Candidate, Explanation, GraphNode
 from routing.selectors import Selectors
 
@@ -40,7 +40,7 @@ def explain(
     explanation = msgspec.convert(control.get("v1", "explain", **query), Explanation)
     show(output, explanation, lambda: _tell(explanation))
     if explanation.error is not None:
-        raise from_detail(explanation.error)
+        raise from_detail(ErrorDetail(explanation.error.code, explanation.error.detail))
 
 
 def _tell(explanation: Explanation) -> None:
