@@ -70,7 +70,7 @@ bench-full: setup ## The same, longer and with more loads, in 10 minutes
 bench-peers: setup ## Install the peers that the benchmarks leave out otherwise
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 
-bench-routing: setup ## Run the benchmark of the matcher alone
+bench-routing: setup ## Measure routing into docs/performance.md, in 10 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.routing
 
 docker-lint: setup ## Check the Dockerfile

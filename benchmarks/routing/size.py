@@ -14,12 +14,11 @@ import msgspec
 from benchmarks.routing.estate import VIRTUAL_ENVIRONMENTS, Estate, Question
 from benchmarks.routing.linear import Ranked, ranked, scan
 from benchmarks.routing.timing import Call, Latency, alternate, latency, time_each, time_once
+from broker import garbage
 from model.records import Change
 from routing.resolver import resolve
 from routing.snapshot import Snapshot
 
-BATCH = 256
-"""What a nats-py watcher hands over before it waits to be drained."""
 WORKING_SET = 1_000
 ROUNDS = 5
 SCANNED_APPS = 200
@@ -38,7 +37,6 @@ class SizeResult(msgspec.Struct, frozen=True, kw_only=True):
     linear_explicit: Latency
     linear_plain: Latency
     linear_plain_routes: int
-    cold_start_s: float
     updates_us: dict[str, float]
     bytes_per_deployment: int
     bytes_per_binding: int
@@ -49,7 +47,7 @@ def measure(size: int) -> SizeResult:
     bytes_per_deployment = _bytes_per_deployment(size)
     estate = Estate(size)
     changes = list(estate.changes())
-    snapshot, cold_start_s = _start(changes)
+    snapshot = _loaded(changes)
     del changes
     questions = {
         "explicit hit": estate.questions(WORKING_SET, explicit=True, hits=True),
@@ -76,22 +74,18 @@ def measure(size: int) -> SizeResult:
         linear_explicit=found["linear explicit"],
         linear_plain=found["linear plain"],
         linear_plain_routes=len(every),
-        cold_start_s=round(cold_start_s, 3),
         updates_us=_updates(estate, snapshot),
         bytes_per_deployment=bytes_per_deployment,
         bytes_per_binding=_bytes_per_binding(estate, snapshot),
     )
 
 
-def _start(changes: Sequence[Change]) -> tuple[Snapshot, float]:
-    loaded = [Snapshot.empty()]
-
-    def load() -> None:
-        for at in range(0, len(changes), BATCH):
-            loaded[0] = loaded[0].apply(changes[at : at + BATCH])
-
-    seconds = time_once(load)
-    return loaded[0], seconds
+def _loaded(changes: Sequence[Change]) -> Snapshot:
+    snapshot = Snapshot.empty()
+    with garbage.paused():
+        for change in changes:
+            snapshot = snapshot.apply((change,))
+    return snapshot
 
 
 def _calls(questions: Sequence[Question], snapshot: Snapshot) -> list[Call]:

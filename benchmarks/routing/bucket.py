@@ -1,0 +1,83 @@
+"""A nats-server of the benchmark's own, and an estate in its KV bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sysconfig
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from benchmarks.routing.estate import Estate
+from benchmarks.support.programs import POLL_S, Programs
+from broker.bus import Bus
+from broker.store import BUCKET, HISTORY, ensure_bucket
+from model import records
+
+_NATS_SERVER = Path(sysconfig.get_path("scripts"), "nats-server")
+_IN_FLIGHT = 2_000
+_ANY_PORT = -1
+
+
+class Nats:
+    """A nats-server that can be killed and started again, on the same port and the same data.
+
+    It does not wait for the disk at every write, as the embedded one does, or an estate would take
+    minutes to write.
+
+    Args:
+        folder: For its output; its data goes below.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Start nothing yet."""
+        self.data = folder / "nats"
+        self._folder = folder
+        self._port = _ANY_PORT
+        self._pid = 0
+        self._stack = AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Start it and return when it takes clients."""
+        program = await Programs(self._folder, self._stack).start(
+            "nats",
+            *(_NATS_SERVER, "--addr", "127.0.0.1", "--port", str(self._port)),
+            *("--jetstream", "--store_dir", self.data),
+            ready=r"client connections on 127\.0\.0\.1:(\d+)(?s:.*)Server is ready",
+        )
+        self._pid, self._port = program.pid, int(program.said)
+
+    async def stop(self) -> None:
+        """End it in order."""
+        await self._stack.aclose()
+
+    async def kill(self) -> None:
+        """End it as a crash would."""
+        os.kill(self._pid, signal.SIGKILL)
+        await self._stack.aclose()
+
+
+async def preload(bus: Bus, estate: Estate) -> None:
+    """Write an estate into a new bucket, as fast as NATS takes it."""
+    await ensure_bucket(bus, BUCKET, history=HISTORY)
+    written = 0
+    for change in estate.changes():
+        assert change.record is not None
+        await bus.publish(f"$KV.{BUCKET}.{change.key}", records.encode(change.record))
+        written += 1
+        if written % _IN_FLIGHT == 0:
+            await _wait_written(bus, written)
+    await _wait_written(bus, written)
+
+
+async def _wait_written(bus: Bus, sequence: int) -> None:
+    jetstream, written = bus.jetstream(), 0
+    while written < sequence:
+        await asyncio.sleep(POLL_S)
+        written = (await jetstream.stream_info(f"KV_{BUCKET}")).state.last_seq

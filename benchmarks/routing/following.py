@@ -1,0 +1,122 @@
+"""A process that follows the bucket and says, a line of JSON each, when it knows what.
+
+``python -m benchmarks.routing.following NATS_URL``, until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from time import perf_counter, perf_counter_ns
+
+import msgspec
+import psutil
+import uvloop
+
+from broker import bus as buses
+from broker.store import Store, open_store
+
+_TICK_S = 0.001
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The whole bucket is known.
+
+    Attributes:
+        seconds: Since the connection was open.
+        longest_hold_ms: For which nothing else in the loop had its turn meanwhile.
+        rss_mib: Memory of the process, and what it had before.
+        rss_before_mib: The same before.
+    """
+
+    seconds: float
+    longest_hold_ms: float
+    rss_mib: float
+    rss_before_mib: float
+
+
+class Seen(msgspec.Struct, frozen=True, tag=True):
+    """The snapshot holds a revision since ``at_ns`` of the machine's monotonic clock."""
+
+    revision: int
+    at_ns: int
+
+
+class CurrentAgain(msgspec.Struct, frozen=True, tag=True):
+    """The snapshot is current again, after it was not."""
+
+    at_ns: int
+
+
+Said = Loaded | Seen | CurrentAgain
+
+
+def _say(said: Said) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _rss_mib() -> float:
+    return round(psutil.Process().memory_info().rss / (1 << 20), 1)
+
+
+class _Holds:
+    """Notes the longest time for which the loop did not come round."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            before = perf_counter()
+            await asyncio.sleep(_TICK_S)
+            self.longest_s = max(self.longest_s, perf_counter() - before - _TICK_S)
+
+
+async def _tell_changes(store: Store) -> None:
+    revision = store.snapshot.revision
+    while True:
+        revision = (await store.wait_change(revision)).revision
+        _say(Seen(revision, perf_counter_ns()))
+
+
+async def _tell_current(store: Store) -> None:
+    was_current = True
+    while True:
+        if store.is_current and not was_current:
+            _say(CurrentAgain(perf_counter_ns()))
+        was_current = store.is_current
+        await asyncio.sleep(_TICK_S)
+
+
+async def follow(url: str) -> None:
+    """Follow until standard input ends."""
+    holds = _Holds()
+    before_mib = _rss_mib()
+    async with asyncio.TaskGroup() as group, buses.connect(url, process_id="follower") as bus:
+        watch = group.create_task(holds.watch())
+        start = perf_counter()
+        async with open_store(bus) as store:
+            seconds = perf_counter() - start
+            watch.cancel()
+            _say(
+                Loaded(
+                    seconds=round(seconds, 3),
+                    longest_hold_ms=round(holds.longest_s * 1e3, 1),
+                    rss_mib=_rss_mib(),
+                    rss_before_mib=before_mib,
+                )
+            )
+            tasks = [
+                group.create_task(_tell_changes(store)),
+                group.create_task(_tell_current(store)),
+            ]
+            await asyncio.to_thread(sys.stdin.buffer.read)
+            for each in tasks:
+                each.cancel()
+
+
+if __name__ == "__main__":
+    logging.disable()
+    uvloop.run(follow(sys.argv[1]))
