@@ -72,15 +72,17 @@ class NatsServer:
         """Read its output until it takes clients.
 
         Raises:
-            NatsUnavailable: It ended instead; its last lines are logged.
+            NatsUnavailable: It ended instead, or takes too long; with its last lines.
         """
-        output = self._process.stderr
-        while output is not None and (line := await output.readline()):
-            self._lines.append(line.decode(errors="replace").rstrip())
-            if found := _LISTENING.search(line):
-                self.url = f"nats://fox:{password}@{found[1].decode()}"
-            if _READY in line:
-                return
+        try:
+            async with asyncio.timeout(START_S):
+                is_ready = await self._read_until_ready(password)
+        except TimeoutError as error:
+            raise NatsUnavailable(
+                f"the embedded nats-server was not ready in {START_S} s:\n{self.last_lines}"
+            ) from error
+        if is_ready:
+            return
         await self.exited
         raise NatsUnavailable(f"the embedded nats-server did not start:\n{self.last_lines}")
 
@@ -91,12 +93,23 @@ class NatsServer:
             self._lines.append(line.decode(errors="replace").rstrip())
             logger.debug("nats-server: %s", self._lines[-1])
 
+    async def _read_until_ready(self, password: str) -> bool:
+        output = self._process.stderr
+        while output is not None and (line := await output.readline()):
+            self._lines.append(line.decode(errors="replace").rstrip())
+            if found := _LISTENING.search(line):
+                self.url = f"nats://fox:{password}@{found[1].decode()}"
+            if _READY in line:
+                return True
+        return False
+
     async def stop(self) -> None:
         """Stop it in order, by force after 10 s; return when it is gone."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            await asyncio.wait_for(asyncio.shield(self.exited), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await asyncio.shield(self.exited)
         except TimeoutError:
             self._process.kill()
             await self.exited
@@ -126,15 +139,12 @@ async def run_nats_server(folder: Path) -> AsyncIterator[NatsServer]:
     )
     server = NatsServer(process)
     try:
-        async with asyncio.timeout(START_S):
-            await server.wait_ready(password)
+        await server.wait_ready(password)
         reader = asyncio.create_task(server.read_on())
-        yield server
-        reader.cancel()
-    except TimeoutError as error:
-        raise NatsUnavailable(
-            f"the embedded nats-server was not ready in {START_S} s:\n{server.last_lines}"
-        ) from error
+        try:
+            yield server
+        finally:
+            reader.cancel()
     finally:
         await server.stop()
 
