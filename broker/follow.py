@@ -70,6 +70,10 @@ class Follower:
             except (NatsError, FoxError, TimeoutError) as error:
                 logger.warning("a bucket cannot be followed, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)
+            except Exception:
+                # Else a process would route by what it knows now for ever, and nobody be told.
+                logger.exception("a bucket could not be followed, trying again")
+                await asyncio.sleep(RETRY_S)
             finally:
                 self._current.clear()
 

@@ -48,7 +48,10 @@ class LogFiles:
 
     async def run(self) -> None:
         """Write what is appended, until cancelled."""
-        await asyncio.to_thread(self._tidy)
+        try:
+            await asyncio.to_thread(self._tidy)
+        except OSError as error:
+            self._report(error)
         while True:
             await self._appended.wait()
             await self.flush()

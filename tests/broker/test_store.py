@@ -11,6 +11,7 @@ import pytest
 
 from broker import breath
 from broker import bus as buses
+from broker.arrivals import Entry
 from broker.bus import Bus
 from broker.store import BUCKET, HISTORY, Store, open_store
 from model.deployment import Deployment
@@ -198,6 +199,24 @@ async def test_what_cannot_be_read_is_passed_over_with_a_line_in_the_log(
         await store.get("environment.broken")
     async with open_store(bus) as later:
         assert later.snapshot.environments == {"dev": dev()}
+
+
+async def test_a_change_that_cannot_be_taken_is_taken_once_it_can(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    change = Store.change
+    failures = [RuntimeError("a bug")]
+
+    def fail_once(self: Store, entry: Entry) -> None:
+        if failures:
+            raise failures.pop()
+        change(self, entry)
+
+    monkeypatch.setattr(Store, "change", fail_once)
+    revision = await store.create(KEY, dev())
+
+    assert (await store.wait_revision(revision)).environments == {"dev": dev()}
+    assert "a bug" in caplog.text
 
 
 async def test_after_a_restart_of_nats_the_snapshot_is_current_again(

@@ -172,6 +172,23 @@ async def test_a_folder_that_cannot_be_written_is_reported_once_and_lines_stay_r
     assert "File exists" in record.message
 
 
+async def test_an_old_file_that_cannot_be_removed_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_files, "MAX_FILES", 1)
+    (tmp_path / "folder.log").mkdir()
+    os.utime(tmp_path / "folder.log", (0, 0))
+    (tmp_path / "newer.log").write_text("x")
+
+    files = LogFiles(tmp_path)
+    running = asyncio.create_task(files.run())
+    files.append("api", ["one"])
+    await wait_until((tmp_path / "api.log").exists)
+    running.cancel()
+
+    assert "directory" in caplog.text
+
+
 async def test_old_files_are_removed_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
