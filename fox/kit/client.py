@@ -73,7 +73,8 @@ class ComponentClient:
         pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
         if json is not None:
             body = msgspec.json.encode(json)
-            pairs.append(("content-type", JSON))
+            if "content-type" not in dict(pairs):
+                pairs.append(("content-type", JSON))
         return await ctx.request(
             self.name,
             method,

@@ -72,7 +72,6 @@ class Context:
 
     Attributes:
         body: The request's body.
-        env: Values of the declared variables.
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class Context:
         event: Event,
         body: bytes,
         view: ComponentView,
-        env: Env,
         identity: Identity,
         transport: Transport,
         handling: Handling = UNMEASURED,
@@ -92,7 +90,6 @@ class Context:
         self._transport = transport
         self._handling = handling
         self.body = body
-        self.env = env
 
     @property
     def event(self) -> Event:
@@ -153,6 +150,11 @@ class Context:
     def headers(self) -> CIMultiDictProxy[str]:
         """Headers without selectors; names in any case."""
         return CIMultiDictProxy(CIMultiDict(self._event.headers))
+
+    @cached_property
+    def env(self) -> Env:
+        """Values of the declared variables; this event's own copy."""
+        return Env(self._view.vars)
 
     @property
     def app(self) -> str:

@@ -64,9 +64,7 @@ class ComponentServer:
         with self._telemetry.handling(event, view.scope) as handling:
             self._check_sender(event, view)
             handler = self._kit.handler_of(event)
-            ctx = Context(
-                event, bytes(body), view.component, view.env, self._identity, self, handling
-            )
+            ctx = Context(event, bytes(body), view.component, self._identity, self, handling)
             return handling.answer(to_reply(await handler(ctx)))
 
     async def call(

@@ -9,7 +9,7 @@ import msgspec
 from broker.telemetry.scope import Scope
 from broker.telemetry.telemetry import Telemetry
 from broker.views import ViewReply, ViewRequest
-from fox.kit.context import Env, Identity
+from fox.kit.context import Identity
 from fox.kit.requester import Requester
 from model import subjects
 from model.context import ComponentView
@@ -24,15 +24,14 @@ _decode = msgspec.msgpack.Decoder(ViewReply).decode
 
 
 class View:
-    """A ComponentView with its variables in the form that handlers read, and its telemetry."""
+    """A ComponentView with its telemetry."""
 
-    __slots__ = ("component", "env", "scope")
+    __slots__ = ("component", "scope")
 
     def __init__(self, component: ComponentView, scope: Scope) -> None:
         """Wrap what a broker answered."""
         self.component = component
         self.scope = scope
-        self.env = Env(component.vars)
 
 
 class Views:

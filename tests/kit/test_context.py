@@ -159,6 +159,7 @@ async def test_a_client_sends_what_its_methods_say() -> None:
             await api.put("/a", ctx=ctx, body=b"raw"),
             await api.delete("/a", ctx=ctx),
             await api.request("PATCH", "/a", ctx=ctx, headers={"X-A": "1"}, json=0),
+            await api.request("PUT", "/a", ctx=ctx, headers={"Content-Type": "a/b"}, json=0),
         ]
         return [each.json() for each in answers]
 
@@ -181,4 +182,5 @@ async def test_a_client_sends_what_its_methods_say() -> None:
         ["PUT", "", "raw", None, None],
         ["DELETE", "", "", None, None],
         ["PATCH", "", "0", "application/json", "1"],
+        ["PUT", "", "0", "a/b", None],
     ]

@@ -149,6 +149,19 @@ async def test_a_component_sees_only_the_variables_that_it_declares(kit: Kit) ->
         await client.call("GET", "/")
 
 
+async def test_what_a_handler_does_to_its_variables_stays_within_its_event(kit: Kit) -> None:
+    kit.env("greeting", default="Hello")
+
+    @kit.default
+    async def serve(ctx: Context) -> str:
+        ctx.env["greeting"] = f"{ctx.env['greeting']}!"
+        return str(ctx.env["greeting"])
+
+    client = TestClient(kit)
+
+    assert [(await client.call("GET", "/")).text for _ in range(2)] == ["Hello!", "Hello!"]
+
+
 async def test_a_call_goes_to_the_default_handler(kit: Kit) -> None:
     @kit.default
     async def serve(ctx: Context) -> list[Any]:
