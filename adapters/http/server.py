@@ -134,7 +134,8 @@ class HttpAdapter:
     ) -> web.Response:
         genesis, selectors = arrival.genesis, arrival.selectors
         measured.ask(genesis.method, genesis.path, arrival.traceparent, sample=selectors.sample)
-        known.update(_event_headers(event_id, measured))
+        if arrival.traceparent:
+            known.update(_event_headers(event_id, measured))
         decision = self._broker.resolve(genesis, selectors)
         target = decision.target
         measured.lead_to(target)

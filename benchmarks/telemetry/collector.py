@@ -1,6 +1,6 @@
 """A collector that takes everything and keeps nothing.
 
-    python -m benchmarks.telemetry.collector
+python -m benchmarks.telemetry.collector
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ from typing import Protocol
 
 from broker.telemetry.span import SpanRecord
 
-MAX_RECENT = 2_048
+MAX_RECENT = 1_024
 MAX_KEPT = 256
 MAX_QUEUED = 4_096
 FULL_BATCH = 512
-FLUSH_S = 0.1
+FLUSH_S = 0.05
 # In a storm of failures a few whole traces tell as much as all of them.
-MAX_KEEPS_A_FLUSH = 5
+MAX_KEEPS_A_FLUSH = 3
 
 
 class Finished(Protocol):

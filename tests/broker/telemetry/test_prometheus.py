@@ -1,0 +1,70 @@
+"""Prometheus text, as its own client reads it."""
+
+from __future__ import annotations
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from broker.telemetry.collected import Collected
+from broker.telemetry.figures import Labels
+from broker.telemetry.metrics import Metrics
+from broker.telemetry.prometheus import render
+from model.pod import PodPhase, PodStatus
+
+STRANGE = 'a "strange"\\ name\nof two lines'
+
+
+def families() -> dict[str, Metric]:
+    metrics = Metrics()
+    series = metrics.series(Labels("api", "h", "shop", STRANGE, "live"))
+    series.in_flight = 2
+    for duration_s, status in ((0.001, 200), (0.004, 200), (90.0, 500)):
+        series.record(status, duration_s)
+        series.queue.record(duration_s)
+    metrics.watch_counter("nats_reconnects", lambda: 4)
+    metrics.watch_gauge("snapshot_current", lambda: True)
+    known = Collected()
+    known.take(metrics.figures("p1", "kubefox"))
+    pod = PodStatus(
+        id="api-1", app="shop", component="api", hash="h", phase=PodPhase.READY, restarts=3
+    )
+    text = render(known.totals(1.0, ["p1"]), [pod])
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def test_requests_are_counted_by_status_class() -> None:
+    samples = families()["kubefox_requests"].samples
+
+    assert {each.labels["status_class"]: each.value for each in samples} == {"2xx": 2, "5xx": 1}
+    assert {each.labels["deployment"] for each in samples} == {STRANGE}
+
+
+def test_a_histogram_is_cumulative_and_ends_with_all() -> None:
+    samples = families()["kubefox_request_duration_seconds"].samples
+    buckets = [
+        (float(each.labels["le"]), each.value)
+        for each in samples
+        if each.name.endswith("_bucket") and each.labels["status_class"] == "2xx"
+    ]
+
+    assert buckets == sorted(buckets)
+    assert [value for le, value in buckets if le in {0.0005, 0.002, 0.005, float("inf")}] == [
+        *(0, 1, 2, 2)
+    ]
+    assert [each.value for each in samples if each.name.endswith("_count")] == [2, 1]
+
+
+def test_the_rest_is_there_too() -> None:
+    found = families()
+
+    assert found["kubefox_errors"].samples[0].value == 1
+    assert found["kubefox_requests_in_flight"].samples[0].value == 2
+    assert found["kubefox_queue_duration_seconds"].type == "histogram"
+    assert found["kubefox_pod_restarts"].samples[0].value == 3
+    phases = {each.labels["phase"]: each.value for each in found["kubefox_pods"].samples}
+    assert phases["ready"] == 1
+    assert phases["back-off"] == 0
+    reconnects = found["kubefox_nats_reconnects"].samples[0]
+    assert (reconnects.labels, reconnects.value) == ({"service": "kubefox"}, 4)
+    current = found["kubefox_snapshot_current"].samples[0]
+    assert (current.labels["process"], current.value) == ("p1", 1)

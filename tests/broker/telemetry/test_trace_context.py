@@ -1,0 +1,80 @@
+"""W3C trace context: what is taken over, what is not, and what is made anew."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.telemetry import trace_context
+from broker.telemetry.trace_context import TraceContext
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+hexadecimal = st.text("0123456789abcdef", min_size=16, max_size=16).filter(lambda x: x.strip("0"))
+
+
+@pytest.mark.parametrize(
+    ("header", "is_sampled"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", True),
+        (f"00-{TRACE}-{SPAN}-00", False),
+        (f"  00-{TRACE}-{SPAN}-03 ", True),
+        (f"cc-{TRACE}-{SPAN}-01-what-comes-later", True),
+    ],
+)
+def test_a_trace_of_the_client_is_gone_on_with(header: str, is_sampled: bool) -> None:
+    assert trace_context.parse(header) == TraceContext(TRACE, SPAN, is_sampled)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "00",
+        f"00-{TRACE}-{SPAN}",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE[1:]}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-0g",
+    ],
+)
+def test_what_is_no_trace_context_is_not_trusted(header: str) -> None:
+    assert trace_context.parse(header) is None
+
+
+@given(hexadecimal, hexadecimal, st.booleans())
+def test_what_is_written_is_read_again(half: str, span_id: str, is_sampled: bool) -> None:
+    written = trace_context.write(half * 2, span_id, is_sampled=is_sampled)
+
+    assert trace_context.read(written) == TraceContext(half * 2, span_id, is_sampled)
+    assert trace_context.parse(written) == TraceContext(half * 2, span_id, is_sampled)
+
+
+def test_new_ids_are_unlike_and_well_formed() -> None:
+    ids = {trace_context.new_trace_id() for _ in range(1_000)}
+
+    assert len(ids) == 1_000
+    assert trace_context.parse(trace_context.new_traceparent())
+
+
+@pytest.mark.parametrize(("ratio", "low", "high"), [(0, 0, 0), (0.5, 400, 600), (1, 1_000, 1_000)])
+def test_a_ratio_of_all_traces_is_chosen(ratio: float, low: int, high: int) -> None:
+    threshold = trace_context.threshold_of(ratio)
+
+    chosen = [
+        trace_context.is_chosen(trace_context.new_trace_id(), threshold) for _ in range(1_000)
+    ]
+
+    assert low <= chosen.count(True) <= high
+
+
+def test_whoever_asks_chooses_the_same_traces() -> None:
+    low, high = trace_context.threshold_of(0.1), trace_context.threshold_of(0.2)
+    ids = [trace_context.new_trace_id() for _ in range(500)]
+
+    assert all(
+        trace_context.is_chosen(each, high) for each in ids if trace_context.is_chosen(each, low)
+    )
