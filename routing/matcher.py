@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from model.component import Route, Value
+from model.component import Route
 from model.errors import Problem
 from routing.branches import candidates, grow
 from routing.compiled import Rule, compile_rule
@@ -14,7 +14,6 @@ from routing.facts import Facts
 from routing.keys import Keys
 from routing.predicates import Predicate
 from routing.regex import RegexError
-from routing.request import GenesisRequest
 from routing.rule import RuleError
 from routing.segments import Params
 from routing.template import Fillings, Layers, TooManyAlternatives
@@ -124,18 +123,6 @@ def compile_routes(
             else:
                 problems += found
     return routes, problems
-
-
-def match_routes(
-    routes: Iterable[Route], variables: dict[str, Value], request: GenesisRequest
-) -> tuple[int, Params] | None:
-    """Return the id of the route that wins and its parameters: for tests of one component.
-
-    A route whose rule is wrong or lacks a variable cannot match; ``compile_table`` tells why.
-    """
-    table = compile_table([ComponentRoutes("", tuple(routes))], [variables])
-    match = table.match(Facts(request))
-    return None if match is None else (match[0].route.id, dict(match[1]))
 
 
 def place(component: str, route: Route) -> str:

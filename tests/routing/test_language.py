@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from model.component import Route, Value
 from model.event import EventType, Headers
 from routing.compiled import compile_rule
-from routing.matcher import ComponentRoutes, compile_table, match_routes
+from routing.facts import Facts
+from routing.matcher import ComponentRoutes, compile_table
 from routing.request import GenesisRequest
 from routing.rule import MAX_DEPTH, MAX_LENGTH, RuleError
 from routing.template import Filling
@@ -15,9 +18,18 @@ from routing.template import Filling
 Params = dict[str, str] | None
 
 
+def matched(
+    routes: Iterable[Route], variables: dict[str, Value], request: GenesisRequest
+) -> tuple[int, Params] | None:
+    """Return the id of the route that wins and its parameters, or None."""
+    table = compile_table([ComponentRoutes("", tuple(routes))], [variables])
+    match = table.match(Facts(request))
+    return None if match is None else (match[0].route.id, match[1])
+
+
 def accepted(rule: str, request: GenesisRequest, **variables: Value) -> Params:
     """Return the parameters, or None."""
-    match = match_routes([Route(id=0, rule=rule)], variables, request)
+    match = matched([Route(id=0, rule=rule)], variables, request)
     return None if match is None else match[1]
 
 
@@ -310,8 +322,8 @@ def test_priority_goes_before_length() -> None:
 
     request = GenesisRequest(path="/a")
 
-    assert match_routes(routes, {}, request) == (2, {})
-    assert match_routes([*routes[:2], routes[3]], {}, request) == (0, {})
+    assert matched(routes, {}, request) == (2, {})
+    assert matched([*routes[:2], routes[3]], {}, request) == (0, {})
 
 
 def test_too_many_alternatives_are_a_problem_not_an_error() -> None:
