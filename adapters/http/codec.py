@@ -78,11 +78,12 @@ def read_request(request: web.BaseRequest) -> Arrival:
     headers, noted = _headers(request.raw_headers)
     path, _, query = request.raw_path.partition("#")[0].partition("?")
     selectors, query, headers = extract(query, headers)
+    authority, path = _origin_form(path)
     genesis = GenesisRequest(
         type=EventType.HTTP,
-        host=noted.get("host", ""),
+        host=authority or noted.get("host", ""),
         method=request.method,
-        path=_origin_form(path),
+        path=path,
         query=query,
         headers=headers,
     )
@@ -193,15 +194,18 @@ def _traceparent(noted: dict[str, str]) -> str:
     return value if _TRACEPARENT.fullmatch(value) else ""
 
 
-def _origin_form(path: str) -> str:
-    """Return the path of a request target; a proxy's client sends ``http://host/path``."""
-    if path.startswith("/"):
-        return path
-    _, separator, rest = path.partition("://")
+def _origin_form(target: str) -> tuple[str, str]:
+    """Return host and path of a request target; the host is empty unless the target names one.
+
+    A proxy's client sends ``http://host/path``, and its host wins over the header: RFC 9112, 3.2.2.
+    """
+    if target.startswith("/"):
+        return "", target
+    _, separator, rest = target.partition("://")
     if not separator:
-        return "/"
-    _, slash, tail = rest.partition("/")
-    return slash + tail or "/"
+        return "", "/"
+    authority, slash, tail = rest.partition("/")
+    return authority.rpartition("@")[2], slash + tail or "/"
 
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import shutil
 from collections.abc import AsyncIterator
 
@@ -370,3 +371,43 @@ async def test_a_server_without_jetstream_is_told(
             with pytest.raises(NatsUnavailable, match="kubefox"):
                 async with open_store(bus):
                     pass
+
+
+async def test_whatever_is_written_between_restarts_every_process_comes_to_know(
+    store: Store, bus: Bus, own_nats_server: NatsServer
+) -> None:
+    choose = random.Random(1)  # noqa: S311 - the same changes on every run
+    revisions: dict[str, int] = {}
+    for turn in range(3):
+        if turn:
+            await asyncio.to_thread(own_nats_server.kill)
+            await wait_disconnected(bus)
+            await asyncio.to_thread(own_nats_server.start)
+        async with (
+            buses.connect(own_nats_server.url, process_id=f"writer-{turn}") as other,
+            open_store(other) as writer,
+        ):
+            for number in range(40):
+                name = f"e{choose.randrange(8)}"
+                await write_or_delete(writer, revisions, name, number, choose)
+            last = await writer.create(f"environment.turn{turn}", Environment(name="turn"))
+            revisions[f"turn{turn}"] = last
+            fresh = await writer.wait_revision(last)
+
+        follows = await store.wait_revision(last)
+        assert follows.environments == fresh.environments
+        assert follows.environments.keys() == revisions.keys()
+
+
+async def write_or_delete(
+    store: Store, revisions: dict[str, int], name: str, number: int, choose: random.Random
+) -> None:
+    """Change one environment at random."""
+    key, held = f"environment.{name}", revisions.get(name)
+    if held is None:
+        revisions[name] = await store.create(key, Environment(name=name))
+    elif choose.random() < 0.3:
+        await store.delete(key, revisions.pop(name))
+    else:
+        data = EnvironmentData(vars={"number": number})
+        revisions[name] = await store.update(key, Environment(name=name, data=data), held)

@@ -132,6 +132,13 @@ async def test_a_host_matches_in_any_case_with_any_port(port: int) -> None:
     assert (await get(port, "/hosted", host="other.example")).status == 404
 
 
+async def test_a_target_with_a_host_has_the_last_word_on_it(port: int) -> None:
+    for authority in ("shop.example", "SHOP.example:80", "user@shop.example"):
+        assert (await seen(port, f"http://{authority}/hosted", host="other.example"))["route"] == 3
+    answer = await get(port, "http://other.example/hosted", host="shop.example")
+    assert answer.status == 404
+
+
 async def test_any_of_the_values_of_a_query_key_may_match_and_all_travel_on(port: int) -> None:
     for query in ("k=b", "k=a&k=b", "x&k=%62&k=c", "k=b&k=b"):
         assert (await seen(port, f"/search?{query}"))["query"] == query
