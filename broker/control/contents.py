@@ -20,7 +20,7 @@ from model.environment import (
     overlay,
     policy_of,
 )
-from model.errors import EnvironmentNotFound, Problem
+from model.errors import EnvironmentNotFound, Problem, ReleaseNotFound
 from model.release import Release, ReleasedApp, ReleaseManifest
 from routing.snapshot import Snapshot
 
@@ -95,12 +95,13 @@ def contents_of(snapshot: Snapshot, virtual_environment: str, release: Release) 
 
     Raises:
         EnvironmentNotFound: As ``live_contents``.
+        ReleaseNotFound: Its manifest is missing; what it froze is not what is live now.
     """
-    manifest = (
-        snapshot.manifest(virtual_environment, release.manifest) if release.manifest else None
-    )
-    if manifest is None:
+    if release.manifest is None:
         return live_contents(snapshot, virtual_environment, release.apps)
+    manifest = snapshot.manifest(virtual_environment, release.manifest)
+    if manifest is None:
+        raise ReleaseNotFound(f"the manifest of release {release.id} is missing")
     return Contents(
         deployments=manifest.deployments, data=manifest.data, adapters=manifest.adapters
     )

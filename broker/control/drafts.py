@@ -19,7 +19,7 @@ from broker.control.contents import (
 )
 from model.distill import Version
 from model.environment import PolicyType, ReleasePolicy
-from model.errors import EnvironmentNotFound, Problem, ProblemsFound
+from model.errors import EnvironmentNotFound, NotFound, Problem, ProblemsFound
 from model.release import (
     Release,
     ReleasedApp,
@@ -94,7 +94,7 @@ def draft_rollback(scene: Scene, state: ReleaseState, release_id: str | None) ->
 
     Raises:
         EnvironmentNotFound: The virtual environment does not exist.
-        ReleaseNotFound: There is no such release.
+        ReleaseNotFound: There is no such release, or its manifest is missing.
         ProblemsFound: It can no longer be released.
     """
     name = state.virtual_environment
@@ -115,8 +115,8 @@ def review(scene: Scene, state: ReleaseState) -> ReleaseState:
     policy = policy_or_default(scene.snapshot, name)
     try:
         contents = contents_of(scene.snapshot, name, pending)
-    except EnvironmentNotFound as error:
-        gone = Problem(type="EnvironmentNotFound", message=error.detail, path="")
+    except NotFound as error:
+        gone = Problem(type=type(error).__name__, message=error.detail, path="")
         return expire(note(state, (gone,)), policy, now_s=scene.now_s)
     problems = _problems(scene, name, pending.apps, contents, policy)
     if problems:
@@ -163,4 +163,7 @@ def _is_active(
         return False
     if (active.manifest is not None) != (policy.type is PolicyType.STABLE):
         return False
-    return contents_of(scene.snapshot, state.virtual_environment, active) == contents
+    try:
+        return contents_of(scene.snapshot, state.virtual_environment, active) == contents
+    except NotFound:
+        return False

@@ -23,7 +23,7 @@ from model.errors import (
     RevisionConflict,
 )
 from model.pod import PodPhase
-from model.records import environment_key, release_key
+from model.records import environment_key, manifest_key, release_key
 from model.release import ArchiveReason, ReleasedApp, ReleaseState
 from tests.support.control_plane import Plane, component, deployment, open_plane, pods_of
 from tests.support.nats import NatsServer
@@ -455,6 +455,24 @@ async def test_a_rollback_restores_the_earlier_manifest_whole(plane: Plane) -> N
     assert state.active is not None
     assert state.active.id != first.active.id
     assert state.active.manifest == first.active.manifest
+
+
+async def test_a_release_without_its_manifest_is_never_served_by_live_values(plane: Plane) -> None:
+    await prepared(plane)
+    first = (await plane.control.releases.request("team-a", "order-app-v1")).object.active
+    await plane.control.releases.request("team-a", "order-app-v2")
+    assert first is not None
+    assert first.manifest is not None
+    key = manifest_key("team-a", first.manifest)
+    found = await plane.store.get(key)
+    assert found is not None
+    await plane.store.delete(key, found[1])
+    await plane.wait_data(lambda: plane.store.snapshot.revision_of(key) == 0)
+
+    with pytest.raises(ReleaseNotFound, match="manifest"):
+        await plane.control.releases.rollback("team-a")
+
+    assert active_of(plane) == {"order-app": "order-app-v2"}
 
 
 async def test_a_rollback_without_a_release_takes_the_last_active_one(plane: Plane) -> None:
