@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 from nats.js import api
 from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
 from nats.js.kv import KeyValue
@@ -24,7 +25,7 @@ from broker.bus import Bus
 from broker.follow import Batches, follow
 from broker.jetstream import WRONG_LAST_SEQUENCE
 from model import records
-from model.errors import FoxError, NatsUnavailable, RevisionConflict
+from model.errors import BodyTooLarge, FoxError, NatsUnavailable, RevisionConflict
 from model.records import Change, Record
 from routing.snapshot import Snapshot
 
@@ -74,6 +75,7 @@ class Store:
 
         Raises:
             RevisionConflict: It exists.
+            BodyTooLarge: It does not fit one message.
             NatsUnavailable: NATS does not answer; whether it was written is not known.
         """
         with _reported(self._bus, "create", key):
@@ -84,6 +86,7 @@ class Store:
 
         Raises:
             RevisionConflict: The record has another revision by now.
+            BodyTooLarge: It does not fit one message.
             NatsUnavailable: NATS does not answer; whether it was written is not known.
         """
         with _reported(self._bus, "update", key):
@@ -205,6 +208,9 @@ def _reported(bus: Bus, what: str, key: str) -> Iterator[None]:
         if error.err_code in WRONG_LAST_SEQUENCE:
             raise _conflict(key) from error
         raise NatsUnavailable(f"NATS refuses to {what} {key}: {error.description}") from error
+    except MaxPayloadError as error:
+        limit = bus.max_payload_bytes
+        raise BodyTooLarge(f"cannot {what} {key}: it is over the limit of {limit} bytes") from error
     except (NatsError, TimeoutError) as error:
         raise NatsUnavailable(f"NATS does not answer: cannot {what} {key}") from error
 

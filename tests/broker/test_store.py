@@ -17,7 +17,7 @@ from broker.bus import Bus
 from broker.store import BUCKET, HISTORY, Store, open_store
 from model.deployment import Deployment
 from model.environment import Environment, EnvironmentData, VirtualEnvironment
-from model.errors import InvalidEvent, NatsUnavailable, RevisionConflict
+from model.errors import BodyTooLarge, InvalidEvent, NatsUnavailable, RevisionConflict
 from model.release import Release, ReleasedApp, ReleaseState
 from tests.support.nats import NatsServer
 
@@ -122,6 +122,16 @@ async def test_one_of_many_that_write_at_once_wins(store: Store) -> None:
 
     assert sum(isinstance(each, int) for each in results) == 1
     assert sum(isinstance(each, RevisionConflict) for each in results) == 9
+
+
+async def test_a_record_too_large_for_a_message_is_refused(store: Store, bus: Bus) -> None:
+    large = dev("x" * bus.max_payload_bytes)
+
+    with pytest.raises(BodyTooLarge, match="cannot create"):
+        await store.create(KEY, large)
+
+    assert await store.get(KEY) is None
+    assert bus.is_ready
 
 
 async def test_what_exists_is_left_alone_by_put_new(store: Store) -> None:
