@@ -77,9 +77,9 @@ class Control:
         """Store an object, and return what is stored."""
         return self._call("PUT", self._target(path), body)
 
-    def delete(self, *path: str) -> None:
+    def delete(self, *path: str, **query: object) -> None:
         """Remove an object."""
-        self._call("DELETE", self._target(path))
+        self._call("DELETE", self._target(path, query))
 
     def upload(self, *path: str, content: bytes, sent: Callable[[int], None]) -> None:
         """Store bytes; ``sent`` hears the size of every piece that is on its way."""

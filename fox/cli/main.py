@@ -22,6 +22,7 @@ COMMANDS = {
     "release": "Let plain URLs of a virtual environment go to a deployment",
     "rollback": "Go back to an earlier release of a virtual environment",
     "apply": "Create or change environments and adapters from YAML files",
+    "delete": "Delete environments and adapters that are not in use",
     "get": "List deployments, pods, releases, environments, adapters",
     "describe": "Show one of them in full",
     "logs": "Show what pods print",
