@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from itertools import groupby
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -91,17 +90,12 @@ class OtlpWire:
     def send_figures(self, figures: ProcessFigures) -> bool:
         """Send figures; see ``Wire``."""
         now_ns = time.time_ns()
-
-        def component_of(series: SeriesFigures) -> str:
-            return series.labels.component
-
-        by_component = groupby(sorted(figures.series, key=component_of), key=component_of)
-        resources = [
-            self._resource_metrics(name, self._of_series(tuple(series), now_ns))
-            for name, series in by_component
-        ]
-        resources.append(self._resource_metrics(self._service, self._of_process(figures, now_ns)))
-        return self._metrics.export(MetricsData(resources)) is MetricExportResult.SUCCESS
+        # The exporter takes one entry a resource: a second one would replace the first.
+        metrics = {self._service: self._of_process(figures, now_ns)}
+        for component, series in _by_component(figures.series).items():
+            metrics.setdefault(component, []).extend(self._of_series(series, now_ns))
+        data = MetricsData([self._resource_metrics(name, each) for name, each in metrics.items()])
+        return self._metrics.export(data) is MetricExportResult.SUCCESS
 
     def close(self) -> None:
         """Give up what is being sent."""
@@ -135,7 +129,7 @@ class OtlpWire:
     def _resource_metrics(self, service: str, metrics: list[Metric]) -> ResourceMetrics:
         return ResourceMetrics(self._resource(service), [ScopeMetrics(SCOPE, metrics, "")], "")
 
-    def _of_series(self, series: tuple[SeriesFigures, ...], now_ns: int) -> list[Metric]:
+    def _of_series(self, series: list[SeriesFigures], now_ns: int) -> list[Metric]:
         answered = [
             self._histogram(_attributes(each.labels, f"{digit}xx"), durations, now_ns)
             for each in series
@@ -185,6 +179,13 @@ class OtlpWire:
 
     def _number(self, attributes: dict[str, str], value: float, now_ns: int) -> NumberDataPoint:
         return NumberDataPoint(attributes, self._started_ns, now_ns, value)
+
+
+def _by_component(series: Iterable[SeriesFigures]) -> dict[str, list[SeriesFigures]]:
+    groups: dict[str, list[SeriesFigures]] = {}
+    for each in series:
+        groups.setdefault(each.labels.component, []).append(each)
+    return groups
 
 
 def _context(trace_id: int, span_id: str) -> SpanContext:

@@ -1,0 +1,176 @@
+"""Everything reaches a collector over OTLP; one that is slow or away stops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from broker.telemetry import otlp
+from broker.telemetry.figures import Labels, Role
+from broker.telemetry.metrics import Metrics
+from broker.telemetry.otlp import Exporter, Target, open_exporter
+from broker.telemetry.span import SpanKind, SpanRecord
+from model.telemetry import SpanEvent
+from tests.support.otlp_receiver import Collector, attributes_of, collector
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+UI = Labels("ui", "h" * 32, "shop", "v1", "live")
+logger = logging.getLogger("tests.otlp")
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    with collector() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        yield receiver
+
+
+@pytest.fixture
+async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
+    metrics = Metrics()
+    series = metrics.series(UI)
+    series.record(200, 0.004)
+    series.record(500, 0.1)
+    series.queue.record(0.001)
+    metrics.series(Labels("adapter/http", role=Role.GENESIS)).record(404, 0.001)
+    target = Target(metric_interval_s=0.05)
+    async with open_exporter(target, "ui", "ui-1", metrics) as exporter:
+        yield exporter
+
+
+def span(span_id: str = "b7ad6b7169203331", **more: Any) -> SpanRecord:
+    return SpanRecord(
+        TRACE, span_id, PARENT, "process ui", SpanKind.SERVER, 10**18, 10**18 + 5, UI, **more
+    )
+
+
+async def seen(look: Callable[[], Any]) -> Any:
+    """Return what the collector shows as soon as it shows something."""
+    while not (found := await asyncio.to_thread(look)):
+        pass
+    return found
+
+
+async def test_spans_arrive_under_the_name_of_their_component(
+    exporter: Exporter, receiver: Collector
+) -> None:
+    event = SpanEvent("exception", 10**18 + 1, {"exception.type": "ValueError"})
+    exporter.spans.put([span(status=500, error="component_failed", events=(event,))])
+
+    (found,) = await seen(receiver.spans)
+
+    assert found["service"] == "ui"
+    assert (found["name"], found["kind"]) == ("process ui", "SPAN_KIND_SERVER")
+    assert found["status"] == {"message": "component_failed", "code": "STATUS_CODE_ERROR"}
+    assert found["attributes"]["kubefox.deployment"] == "v1"
+    assert found["attributes"]["http.response.status_code"] == "500"
+    assert found["attributes"]["kubefox.pod"] == "ui-1"
+    assert attributes_of(found["events"][0]) == {"exception.type": "ValueError"}
+    assert found["endTimeUnixNano"] == str(10**18 + 5)
+    assert found["parentSpanId"]
+
+
+async def test_figures_arrive_by_deployment(exporter: Exporter, receiver: Collector) -> None:
+    found = await seen(receiver.metrics)
+
+    durations = [each for each in found if each["name"] == "kubefox.request.duration"]
+    assert {each["service"] for each in durations} == {"ui", "adapter/http"}
+    own = next(each for each in durations if each["service"] == "ui")
+    points = {
+        attributes_of(each)["kubefox.status_class"]: each for each in own["histogram"]["dataPoints"]
+    }
+    assert {name: point["count"] for name, point in points.items()} == {"2xx": "1", "5xx": "1"}
+    assert attributes_of(points["2xx"])["kubefox.deployment"] == "v1"
+    assert "min" not in points["2xx"]
+    assert {"kubefox.queue.duration", "kubefox.request.active", "kubefox.otlp_spans_dropped"} <= {
+        each["name"] for each in found
+    }
+
+
+async def test_log_lines_arrive_with_their_event(exporter: Exporter, receiver: Collector) -> None:
+    fields = {"trace": TRACE, "deployment": "v1"}
+    logger.warning("order %s is late", 7, extra={"fields": fields})
+    logging.getLogger("opentelemetry.sdk").warning("not of ours")
+    try:
+        raise ValueError("why")  # noqa: TRY301
+    except ValueError:
+        logger.exception("failed")
+
+    found = await seen(lambda: receiver.logs()[1:] and receiver.logs())
+
+    late, failed = found
+    assert late["body"] == {"stringValue": "order 7 is late"}
+    assert late["severityNumber"] == "SEVERITY_NUMBER_WARN"
+    assert late["attributes"]["deployment"] == "v1"
+    assert late["traceId"]
+    assert late["service"] == "ui"
+    assert failed["attributes"]["exception.type"] == "ValueError"
+
+
+async def test_a_collector_that_is_away_costs_no_more_than_what_waits(
+    exporter: Exporter, receiver: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.behave(status=500)
+    exporter.spans.put([span()] * (otlp.MAX_WAITING + 100))
+
+    assert len(exporter.spans) == otlp.MAX_WAITING
+    assert exporter.spans.dropped == 100
+    # What is refused for good is dropped as well, and counted.
+    while exporter.spans:
+        await asyncio.sleep(0)
+    await seen(lambda: exporter.spans.dropped == otlp.MAX_WAITING + 100)
+    assert caplog.text.count("cannot be reached") == 1
+
+    receiver.behave(status=200)
+    exporter.spans.put([span()])
+    assert len(await seen(receiver.spans)) == 1
+    assert "takes telemetry again" in caplog.text
+
+
+async def test_a_slow_collector_does_not_hold_up_who_puts(
+    exporter: Exporter, receiver: Collector
+) -> None:
+    receiver.behave(delay_s=0.2)
+
+    for _ in range(3):
+        exporter.spans.put([span()] * otlp.MAX_WAITING)
+
+    assert exporter.spans.dropped >= otlp.MAX_WAITING
+    assert len(exporter.spans) == otlp.MAX_WAITING
+    receiver.behave(delay_s=0)
+
+
+async def test_last_words_are_sent(receiver: Collector) -> None:
+    target = Target(metric_interval_s=3_600)
+    async with open_exporter(target, "ui", "ui-1", Metrics()) as exporter:
+        exporter.spans.put([span()])
+        logger.warning("going")
+
+    assert len(receiver.spans()) == 1
+    assert receiver.logs()[0]["body"] == {"stringValue": "going"}
+    assert receiver.metrics()
+
+
+async def test_a_collector_that_never_answers_does_not_hold_up_the_end(
+    receiver: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "LAST_WORDS_S", 0.05)
+    receiver.behave(delay_s=0.5)
+    target = Target(metric_interval_s=3_600)
+
+    async with open_exporter(target, "ui", "ui-1", Metrics()) as exporter:
+        exporter.spans.put([span()] * 10)
+
+
+def test_without_an_endpoint_there_is_no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(otlp.ENDPOINT, raising=False)
+    assert otlp.from_environ() is None
+
+    monkeypatch.setenv(otlp.ENDPOINT, "http://127.0.0.1:1")
+    monkeypatch.setenv(otlp.INTERVAL, "500")
+    assert otlp.from_environ() == Target(metric_interval_s=0.5)
