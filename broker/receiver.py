@@ -29,6 +29,7 @@ from model.event import Event, Headers, Response
 logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 1000
+_SERVER_ERROR = 500
 
 
 class Reply(NamedTuple):
@@ -76,6 +77,7 @@ class Receiver:
         try:
             answer = await self._answer(frame)
         except FoxError as error:
+            self._tell_cause(error)
             answer = self._failure(error)
         except Exception:
             logger.exception("%s failed", self._source)
@@ -126,12 +128,18 @@ class Receiver:
         if not reply:
             return
         try:
-            await self._bus.publish(reply, frame)
-        except BodyTooLarge as error:
-            await self._bus.publish(reply, self._failure(error))
+            try:
+                await self._bus.publish(reply, frame)
+            except BodyTooLarge as error:
+                await self._bus.publish(reply, self._failure(error))
         except NatsUnavailable as error:
             # The requester has been told by its own disconnect; nobody waits for this.
             logger.warning("answer of %s is dropped: %s", self._source, error)
+
+    def _tell_cause(self, error: FoxError) -> None:
+        # Only what the error itself says travels.
+        if error.http_status >= _SERVER_ERROR and isinstance(error.__cause__, Exception):
+            logger.warning("%s failed: %s, because of %r", self._source, error, error.__cause__)
 
     def _failure(self, error: FoxError) -> bytes:
         return codec.encode(Response(status=0, source=self._source, error=error.to_detail()))

@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import web
 
 from model.errors import FoxError, Unavailable
-from model.event import Headers
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -44,11 +43,6 @@ def to_response(
         headers=headers,
         content_type=PROBLEM_JSON,
     )
-
-
-def accept_of(headers: Headers) -> str:
-    """Return the Accept header, or empty."""
-    return ",".join(value for name, value in headers if name == "accept")
 
 
 def _prefers_text(accept: str) -> bool:

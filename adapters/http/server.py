@@ -16,7 +16,7 @@ from broker.settings import Settings
 from broker.telemetry.genesis import Genesis
 from model.context import EventContext, adapter_source
 from model.errors import FoxError, InternalError
-from model.event import EventType, Headers
+from model.event import EventType
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +105,8 @@ class HttpAdapter:
         self, request: web.BaseRequest, event_id: str, measured: Genesis
     ) -> web.StreamResponse:
         known = _event_headers(event_id, measured)
-        headers: Headers = ()
         try:
             arrival = codec.read_request(request)
-            headers = arrival.genesis.headers
             if arrival.wants_explanation and self._explainer.allows(request.remote):
                 return self._explainer.answer(arrival, self._broker.snapshot)
             return await self._serve(request, arrival, event_id, known, measured)
@@ -120,9 +118,8 @@ class HttpAdapter:
             logger.exception("event %s failed", event_id)
             failure = InternalError("the platform failed; its log tells why under the event id")
         measured.fail(failure)
-        return problems.to_response(
-            failure, event_id=event_id, headers=known, accept=problems.accept_of(headers)
-        )
+        accept = ",".join(request.headers.getall("accept", ()))
+        return problems.to_response(failure, event_id=event_id, headers=known, accept=accept)
 
     async def _serve(
         self,

@@ -17,6 +17,7 @@ from model.errors import (
     ComponentFailed,
     DeadlineExceeded,
     FoxError,
+    InternalError,
     NatsUnavailable,
     NoPodReady,
     NotDeclared,
@@ -175,6 +176,19 @@ async def test_leaving_waits_for_what_is_in_hand_and_takes_nothing_new(
     released.set()
     assert await in_hand == b"done"
     await leaving
+
+
+async def test_the_cause_of_a_failure_is_logged_and_not_sent(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(head: Event, body: memoryview) -> Reply:
+        raise InternalError("the disk is full") from OSError(28, "no space on /dev/vdb1")
+
+    async with receive(bus, "work", "q", fail, source="api@1"):
+        with pytest.raises(InternalError, match=r"^the disk is full$"):
+            await ask(bus, "work", event())
+
+    assert "no space on /dev/vdb1" in caplog.text
 
 
 async def test_an_event_after_its_deadline_is_dropped(

@@ -450,6 +450,15 @@ async def test_a_failure_is_plain_text_for_who_prefers_it(
         assert problem(answer) == (404, "environment_not_found")
 
 
+async def test_a_request_that_cannot_be_read_fails_in_plain_text_too(adapter: HttpAdapter) -> None:
+    request = b"GET /?kf-dep= HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n"
+
+    answer = await ask(adapter.port, request)
+
+    assert answer.status == 400
+    assert answer.body.startswith(b"400 invalid_selector: ")
+
+
 async def test_a_handler_that_fails_tells_nothing_of_why(
     plane: DataPlane, adapter: HttpAdapter
 ) -> None:
