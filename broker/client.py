@@ -14,10 +14,13 @@ way, for every taker has a callback too (``tests/broker/test_client.py`` tells).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+
+logger = logging.getLogger(__name__)
 
 Taker = Callable[[str, bytes, str], None]
 """Takes a message's subject, payload and reply subject; never waits and never raises."""
@@ -56,7 +59,8 @@ class HotClient(Client):
         queue = self._flush_queue
         unwritten = self._pending_data_size + len(payload)
         is_plain = headers is None and self.is_connected and unwritten < _MAX_UNWRITTEN_BYTES
-        if queue is None or not is_plain or len(payload) > self.max_payload:
+        # The server ends a connection that publishes to no subject; nats-py refuses it here.
+        if queue is None or not is_plain or len(payload) > self.max_payload or not subject:
             await super().publish(subject, payload, reply, headers)
             return
         line = f"PUB {subject} {reply} {len(payload)}\r\n".encode()
@@ -78,10 +82,13 @@ class HotClient(Client):
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
         take = self.takers.get(sid)
-        if take is None or headers:
+        if take is not None and not headers:
+            take(_text(subject), data, _text(reply))
+            return
+        try:
             await super()._process_msg(sid, subject, reply, data, headers)
-        else:
-            take(subject.decode(), data, reply.decode())
+        except UnicodeDecodeError:
+            logger.warning("a message is dropped: its subject or reply is not UTF-8")
 
 
 class _HotParser(Parser):
@@ -111,7 +118,13 @@ class _HotParser(Parser):
             take = takers.get(int(words[1]))
             if take is None or len(data) < end + len(_LINE_END):
                 break
-            reply = words[2].decode() if len(words) == _WORDS_WITH_REPLY else ""
-            take(words[0].decode(), data[body:end], reply)
+            reply = _text(words[2]) if len(words) == _WORDS_WITH_REPLY else ""
+            take(_text(words[0]), data[body:end], reply)
             start = end + len(_LINE_END)
         return start
+
+
+def _text(subject: bytes) -> str:
+    # NATS lets clients use any bytes. An error here would end the reading, and with it all that
+    # this process does until the server drops it.
+    return subject.decode(errors="replace")

@@ -15,6 +15,7 @@ from nats.errors import MaxPayloadError
 from broker import bus as nats_bus
 from broker.bus import Bus
 from broker.client import HotClient
+from model.errors import NatsUnavailable
 from tests.support.nats import NatsServer
 
 
@@ -52,6 +53,42 @@ def test_messages_arrive_whole_and_in_order_however_they_are_cut(
     taken, _ = read(iter(pieces))
 
     assert taken == [("a.b", payload, f"r.{i}") for i, payload in enumerate(payloads)]
+
+
+@pytest.mark.parametrize("cut", [0, 14])
+def test_a_message_on_a_subject_that_is_no_text_stops_nobody(cut: int) -> None:
+    wire = b"MSG a.\xff 7 \xfe 2\r\nhi\r\nMSG a 7 3\r\nyou\r\n"
+
+    taken, _ = read(iter([wire[:cut], wire[cut:]]))
+
+    assert [payload for _, payload, _ in taken] == [b"hi", b"you"]
+
+
+async def test_a_reply_subject_that_is_no_text_stops_nobody(
+    bus: Bus, nats_server: NatsServer
+) -> None:
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def note(payload: bytes, _reply: str) -> None:
+        await arrived.put(payload)
+
+    await bus.serve("odd-reply", note)
+    await bus.flush()
+
+    _reader, writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
+    writer.write(b"CONNECT {}\r\nPUB odd-reply \xff 3\r\nodd\r\nPUB odd-reply 4\r\neven\r\n")
+    await writer.drain()
+
+    assert await arrived.get() == b"even"
+    writer.close()
+
+
+async def test_publishing_to_no_subject_is_refused_and_keeps_the_connection(bus: Bus) -> None:
+    with pytest.raises(NatsUnavailable):
+        await bus.publish("", b"for nobody")
+
+    await bus.flush()
+    assert bus.is_ready
 
 
 def test_a_message_without_reply_has_an_empty_one() -> None:
