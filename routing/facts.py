@@ -13,6 +13,7 @@ from urllib.parse import unquote, unquote_plus
 from routing.request import GenesisRequest
 
 Values = dict[str, list[str]]
+MAX_KNOWN_HOST = 260
 
 
 class Facts:
@@ -25,7 +26,8 @@ class Facts:
         self.request = request
         self.type = request.type
         self.method = request.method
-        self.host = normal_host(request.host)
+        host = request.host
+        self.host = _known_host(host) if len(host) <= MAX_KNOWN_HOST else normal_host(host)
         self.segments = path_segments(request.path)
         self._query: Values | None = None
         self._headers: Values | None = None
@@ -59,8 +61,6 @@ def path_segments(path: str) -> list[str]:
     return [unquote(each) for each in segments] if "%" in path else segments
 
 
-# The same few hosts come with every request; remembering them takes a quarter of the time.
-@lru_cache(maxsize=4_096)
 def normal_host(host: str) -> str:
     """Return a host in lower case without its port and root dot."""
     if ":" in host:
@@ -68,6 +68,11 @@ def normal_host(host: str) -> str:
         if not port.endswith("]"):
             host = name
     return host.lower().rstrip(".")
+
+
+# The same few hosts come with every request; remembering them takes a quarter of the time. Longer
+# ones than DNS has are not remembered: whoever sends many of them would fill the memory.
+_known_host = lru_cache(maxsize=4_096)(normal_host)
 
 
 def _query_values(query: str) -> Values:

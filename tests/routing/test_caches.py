@@ -6,6 +6,7 @@ import gc
 import weakref
 
 from model.component import Route
+from routing import facts
 from routing.facts import Facts
 from routing.matcher import ComponentRoutes, compile_table
 from routing.recent import Recent
@@ -107,3 +108,12 @@ def test_methods_and_hosts_part_what_paths_do_not() -> None:
     assert len(table.candidates(Facts(request))) == 1
     request = GenesisRequest(path="/y", host=hosts[3])
     assert len(table.candidates(Facts(request))) <= 3
+
+
+def test_a_host_longer_than_any_name_is_read_and_not_remembered() -> None:
+    before = facts._known_host.cache_info().currsize
+
+    long = Facts(GenesisRequest(host="A" * 60_000 + ":80"))
+
+    assert long.host == "a" * 60_000
+    assert facts._known_host.cache_info().currsize == before
