@@ -12,7 +12,7 @@ from model.pod import LogLine
 DEFAULT_TAIL = 100
 
 
-class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which lines are wanted; an empty name stands for all.
 
     Attributes:

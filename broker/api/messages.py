@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.pod_logs import DEFAULT_TAIL
 from model.component import ComponentVersion
 from model.deployment import Deployment
 from model.errors import Problem
@@ -52,18 +51,6 @@ class DeleteQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     force: bool = False
 
 
-class LogsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which lines of pods' output are wanted; see ``broker.pod_logs.LogQuery``."""
-
-    component: str = ""
-    pod: str = ""
-    deployment: str = ""
-    virtual_environment: str = ""
-    since_s: float = 0
-    tail: int = DEFAULT_TAIL
-    follow: bool = False
-
-
 class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The request to explain; ``header`` is ``Name: value`` and may be repeated."""
 
@@ -76,16 +63,6 @@ class StatsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How long to look at what comes; 0 shows only what has been counted."""
 
     window_s: float = 0
-
-
-class TracesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which recent traces are wanted; see ``broker.telemetry.trace_store.TraceQuery``."""
-
-    deployment: str = ""
-    virtual_environment: str = ""
-    component: str = ""
-    errors: bool = False
-    limit: int = 20
 
 
 class NoQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

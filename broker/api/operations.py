@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-import msgspec
-
 from broker.api.explaining import explain_url
 from broker.api.messages import (
     DeleteQuery,
     DeployRequest,
     ExplainQuery,
     Health,
-    LogsQuery,
     PlanRequest,
     ReleaseRequest,
     RollbackRequest,
     StatsQuery,
-    TracesQuery,
     Uploaded,
     Version,
 )
@@ -114,11 +110,10 @@ async def _list_pods(parts: Parts, _call: Call) -> tuple[PodStatus, ...]:
 
 
 def _logs(parts: Parts, call: Call) -> AsyncGenerator[LogLine, None]:
-    wanted: LogsQuery = call.query
+    wanted: LogQuery = call.query
     if not 0 <= wanted.tail <= MAX_TAIL:
         raise InvalidRequest(f"tail is {wanted.tail}, expected 0 to {MAX_TAIL}")
-    query = msgspec.convert(wanted, LogQuery, from_attributes=True)
-    return parts.logs.read(query)
+    return parts.logs.read(wanted)
 
 
 async def _explain(parts: Parts, call: Call) -> Explanation:
@@ -139,11 +134,10 @@ async def _metrics(parts: Parts, _call: Call) -> str:
 
 
 async def _traces(parts: Parts, call: Call) -> tuple[TraceSummary, ...]:
-    wanted: TracesQuery = call.query
+    wanted: TraceQuery = call.query
     if not 0 < wanted.limit <= MAX_TRACES:
         raise InvalidRequest(f"limit is {wanted.limit}, expected 1 to {MAX_TRACES}")
-    query = msgspec.convert(wanted, TraceQuery, from_attributes=True)
-    return await parts.collector.traces.recent(query)
+    return await parts.collector.traces.recent(wanted)
 
 
 async def _trace(parts: Parts, call: Call) -> Trace:
@@ -324,7 +318,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/logs",
         summary="Lines of pods' output, one JSON object a line",
         lines=_logs,
-        query=LogsQuery,
+        query=LogQuery,
         result=LogLine,
     ),
     Operation(
@@ -340,7 +334,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/traces",
         summary="Recent traces: sampled ones, those that failed and the slowest",
         answer=_traces,
-        query=TracesQuery,
+        query=TraceQuery,
         result=tuple[TraceSummary, ...],
     ),
     Operation(

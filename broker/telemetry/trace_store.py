@@ -27,7 +27,7 @@ _ID_KEYS = ("kubefox.event.id", "messaging.message.id")
 _decode = msgspec.msgpack.Decoder(SpanBatch).decode
 
 
-class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
+class TraceQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which traces are wanted; an empty name stands for all.
 
     Attributes:
