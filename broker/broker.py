@@ -23,7 +23,7 @@ from broker.usage import Usage
 from broker.views import ViewReply, ViewRequest
 from model import codec, subjects
 from model.component import DependencyKind
-from model.context import EventContext, source_name
+from model.context import EventContext, adapter_source, source_name
 from model.errors import (
     ComponentMismatch,
     Draining,
@@ -186,7 +186,7 @@ class Broker:
         if data.deployment.components.get(name) != digest:
             raise ComponentMismatch(
                 f"{event.source} is not part of deployment {data.deployment.name}",
-                hop=f"adapter/{adapter_kind}",
+                hop=adapter_source(adapter_kind),
             )
         declared = data.definitions[name].dependencies
         if not any(

@@ -122,26 +122,10 @@ class Bus:
 
         Nobody listening is an empty list, at once.
         """
-        replies: list[bytes] = []
-        done = asyncio.Event()
-
-        async def collect(message: Msg) -> None:
-            if _says_no_responders(message):
-                done.set()
-            else:
-                replies.append(message.data)
-
-        reply = self._client.new_inbox()
-        subscription = await self._client.subscribe(reply, cb=collect)
-        try:
-            await self.publish(subject, payload, reply)
-            # Not ``wait_for``: on Python 3.11 it can lose a cancellation.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await done.wait()
-        finally:
-            await subscription.unsubscribe()
-        return replies
+        replies: list[Msg] = []
+        with contextlib.suppress(TimeoutError):
+            await self._collect(subject, payload, wait_s, replies, _says_no_responders)
+        return [each.data for each in replies if not _says_no_responders(each)]
 
     async def request_many(self, subject: str, payload: bytes, timeout_s: float) -> list[Msg]:
         """Send one message and return its replies, up to and with the one that has a status.
@@ -153,22 +137,34 @@ class Bus:
             TimeoutError: ``timeout_s`` passed without an end.
         """
         replies: list[Msg] = []
-        done = asyncio.Event()
+        await self._collect(subject, payload, timeout_s, replies, status_of)
+        return replies
+
+    async def _collect(
+        self,
+        subject: str,
+        payload: bytes,
+        wait_s: float,
+        replies: list[Msg],
+        is_end: Callable[[Msg], object],
+    ) -> None:
+        """Send one message and add its replies, up to and with the end; TimeoutError without."""
+        ended = asyncio.Event()
 
         async def collect(message: Msg) -> None:
             replies.append(message)
-            if status_of(message):
-                done.set()
+            if is_end(message):
+                ended.set()
 
         reply = self._client.new_inbox()
         subscription = await self._client.subscribe(reply, cb=collect)
         try:
             await self.publish(subject, payload, reply)
-            async with asyncio.timeout(timeout_s):
-                await done.wait()
+            # Not ``wait_for``: on Python 3.11 it can lose a cancellation.
+            async with asyncio.timeout(wait_s):
+                await ended.wait()
         finally:
             await subscription.unsubscribe()
-        return replies
 
     async def serve(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Hand every message on ``subject`` to ``handler``, one after another.

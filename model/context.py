@@ -16,11 +16,13 @@ import hmac
 import msgspec
 
 from model import subjects
-from model.component import ComponentDefinition, DependencyKind, Value
+from model.component import ComponentDefinition, DependencyKind, Value, short
 from model.deployment import Deployment
 from model.errors import ComponentMismatch, InvalidEvent
 
 MAC_BYTES = 16
+ADAPTER_PREFIX = "adapter/"
+"""How the source of an adapter's events begins."""
 
 
 class EventContext(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
@@ -121,8 +123,8 @@ def view_of(
     """
     if deployment.components.get(component) != digest:
         raise ComponentMismatch(
-            f"{component}@{digest[:12]} is not part of deployment {deployment.name}",
-            hop=f"{component}@{digest[:12]}",
+            f"{component}@{short(digest)} is not part of deployment {deployment.name}",
+            hop=f"{component}@{short(digest)}",
         )
     definition = definitions[component]
     return ComponentView(
@@ -143,7 +145,7 @@ def source_name(component: str, digest: str) -> str:
 
 def adapter_source(kind: str) -> str:
     """Return how an adapter signs its events, as in ``Event.source``."""
-    return f"adapter/{kind}"
+    return ADAPTER_PREFIX + kind
 
 
 def _mac(claims: bytes, key: bytes) -> bytes:

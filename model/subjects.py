@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+from model.component import short
+
 PODS_QUEUE = "pods"
 ADAPTERS_QUEUE = "adapters"
 BROKERS_QUEUE = "brokers"
@@ -50,5 +52,5 @@ def hop(subject: str) -> str:
     """Return the receiver's name for people: ``api-server@4f2a…`` or ``adapter/state-store``."""
     parts = subject.split(".")
     if len(parts) == 4 and parts[0] == "evt":
-        return f"{parts[2]}@{parts[3][:12]}"
+        return f"{parts[2]}@{short(parts[3])}"
     return "/".join(parts)

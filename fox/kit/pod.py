@@ -30,6 +30,7 @@ from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
 from fox.kit.server import ComponentServer
 from model import subjects
+from model.component import short
 from model.errors import FoxError, InvalidRequest
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def main() -> int:
         settings.log_format,
         settings.log_level,
         component=identity.component,
-        hash=identity.hash[:12],
+        hash=short(identity.hash),
         pod=identity.pod,
     )
     try:

@@ -15,11 +15,9 @@ from fox.kit.requester import Requester
 from fox.kit.response import Response, to_reply
 from fox.kit.views import View, Views
 from model import codec
-from model.context import source_name
+from model.context import ADAPTER_PREFIX, source_name
 from model.errors import DeadlineExceeded, NotDeclared
 from model.event import Event, EventType, Headers
-
-ADAPTER_PREFIX = "adapter/"
 
 
 class ComponentServer:
