@@ -345,3 +345,13 @@ async def test_the_context_is_the_one_asked_for(kit: Kit) -> None:
 
     assert (await plain.call("GET", "/")).json() == ["app", "test", "test", "", False]
     assert (await released.call("GET", "/")).json() == ["shop", "shop-v1", "team-a", "r1", True]
+
+
+async def test_a_handler_that_traces_itself_needs_nothing_in_a_test(kit: Kit) -> None:
+    @kit.route("All()")
+    async def serve(ctx: Context) -> str:
+        with ctx.span("price", items=3) as span:
+            span.set_attribute("currency", "EUR")
+        return "ok"
+
+    assert (await TestClient(kit).get("/")).text == "ok"

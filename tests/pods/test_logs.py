@@ -205,3 +205,36 @@ async def test_old_files_are_removed_at_the_start(
     running.cancel()
 
     assert names(tmp_path) == {"pod-2.log", "pod-3.log", "api.log"}
+
+
+async def test_lines_of_handlers_are_found_by_deployment_and_environment(pod_logs: PodLogs) -> None:
+    v1 = '{"message": "one", "deployment": "v1", "virtual_environment": "live"}'
+    v2 = '{"message": "two", "deployment": "v2", "virtual_environment": "live"}'
+    pod_logs.write(API, [v1, "printed", '{"no JSON', v2, v1])
+
+    assert await read(pod_logs, LogQuery(deployment="v1")) == [v1, v1]
+    assert await read(pod_logs, LogQuery(deployment="v1", tail=1)) == [v1]
+    assert await read(pod_logs, LogQuery(virtual_environment="live")) == [v1, v2, v1]
+    assert await read(pod_logs, LogQuery(deployment="v2", virtual_environment="test")) == []
+    assert len(await read(pod_logs, LogQuery())) == 5
+
+
+async def test_a_reader_of_one_deployment_is_not_woken_by_others(pod_logs: PodLogs) -> None:
+    line = '{"deployment": "v1"}'
+    reader = pod_logs.read(LogQuery(deployment="v1", follow=True, tail=0))
+    first = asyncio.ensure_future(anext(reader))
+    await wait_until(lambda: bool(pod_logs._readers))
+
+    pod_logs.write(API, ["other"])
+    pod_logs.write(API, [line])
+
+    assert (await first).line == line
+    await reader.aclose()
+
+
+async def test_older_lines_are_left_out(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, ["old"])
+    (old,) = [line async for line in pod_logs.read(LogQuery())]
+
+    assert await read(pod_logs, LogQuery(since_s=old.at_s)) == ["old"]
+    assert await read(pod_logs, LogQuery(since_s=old.at_s + 1)) == []

@@ -585,3 +585,42 @@ async def test_a_port_in_use_is_an_error(plane: DataPlane, adapter: HttpAdapter)
 
 async def test_the_address_is_known(adapter: HttpAdapter) -> None:
     assert adapter.url == f"http://127.0.0.1:{adapter.port}"
+
+
+async def test_every_answer_names_its_trace(echo: int) -> None:
+    paths = ("/", "/?kf-sample=true", "/?kf-sample=perhaps", "/?kf-dep=v9&kf-ve=team-a")
+
+    answers = [
+        await ask(echo, f"GET {each} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) for each in paths
+    ]
+    strange = await ask(echo, b"what is this\r\n\r\n")
+
+    ids = {each.header("kubefox-trace-id") for each in (*answers, strange)}
+    assert len(ids) == 5
+    assert {len(each) for each in ids} == {32}
+
+
+async def test_a_trace_goes_on_in_the_component(
+    plane: DataPlane, adapter: HttpAdapter, echo: int
+) -> None:
+    seen: list[str] = []
+    kit = Kit()
+
+    @kit.route("All()")
+    async def look(ctx: Context) -> str:
+        seen.append(ctx.event.traceparent)
+        return ""
+
+    await plane.deploy("v2", {"web": kit}, "v2")
+    await plane.start("web", kit, "v2")
+    await plane.release("team-a", "v2")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    header = f"Traceparent: 00-{trace}-b7ad6b7169203331-01"
+
+    await ask(echo, f"GET / HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+    await ask(echo, b"GET /?kf-sample=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    goes_on, asked_for = seen
+    assert goes_on.startswith(f"00-{trace}-")
+    assert "b7ad6b7169203331" not in goes_on
+    assert (goes_on[-3:], asked_for[-3:]) == ("-01", "-01")
