@@ -11,8 +11,8 @@ from collections.abc import Iterator
 _YOUNG = 20_000
 _MIDDLE = 20
 _OLD = 50
-# Objects made by a load that are worth setting apart: to look at them once takes about 0.1 s.
-_MANY = 1_000_000
+# Objects of a load that are worth setting apart: a look at them holds the loop for some 10 ms.
+_MANY = 100_000
 
 
 def settle() -> None:

@@ -12,9 +12,10 @@ from typing import TypeVar
 import msgspec
 
 from benchmarks.routing.live import LiveResult
-from benchmarks.routing.report import Report, best_live, best_size, page, report
+from benchmarks.routing.report import PACKAGES, Report, best_live, best_size, page
 from benchmarks.routing.size import SizeResult
 from benchmarks.support.document import place
+from benchmarks.support.machine import describe
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "routing.json"
@@ -55,13 +56,13 @@ def _options() -> argparse.Namespace:
 def _measure(options: argparse.Namespace) -> Report:
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     releases = QUICK_RELEASES if options.quick else RELEASES
-    pure, live = [], []
+    machine, pure, live = describe(*PACKAGES), [], []
     for size in sizes:
         turns = range(options.runs)
         runs = [_run(SizeResult, "size", size) for _ in turns]
         pure.append(best_size(runs))
         live.append(best_live([_run(LiveResult, "live", size, releases) for _ in turns]))
-    return report(pure, live, options.runs)
+    return Report(machine=machine, runs=options.runs, sizes=tuple(pure), live=tuple(live))
 
 
 def _run(kind: type[Found], module: str, *arguments: int) -> Found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from time import perf_counter, perf_counter_ns
+from time import perf_counter, perf_counter_ns, process_time
 
 import msgspec
 import psutil
@@ -25,12 +25,14 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         seconds: Since the connection was open.
+        cpu_s: Of this process in that time.
         longest_hold_ms: For which nothing else in the loop had its turn meanwhile.
         rss_mib: Memory of the process, and what it had before.
         rss_before_mib: The same before.
     """
 
     seconds: float
+    cpu_s: float
     longest_hold_ms: float
     rss_mib: float
     rss_before_mib: float
@@ -96,13 +98,14 @@ async def follow(url: str) -> None:
     before_mib = _rss_mib()
     async with asyncio.TaskGroup() as group, buses.connect(url, process_id="follower") as bus:
         watch = group.create_task(holds.watch())
-        start = perf_counter()
+        start, start_cpu_s = perf_counter(), process_time()
         async with open_store(bus) as store:
-            seconds = perf_counter() - start
+            seconds, cpu_s = perf_counter() - start, process_time() - start_cpu_s
             watch.cancel()
             _say(
                 Loaded(
                     seconds=round(seconds, 3),
+                    cpu_s=round(cpu_s, 3),
                     longest_hold_ms=round(holds.longest_s * 1e3, 1),
                     rss_mib=_rss_mib(),
                     rss_before_mib=before_mib,

