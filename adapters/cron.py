@@ -23,8 +23,7 @@ from broker.settings import Settings
 from model.component import short
 from model.context import adapter_source
 from model.errors import FoxError, InvalidRequest
-from model.event import NO_ROUTE, EventType
-from routing.bindings import Target
+from model.event import EventType
 from routing.plain import PlainIndex
 from routing.schedules import ReleasedSchedule, released_schedules
 from routing.snapshot import Snapshot
@@ -181,7 +180,7 @@ class CronAdapter:
         return await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
 
     async def _send(self, released: ReleasedSchedule, tick_s: int, event_id: str) -> None:
-        source, target = adapter_source(self.kind), _target_of(released)
+        source, target = adapter_source(self.kind), released.target
         with self._broker.telemetry.genesis(source, event_id) as measured:
             measured.lead_to(target)
             response, _ = await self._broker.dispatch(
@@ -205,20 +204,10 @@ class CronAdapter:
 
 
 def _key_of(released: ReleasedSchedule) -> ScheduleKey:
-    context, schedule = released.context, released.schedule
+    target, schedule = released.target, released.schedule
+    context = target.context
     return ScheduleKey(
-        context.virtual_environment, context.app, released.component, schedule.id, schedule.cron
-    )
-
-
-def _target_of(released: ReleasedSchedule) -> Target:
-    return Target(
-        context=released.context,
-        deployment=released.deployment,
-        component=released.component,
-        hash=released.hash,
-        subject=released.subject,
-        route=NO_ROUTE,
+        context.virtual_environment, context.app, target.component, schedule.id, schedule.cron
     )
 
 
@@ -233,8 +222,8 @@ def _next_ticks(released: dict[ScheduleKey, ReleasedSchedule]) -> dict[ScheduleK
 
 
 def _name(released: ReleasedSchedule) -> str:
-    environment = released.context.virtual_environment
-    return f"{released.component}@{short(released.hash)} in {environment}"
+    target = released.target
+    return f"{target.component}@{short(target.hash)} in {target.context.virtual_environment}"
 
 
 def _iso(tick_s: int) -> str:

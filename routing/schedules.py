@@ -8,9 +8,9 @@ import msgspec
 
 from model import subjects
 from model.component import Schedule
-from model.context import EventContext
-from model.deployment import Deployment
+from model.event import NO_ROUTE
 from routing.active import ActiveRelease
+from routing.bindings import Target
 from routing.snapshot import Snapshot
 
 
@@ -18,19 +18,11 @@ class ReleasedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """One schedule of one component in one released environment.
 
     Attributes:
-        context: What its ticks carry; one object for all schedules of a deployment here.
-        deployment: The deployment at the context's revision.
-        component: Name of the component.
-        hash: Its full hash.
-        subject: NATS subject of that component version.
+        target: Where its ticks go: without a route, the same object for all of a component.
         schedule: As declared.
     """
 
-    context: EventContext
-    deployment: Deployment
-    component: str
-    hash: str
-    subject: str
+    target: Target
     schedule: Schedule
 
 
@@ -48,18 +40,18 @@ def released_schedules(snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
 
 def _schedules(active: ActiveRelease, app: str, snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
     deployment = active.apps[app].deployment
-    context = None
     for component, digest in sorted(deployment.components.items()):
         version = snapshot.component(deployment.app, component, digest)
-        for schedule in version.definition.schedules if version else ():
-            if context is None:
-                released = (active.virtual_environment, app)
-                context = snapshot.bindings.released(released, active).context
-            yield ReleasedSchedule(
-                context=context,
-                deployment=deployment,
-                component=component,
-                hash=digest,
-                subject=subjects.component(deployment.app, component, digest),
-                schedule=schedule,
-            )
+        if version is None or not version.definition.schedules:
+            continue
+        released = (active.virtual_environment, app)
+        target = Target(
+            context=snapshot.bindings.released(released, active).context,
+            deployment=deployment,
+            component=component,
+            hash=digest,
+            subject=subjects.component(deployment.app, component, digest),
+            route=NO_ROUTE,
+        )
+        for schedule in version.definition.schedules:
+            yield ReleasedSchedule(target=target, schedule=schedule)
