@@ -28,6 +28,9 @@ from model.errors import BodyTooLarge, InvalidEvent, InvalidRequest
 from model.event import Headers
 from model.names import check_name
 
+STATE_STORE = "state-store"
+"""The kind of the adapter: what components declare."""
+
 IF_MATCH = "if-match"
 REVISION = "revision"
 PAGE_TYPE = "application/msgpack"

@@ -19,7 +19,7 @@ from broker.settings import Settings
 from model import subjects
 from model.context import adapter_source
 from model.event import Event
-from model.state_store import parse, perform
+from model.state_store import STATE_STORE, parse, perform
 
 BUCKET_PREFIX = "kubefox-state-"
 
@@ -32,7 +32,7 @@ class StateStoreAdapter:
         settings: Of the process.
     """
 
-    kind = "state-store"
+    kind = STATE_STORE
     is_inbound = False
 
     def __init__(self, broker: Broker, settings: Settings) -> None:

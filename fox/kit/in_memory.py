@@ -17,13 +17,14 @@ from broker.views import ViewReply, ViewRequest
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
 from fox.kit.server import ComponentServer
-from fox.kit.state_store import STATE_STORE, InMemoryStateStore
+from fox.kit.state_store import InMemoryStateStore
 from model import codec, subjects
 from model.component import ComponentDefinition, Value
 from model.context import EventContext, adapter_source, view_of
 from model.deployment import Deployment
 from model.errors import DeadlineExceeded, NoPodReady
 from model.event import Event, Response
+from model.state_store import STATE_STORE
 
 HASH = "0" * 32
 """The content hash of every component: what is tested has not been deployed."""

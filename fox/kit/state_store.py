@@ -20,6 +20,7 @@ from model.state_store import (
     IF_MATCH,
     PAGE_ENTRIES,
     REVISION,
+    STATE_STORE,
     Entry,
     Page,
     decode_page,
@@ -29,7 +30,6 @@ from model.state_store import (
     perform,
 )
 
-STATE_STORE = "state-store"
 NOT_FOUND = 404
 
 
