@@ -109,13 +109,13 @@ class Bus:
             DeadlineExceeded: ``timeout_s`` passed.
         """
         inbox = self._inbox
-        reply, future = inbox.open(subject)
+        reply = inbox.open(subject)
         try:
             await self.publish(subject, payload, reply)
         except BaseException:
             inbox.forget(reply)
             raise
-        return await inbox.wait(reply, future, timeout_s)
+        return await inbox.wait(reply, timeout_s)
 
     async def gather(self, subject: str, payload: bytes, wait_s: float) -> list[bytes]:
         """Send one message to many and return the replies that came within ``wait_s``.
@@ -219,14 +219,14 @@ class Bus:
         order.
         """
         inbox = self._inbox
-        reply, future = inbox.open(inbox.prefix)
+        reply = inbox.open(inbox.prefix)
         with contextlib.suppress(NatsUnavailable, DeadlineExceeded):
             try:
                 await self.publish(reply, b"")
             except BaseException:
                 inbox.forget(reply)
                 raise
-            await inbox.wait(reply, future, _FLUSH_S)
+            await inbox.wait(reply, _FLUSH_S)
 
     async def start(self) -> None:
         """Listen for replies, and for pods that died; ``connect`` calls this once."""

@@ -34,15 +34,15 @@ class Inbox:
         """Return how many requests wait."""
         return len(self._waiting)
 
-    def open(self, subject: str) -> tuple[str, asyncio.Future[bytes]]:
-        """Return a fresh reply subject and the future its reply will resolve."""
+    def open(self, subject: str) -> str:
+        """Return a fresh reply subject, to wait on or to forget."""
         self._last_token += 1
         reply = f"{self.prefix}{self._last_token}"
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[reply] = (future, subject)
-        return reply, future
+        return reply
 
-    async def wait(self, reply: str, future: asyncio.Future[bytes], timeout_s: float) -> bytes:
+    async def wait(self, reply: str, timeout_s: float) -> bytes:
         """Return the reply's frame; whatever happens, the table forgets the request.
 
         Raises:
@@ -51,7 +51,10 @@ class Inbox:
         """
         timer = self._loop.call_later(timeout_s, self._expire, reply)
         try:
-            return await future
+            # No frame may hold the future. It holds the failure, whose traceback holds the frames
+            # and all that is in them: the body of a request would stay until the garbage
+            # collector comes, which counts objects and not bytes.
+            return await self._waiting[reply][0]
         finally:
             timer.cancel()
             self._waiting.pop(reply, None)

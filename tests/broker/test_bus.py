@@ -16,6 +16,7 @@ from broker import bus as buses
 from broker.bus import Bus
 from model import subjects
 from model.errors import BodyTooLarge, ComponentGone, DeadlineExceeded, NatsUnavailable, NoPodReady
+from tests.support.garbage import leaves_no_frame_of
 from tests.support.nats import NatsServer
 
 FOREVER_S = 60
@@ -73,6 +74,13 @@ async def test_a_request_gets_its_own_reply(bus: Bus, other: Bus) -> None:
 
     assert replies == [b"%d" % each for each in range(200)]
     assert bus.in_flight == 0
+
+
+async def test_a_request_that_fails_leaves_nothing_behind(bus: Bus) -> None:
+    with leaves_no_frame_of("broker/"):
+        with pytest.raises(NoPodReady):
+            await bus.request(API, b"large", FOREVER_S)
+        await asyncio.sleep(0)  # a task holds what it was last woken with until it waits again
 
 
 async def test_nobody_listening_is_told_at_once(bus: Bus) -> None:

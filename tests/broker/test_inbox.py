@@ -21,26 +21,26 @@ async def inbox() -> Inbox:
 
 
 async def test_a_reply_resolves_its_own_request(inbox: Inbox) -> None:
-    first, first_future = inbox.open(API)
-    second, second_future = inbox.open(API)
+    first = inbox.open(API)
+    second = inbox.open(API)
 
     inbox.deliver(second, b"2")
     inbox.deliver(first, b"1")
 
     assert first != second
     assert first.startswith("inbox.me.")
-    assert await inbox.wait(first, first_future, FOREVER_S) == b"1"
-    assert await inbox.wait(second, second_future, FOREVER_S) == b"2"
+    assert await inbox.wait(first, FOREVER_S) == b"1"
+    assert await inbox.wait(second, FOREVER_S) == b"2"
     assert len(inbox) == 0
 
 
 async def test_a_second_a_late_and_an_unknown_reply_are_dropped(inbox: Inbox) -> None:
-    reply, future = inbox.open(API)
+    reply = inbox.open(API)
     inbox.deliver(reply, b"first")
     inbox.deliver(reply, b"second")
     inbox.refuse(reply)
 
-    assert await inbox.wait(reply, future, FOREVER_S) == b"first"
+    assert await inbox.wait(reply, FOREVER_S) == b"first"
 
     inbox.deliver(reply, b"late")
     inbox.refuse(reply)
@@ -49,53 +49,53 @@ async def test_a_second_a_late_and_an_unknown_reply_are_dropped(inbox: Inbox) ->
 
 
 async def test_time_that_runs_out_names_the_hop_that_was_waited_for(inbox: Inbox) -> None:
-    reply, future = inbox.open(API)
+    reply = inbox.open(API)
 
     with pytest.raises(DeadlineExceeded, match=r"waiting for api@aaaaaaaaaaaa$") as caught:
-        await inbox.wait(reply, future, 0)
+        await inbox.wait(reply, 0)
 
     assert caught.value.hop == "api@aaaaaaaaaaaa"
     assert len(inbox) == 0
 
 
 async def test_no_subscriber_is_no_pod(inbox: Inbox) -> None:
-    reply, future = inbox.open(API)
+    reply = inbox.open(API)
 
     inbox.refuse(reply)
 
     with pytest.raises(NoPodReady, match="api@aaaaaaaaaaaa") as caught:
-        await inbox.wait(reply, future, FOREVER_S)
+        await inbox.wait(reply, FOREVER_S)
     assert caught.value.hop == "api@aaaaaaaaaaaa"
 
 
 async def test_a_pods_death_fails_exactly_what_waited_for_it(inbox: Inbox) -> None:
     gone = [inbox.open(API), inbox.open(API)]
-    other, other_future = inbox.open(WEB)
+    other = inbox.open(WEB)
 
     inbox.fail_subject(API)
     inbox.deliver(other, b"alive")
 
-    for reply, future in gone:
+    for reply in gone:
         with pytest.raises(ComponentGone, match="api@aaaaaaaaaaaa"):
-            await inbox.wait(reply, future, FOREVER_S)
-    assert await inbox.wait(other, other_future, FOREVER_S) == b"alive"
+            await inbox.wait(reply, FOREVER_S)
+    assert await inbox.wait(other, FOREVER_S) == b"alive"
 
 
 async def test_a_lost_connection_fails_all_that_has_no_answer_yet(inbox: Inbox) -> None:
-    answered, answered_future = inbox.open(API)
-    open_, open_future = inbox.open(WEB)
+    answered = inbox.open(API)
+    open_ = inbox.open(WEB)
     inbox.deliver(answered, b"in time")
 
     inbox.fail_all()
 
-    assert await inbox.wait(answered, answered_future, FOREVER_S) == b"in time"
+    assert await inbox.wait(answered, FOREVER_S) == b"in time"
     with pytest.raises(NatsUnavailable):
-        await inbox.wait(open_, open_future, FOREVER_S)
+        await inbox.wait(open_, FOREVER_S)
 
 
 async def test_a_cancelled_request_is_forgotten(inbox: Inbox) -> None:
-    reply, future = inbox.open(API)
-    waiting = asyncio.create_task(inbox.wait(reply, future, FOREVER_S))
+    reply = inbox.open(API)
+    waiting = asyncio.create_task(inbox.wait(reply, FOREVER_S))
     await asyncio.sleep(0)
 
     waiting.cancel()
@@ -108,7 +108,7 @@ async def test_a_cancelled_request_is_forgotten(inbox: Inbox) -> None:
 
 
 async def test_a_request_that_was_never_sent_is_forgotten(inbox: Inbox) -> None:
-    reply, _ = inbox.open(API)
+    reply = inbox.open(API)
 
     inbox.forget(reply)
     inbox.forget(reply)
