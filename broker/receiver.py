@@ -79,7 +79,9 @@ class Receiver:
         except FoxError as error:
             self._tell_cause(error)
             answer = self._failure(error)
-        except Exception:
+        except (Exception, SystemExit, KeyboardInterrupt):
+            # sys.exit() in a handler too ends its event and nothing else: let through, it would
+            # end the event loop, and whatever else is in hand would wait for its deadline.
             logger.exception("%s failed", self._source)
             detail = f"{self._source} failed; its log tells why"
             answer = self._failure(ComponentFailed(detail, hop=self._source))
@@ -131,7 +133,9 @@ class Receiver:
             try:
                 await self._bus.publish(reply, frame)
             except BodyTooLarge as error:
-                await self._bus.publish(reply, self._failure(error))
+                # Not what was asked is too large, but what was answered.
+                failure = ComponentFailed(f"answer of {self._source}: {error}", hop=self._source)
+                await self._bus.publish(reply, self._failure(failure))
         except NatsUnavailable as error:
             # The requester has been told by its own disconnect; nobody waits for this.
             logger.warning("answer of %s is dropped: %s", self._source, error)

@@ -13,7 +13,6 @@ from broker.bus import Bus
 from broker.receiver import Handle, Reply, receive
 from model import codec
 from model.errors import (
-    BodyTooLarge,
     ComponentFailed,
     DeadlineExceeded,
     FoxError,
@@ -231,9 +230,12 @@ async def test_a_handler_is_cancelled_at_the_deadline(
     assert caught.value.hop == "api@1"
 
 
-@pytest.mark.parametrize("error", [ValueError("secret"), TimeoutError("secret"), KeyError()])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("secret"), TimeoutError("secret"), KeyError(), SystemExit(3), KeyboardInterrupt()],
+)
 async def test_a_failing_handler_tells_nothing_but_that(
-    bus: Bus, error: Exception, caplog: pytest.LogCaptureFixture
+    bus: Bus, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(head: Event, body: memoryview) -> Reply:
         raise error
@@ -285,9 +287,10 @@ async def test_an_answer_too_large_for_a_message_is_told_to_the_requester(bus: B
         return Reply(body=bytes(bus.max_payload_bytes))
 
     async with receive(bus, "work", "q", much, source="api@1"):
-        with pytest.raises(BodyTooLarge):
+        with pytest.raises(ComponentFailed, match=r"answer of api@1: .* over the limit") as caught:
             await ask(bus, "work", event())
 
+    assert caught.value.hop == "api@1"
     assert bus.is_ready
 
 
