@@ -7,13 +7,13 @@ path in it; an unknown field is an error, because a misspelt one would be lost i
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
 import yaml
 
+from fox.source.spec import located, yaml_text
 from model.component import Value
 from model.environment import (
     Environment,
@@ -27,10 +27,7 @@ from model.errors import InvalidRequest
 from model.names import check_name
 from model.release import ReleasedApp
 
-API_VERSION = "kubefox.xigxog.io/v1alpha1"
-
 _MAX_INTEGER = (1 << 63) - 1
-_PLACE = re.compile(r"(?P<what>.*) - at `(?:key in )?\$\.?(?P<path>.*)`", re.DOTALL)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,16 +199,15 @@ def _documents(text: str, source: str) -> Iterator[Any]:
     try:
         yield from yaml.load_all(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{source} is not valid YAML: {error}") from error
+        raise InvalidRequest(f"{source} is not valid YAML: {yaml_text(error)}") from error
 
 
 def _located(place: str, read: Callable[[Any], Manifest], document: Any) -> Manifest:
     try:
         return read(document)
     except msgspec.ValidationError as error:
-        found = _PLACE.fullmatch(str(error))
-        detail = f"{found['path']}: {found['what']}" if found and found["path"] else str(error)
-        raise InvalidRequest(f"{place}: {detail}") from error
+        what, path = located(error)
+        raise InvalidRequest(f"{place}: {path}: {what}" if path else f"{place}: {error}") from error
     except InvalidRequest as error:
         raise InvalidRequest(f"{place}: {error.detail}") from error
 
@@ -240,9 +236,13 @@ def _values(raw: dict[str, Any], path: str) -> dict[str, Value]:
         if not all(_is_allowed(part, in_list=nested) for part in parts):
             raise InvalidRequest(
                 f"{path}.{name}: expected a string, number, boolean, or list of strings or "
-                f"numbers, got {value!r}"
+                f"numbers, got {_shown(value, path)}"
             )
     return raw
+
+
+def _shown(value: Any, path: str) -> str:
+    return repr(value) if path == "data.vars" else f"{type(value).__name__}, which is not shown"
 
 
 def _is_allowed(value: Any, *, in_list: bool) -> bool:

@@ -29,10 +29,24 @@ def parse(content: bytes, kind: type[Spec], file: str) -> Spec:
         loaded = yaml.safe_load(content)
         return msgspec.convert({} if loaded is None else loaded, kind)
     except yaml.YAMLError as error:
-        raise not_valid([problem("InvalidYaml", file, "", _yaml_text(error))]) from error
+        raise not_valid([problem("InvalidYaml", file, "", yaml_text(error))]) from error
     except msgspec.ValidationError as error:
-        what, where = _cut(str(error))
+        what, where = located(error)
         raise not_valid([problem("InvalidField", file, where, what)]) from error
+
+
+def located(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return what msgspec finds wrong, and the dotted path where; empty for the whole."""
+    found = _PLACE.fullmatch(str(error))
+    return (found["what"], found["where"]) if found else (str(error), "")
+
+
+def yaml_text(error: Exception) -> str:
+    """Return where a text is not YAML, and why; never the text, for it may hold secrets."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def problem(kind: str, file: str, where: str, message: str) -> Problem:
@@ -43,15 +57,3 @@ def problem(kind: str, file: str, where: str, message: str) -> Problem:
 def not_valid(problems: list[Problem]) -> ProblemsFound:
     """Return the error that carries ``problems``, at least one."""
     return ProblemsFound("the app cannot be deployed as it is", tuple(problems))
-
-
-def _cut(message: str) -> tuple[str, str]:
-    found = _PLACE.fullmatch(message)
-    return (found["what"], found["where"]) if found else (message, "")
-
-
-def _yaml_text(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split())

@@ -169,3 +169,15 @@ def test_what_is_no_yaml_of_ours_is_an_error_with_the_files_name(text: str) -> N
 def test_garbage_is_reported_and_never_something_else(text: str) -> None:
     with contextlib.suppress(InvalidRequest):
         read_manifests(text, "envs.yaml")
+
+
+@pytest.mark.parametrize(
+    "secrets", ["{token: {deep: s3cret}}", "{token: [[s3cret]]}", "{token: s3cret: x}", "s3cret"]
+)
+def test_no_error_shows_a_secret(secrets: str) -> None:
+    head = f"{HEAD}kind: Environment\nmetadata: {{name: dev}}\n"
+
+    with pytest.raises(InvalidRequest) as caught:
+        read_manifests(f"{head}data:\n  secrets: {secrets}\n", "env.yaml")
+
+    assert "s3cret" not in caught.value.detail
