@@ -28,6 +28,7 @@ from model.errors import (
     ComponentMismatch,
     Draining,
     FoxError,
+    InvalidEvent,
     NotDeclared,
 )
 from model.event import NO_ROUTE, Event, Headers, Response
@@ -209,22 +210,31 @@ class Broker:
     async def answer_view(self, payload: bytes, reply: str) -> None:
         """Answer a pod that asks for its view of a context."""
         try:
-            request = _decode_view_request(payload)
+            request = _read_view_request(payload)
             data = await self._contexts.open(request.token)
             answer = ViewReply(view=data.view(request.component, request.hash))
         except FoxError as error:
             answer = ViewReply(error=error.to_detail())
-        await self.bus.publish(reply, _encode(answer))
+        if reply:
+            await self.bus.publish(reply, _encode(answer))
 
     async def answer_usage(self, _payload: bytes, reply: str) -> None:
         """Tell which component versions the genesis events in flight here may still need."""
         busy = [each.hashes for each in self._open.values() if each.in_flight]
         usage = Usage(revision=self.snapshot.revision, hashes=frozenset().union(*busy))
-        await self.bus.publish(reply, _encode(usage))
+        if reply:
+            await self.bus.publish(reply, _encode(usage))
 
     def drain(self) -> None:
         """Refuse new genesis events from now on."""
         self._draining = True
+
+
+def _read_view_request(payload: bytes) -> ViewRequest:
+    try:
+        return _decode_view_request(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEvent(f"the question for a view cannot be read: {error}") from error
 
 
 @contextlib.asynccontextmanager

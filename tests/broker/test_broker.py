@@ -283,15 +283,29 @@ async def test_a_pod_gets_the_view_of_its_own_version_only(
     assert [each.view for each in (outside, forged)] == [None, None]
 
 
-async def test_a_question_that_cannot_be_read_harms_nobody(
-    broker: Broker, target: Target, pod: Bus
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\xc1", b"{}", msgspec.msgpack.encode([1, 2, 3]), b"\x91" * 100_000]
+)
+async def test_a_question_that_cannot_be_read_is_told_so(
+    broker: Broker, pod: Bus, garbage: bytes
 ) -> None:
-    token = seal(target.context, await broker.store.platform_key())
+    answer = await pod.request(subjects.VIEW, garbage, FOREVER_S)
 
-    for garbage in (b"", b"\xc1", b"{}", msgspec.msgpack.encode([1, 2, 3])):
-        await pod.publish(subjects.VIEW, garbage, "reply")
+    reply = msgspec.msgpack.decode(answer, type=ViewReply)
+    assert reply.error is not None
+    assert reply.error.code == "invalid_event"
 
-    assert (await ask_view(pod, token, "web", "v1")).error is None
+
+async def test_a_question_that_wants_no_answer_gets_none(
+    broker: Broker, pod: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    for subject in (subjects.VIEW, subjects.USAGE):
+        await pod.publish(subject, b"")
+    await pod.flush()
+
+    await pod.request(subjects.VIEW, b"", FOREVER_S)
+
+    assert caplog.text == ""
 
 
 async def test_an_adapter_serves_who_declares_it(broker: Broker, target: Target) -> None:
