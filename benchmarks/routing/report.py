@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from benchmarks.routing.aims import aims
 from benchmarks.routing.live import LiveResult
 from benchmarks.routing.size import SizeResult
 from benchmarks.routing.timing import Latency
@@ -47,6 +48,7 @@ def page(found: Report) -> str:
     runs = "one run" if found.runs == 1 else f"the best of {found.runs} runs as a whole"
     parts = [
         f"{found.machine} Each row is {runs} of that size.",
+        aims(found.sizes, found.live),
         _block("Decision, p50 / p99 in µs", found.sizes, _decisions),
         _block("Linear scan of the same rules, p50 / p99 in µs", found.sizes, _scans),
         _block("Change in memory, µs", found.sizes, _changes),
