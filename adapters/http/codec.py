@@ -17,6 +17,7 @@ from model.codec import Body
 from model.errors import BodyTooLarge, ComponentFailed, HeadersTooLarge, InvalidRequest
 from model.event import EventType, Headers
 from model.event import Response as ResponseHead
+from model.http import FIRST_STATUS, LAST_STATUS, breaks_header, is_header_name
 from routing.request import GenesisRequest
 from routing.selectors import Selectors, extract
 
@@ -44,9 +45,6 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _MADE_ANEW = _HOP_BY_HOP | {"content-length"}
-_FIRST_STATUS, _LAST_STATUS = 200, 599
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
-_LINE_END = re.compile(r"[\r\n\0]")
 
 
 class Arrival(NamedTuple):
@@ -133,10 +131,10 @@ def to_response(head: ResponseHead, body: Body, known: dict[str, str]) -> web.Re
     Raises:
         ComponentFailed: HTTP cannot say what the component answered.
     """
-    if not _FIRST_STATUS <= head.status <= _LAST_STATUS:
+    if not FIRST_STATUS <= head.status <= LAST_STATUS:
         raise ComponentFailed(f"{head.source} answered with status {head.status}", hop=head.source)
     for name, value in head.headers:
-        if not _HEADER_NAME.fullmatch(name) or _LINE_END.search(value):
+        if not is_header_name(name) or breaks_header(value):
             raise ComponentFailed(f"{head.source} answered with header {name!r}", hop=head.source)
     kept = [pair for pair in head.headers if pair[0] not in _MADE_ANEW and pair[0] not in known]
     headers = CIMultiDict([*kept, *known.items()])

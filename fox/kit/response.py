@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,15 +12,12 @@ from broker.receiver import Reply
 from model.codec import Body
 from model.event import Headers
 from model.event import Response as ResponseHead
+from model.http import FIRST_STATUS, LAST_STATUS, breaks_header, is_header_name
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 BINARY = "application/octet-stream"
-
-_FIRST_STATUS, _LAST_STATUS = 200, 599
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
-_LINE_END = re.compile(r"[\r\n\0]")
 
 Content = str | bytes | Mapping[str, Any] | list[Any] | None
 """Text, bytes, something JSON can say, or nothing."""
@@ -142,17 +138,17 @@ def _encode(content: Content) -> tuple[bytes, str]:
 
 
 def _check_status(status: int) -> int:
-    if not isinstance(status, int) or not _FIRST_STATUS <= status <= _LAST_STATUS:
+    if not isinstance(status, int) or not FIRST_STATUS <= status <= LAST_STATUS:
         raise ValueError(
-            f"status {status!r} ends no request: expected {_FIRST_STATUS} to {_LAST_STATUS}"
+            f"status {status!r} ends no request: expected {FIRST_STATUS} to {LAST_STATUS}"
         )
     return status
 
 
 def _check_header(name: str, value: str) -> None:
-    if not _HEADER_NAME.fullmatch(name):
+    if not is_header_name(name):
         raise ValueError(f"{name!r} is no name of a header")
-    if not isinstance(value, str) or _LINE_END.search(value):
+    if not isinstance(value, str) or breaks_header(value):
         raise ValueError(f"header {name} must be one line of text, not {value!r}")
 
 
