@@ -1,7 +1,8 @@
 """The process of one pod: ``python -m fox.kit.pod``, told who it is by ``FOX_*`` variables.
 
 Ready means subscribed. SIGTERM drains: what was received is answered. A pod whose driver is gone
-sees the end of its standard input and drains as well; one whose connection closes for good exits.
+sees the end of its standard input and drains as well, and takes along what it started; one whose
+connection closes for good exits.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -116,18 +118,29 @@ def main() -> int:
         logger.exception("component %s cannot be loaded", identity.component)
         return EXIT_FAILED
     garbage.settle()
+    return _run(_serve(kit, settings))
+
+
+def _run(serving: Coroutine[Any, Any, int]) -> int:
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        return uvloop.run(_serve(kit, settings))
+        code = runner.run(serving)
     except FoxError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
-        return EXIT_FAILED
+        code = EXIT_FAILED
+    except BaseException:
+        # A task of the component's own called sys.exit(), or stopped the loop. Nothing can be
+        # answered any more: while the rest is being closed, more events would come and wait.
+        logger.exception("the component ended its event loop")
+        os._exit(EXIT_FAILED)
+    runner.close()
+    return code
 
 
 async def _serve(kit: Kit, settings: PodSettings) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    if settings.has_lifeline:
-        _hold_lifeline(stop)
+    orphaned = _hold_lifeline(stop) if settings.has_lifeline else threading.Event()
     identity = settings.identity
     # A restarted pod keeps its name, but never takes replies meant for the process before it.
     process_id = f"{identity.pod}-{secrets.token_hex(4)}"
@@ -143,7 +156,10 @@ async def _serve(kit: Kit, settings: PodSettings) -> int:
             logger.info("ready")
             await _stopped_or_closed(stop, bus)
             logger.info("draining")
-        return EXIT_FAILED if bus.closed.is_set() else 0
+        code = EXIT_FAILED if bus.closed.is_set() else 0
+    if orphaned.is_set():
+        _end_session()
+    return code
 
 
 async def _stopped_or_closed(stop: asyncio.Event, bus: Bus) -> None:
@@ -167,19 +183,33 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, on_signal)
 
 
-def _hold_lifeline(stop: asyncio.Event) -> None:
-    """Stop when standard input ends; a thread waits, because a handler may block the loop."""
+def _hold_lifeline(stop: asyncio.Event) -> threading.Event:
+    """Stop when standard input ends; a thread waits, because a handler may block the loop.
+
+    Returns:
+        What is set when it has ended.
+    """
     loop = asyncio.get_running_loop()
+    ended = threading.Event()
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
+        ended.set()
         loop.call_soon_threadsafe(stop.set)
         # Nobody is left to force us.
         time.sleep(ORPHAN_S)
+        _end_session()
         os._exit(EXIT_FAILED)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+    return ended
+
+
+def _end_session() -> None:
+    """End what this process has started, and itself: the driver would have, but it is gone."""
+    if os.getsid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
 
 
 def _say_ready(descriptor: int | None) -> None:

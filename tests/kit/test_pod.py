@@ -19,7 +19,8 @@ from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
 from fox.kit.response import Response
 from model import subjects
-from model.errors import NatsUnavailable, NoPodReady
+from model.errors import DeadlineExceeded, NatsUnavailable, NoPodReady
+from tests.e2e.processes import is_alive
 from tests.support.data_plane import APP, DataPlane, digest, open_data_plane
 from tests.support.nats import NatsServer
 
@@ -42,7 +43,19 @@ async def answer(ctx):
 async def slow(ctx):
     await api.get("/", ctx=ctx)
     return "done"
+
+@kit.route("Path(`/exit`)")
+async def leave(ctx):
+    async def exit_in_a_task():
+        raise SystemExit(0)
+    await asyncio.create_task(exit_in_a_task())
+
+@kit.route("Path(`/child`)")
+async def start_a_child(ctx):
+    return str((await asyncio.create_subprocess_exec("sleep", "1000")).pid)
 """
+
+PATHS = ("/", "/slow", "/exit", "/child")
 
 
 class Pod:
@@ -87,7 +100,9 @@ class Pods:
         self._bundle = bundle
         self._started: list[tuple[Process, int]] = []
 
-    async def start(self, main: str = MAIN, **changes: str | None) -> Pod:
+    async def start(
+        self, main: str = MAIN, *, leads_session: bool = False, **changes: str | None
+    ) -> Pod:
         """Start a pod of component ``web``; None takes a variable away."""
         folder = self._bundle / "components" / "web"
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +132,7 @@ class Pods:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(writing,),
+            start_new_session=leads_session,
         )
         os.close(writing)
         self._started.append((process, reading))
@@ -148,7 +164,8 @@ async def deploy(plane: DataPlane) -> None:
     """Deploy the code above."""
     kit = Kit()
     kit.component("pod-tests")
-    for rule in ("Path(`/`)", "Path(`/slow`)"):
+    for path in PATHS:
+        rule = f"Path(`{path}`)"
         kit.route(rule)(_in_the_pod)
     await plane.deploy("v1", {"web": kit, "pod-tests": Kit()})
 
@@ -187,6 +204,8 @@ async def wait_gone(plane: DataPlane) -> None:
             await plane.broker.bus.request(target, b"", 1)
         except NoPodReady:
             return
+        except DeadlineExceeded:
+            continue  # it died with the question
 
 
 async def test_a_pod_is_ready_when_it_answers(plane: DataPlane, pods: Pods) -> None:
@@ -255,6 +274,34 @@ async def test_the_end_of_the_lifeline_drains_too(plane: DataPlane, pods: Pods) 
 
     assert (await request).text == "done"
     assert await pod.wait() == 0
+
+
+async def test_what_a_pod_started_ends_with_its_lifeline(plane: DataPlane, pods: Pods) -> None:
+    await deploy(plane)
+    pod = await pods.start(leads_session=True)
+    await pod.wait_ready()
+    child = int((await plane.get("/child", "v1", "team-a")).text)
+    assert pod.process.stdin is not None
+
+    pod.process.stdin.close()
+    await pod.wait()
+
+    while is_alive(child):
+        await asyncio.sleep(0)
+
+
+async def test_a_component_that_ends_its_event_loop_ends_the_pod_at_once(
+    plane: DataPlane, pods: Pods
+) -> None:
+    await deploy(plane)
+    pod = await pods.start()
+    await pod.wait_ready()
+
+    request = asyncio.create_task(plane.get("/exit", "v1", "team-a"))
+
+    assert await pod.wait() == 1
+    assert "SystemExit" in pod.find("the component ended its event loop")["exception"]
+    request.cancel()
 
 
 async def test_without_a_lifeline_standard_input_does_not_matter(
@@ -345,4 +392,4 @@ def test_the_kit_of_a_pod_is_the_one_that_was_deployed(
 
     definition = load_kit(tmp_path, "web", "unlike_any_other.py").definition("web")
 
-    assert [each.rule for each in definition.routes] == ["Path(`/`)", "Path(`/slow`)"]
+    assert [each.rule for each in definition.routes] == [f"Path(`{path}`)" for path in PATHS]
