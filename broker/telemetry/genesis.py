@@ -120,7 +120,9 @@ class MeasuredGenesis(Genesis):
     def send(self) -> str:
         """Note that it is sent now, and return its ``traceparent``."""
         self._sent_ns = time.time_ns()
-        self._hop_id = trace_context.new_span_id()
+        # A span's id need only be new in its trace; the client's trace may be with us twice.
+        is_own = not self._parent_id
+        self._hop_id = self.trace_id[:16] if is_own else trace_context.new_span_id()
         return trace_context.write(self.trace_id, self._hop_id, is_sampled=self._is_sampled)
 
     def fail(self, failure: FoxError) -> None:

@@ -70,7 +70,7 @@ class Telemetry:
         """Return a genesis event of an adapter, ``adapter/<kind>``, to enter."""
         if not self._is_on:
             return Genesis()
-        scopes = self._scopes_of(source, Role.GENESIS)
+        scopes = self._scopes.get(source) or self._scopes_of(source, Role.GENESIS)
         return MeasuredGenesis(source, event_id, self._threshold, scopes, self.tracing)
 
     def handling(self, event: Event, scope: Scope) -> Handling:

@@ -147,8 +147,8 @@ def test_a_span_stands_below_its_parent(
         ("printed", "printed"),
         ('{"a": 1}', '{"a": 1}'),
         (
-            '{"time": "2026-01-02T03:04:05.678+00:00", "level": "info", "message": "moved", "order": 7}',
-            "03:04:05.678 info    moved order=7",
+            '{"time": "2026-01-02T03:04:05.678+00:00", "level": "info", "message": "on", "to": 7}',
+            "03:04:05.678 info    on to=7",
         ),
         (
             '{"time": "now", "level": "error", "message": "no", "exception": "Trace\\nback"}',
