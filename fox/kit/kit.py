@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 
 from fox.kit.client import ComponentClient
@@ -51,9 +52,13 @@ class Kit:
         Args:
             rule: Such as ``Path(`/{{.Vars.subPath}}/orders/{id}`) && Method(`GET`)``.
             priority: Higher wins; 0 leaves it to the length of the rule.
+
+        Raises:
+            InvalidRequest: The handler is no ``async def``.
         """
 
         def declare(handler: Handler) -> Handler:
+            _check_async(handler)
             route = Route(id=len(self._routes), rule=rule, priority=priority)
             self._routes.append((route, handler))
             return handler
@@ -64,8 +69,9 @@ class Kit:
         """Declare the handler of calls that come without a route: those of other components.
 
         Raises:
-            InvalidRequest: There is one already.
+            InvalidRequest: There is one already, or this is no ``async def``.
         """
+        _check_async(handler)
         if self._default is not None:
             raise InvalidRequest("a component has one default handler, this is a second one")
         self._default = handler
@@ -76,9 +82,13 @@ class Kit:
 
         Args:
             cron: Five-field cron expression in UTC, or ``@every <seconds>s``.
+
+        Raises:
+            InvalidRequest: The handler is no ``async def``.
         """
 
         def declare(handler: Handler) -> Handler:
+            _check_async(handler)
             self._schedules.append((Schedule(id=len(self._schedules), cron=cron), handler))
             return handler
 
@@ -159,6 +169,13 @@ class Kit:
         dependency = Dependency(name=name, kind=kind)
         if self._dependencies.setdefault(name, dependency) != dependency:
             raise InvalidRequest(f"{name} cannot be both a component and an adapter")
+
+
+def _check_async(handler: Handler) -> None:
+    # Other callables may return something to await: those of functools, methods, objects.
+    if inspect.isfunction(handler) and not inspect.iscoroutinefunction(handler):
+        name = handler.__name__
+        raise InvalidRequest(f"handler {name} is no coroutine function: declare it with async def")
 
 
 _VARIABLE_TYPES: dict[type, VariableType] = {

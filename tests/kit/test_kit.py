@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,9 @@ from model.event import NO_ROUTE, Event, EventType
 
 
 async def handler(ctx: Context) -> None: ...
+
+
+def not_async(ctx: Context) -> Any: ...
 
 
 def event(kind: str, number: int = NO_ROUTE) -> Event:
@@ -89,6 +93,9 @@ def test_a_variable_takes_its_type_from_its_default(
         (lambda kit: kit.env("x", type=dict), "variable x cannot be dict: use one of str"),
         (lambda kit: kit.env("x", default=b"1"), "variable x cannot be bytes"),
         (lambda kit: (kit.default(handler), kit.default(handler)), "this is a second one"),
+        (lambda kit: kit.route("All()")(not_async), "handler not_async is no coroutine function"),
+        (lambda kit: kit.default(not_async), "declare it with async def"),
+        (lambda kit: kit.schedule("* * * * *")(not_async), "declare it with async def"),
         (lambda kit: (kit.component("state-store"), kit.state_store("a")), "both a component"),
     ],
 )
