@@ -23,9 +23,9 @@ NEXT = """\
   fox up                                  # in another terminal
   fox apply -f environments.yaml
   fox deploy {app}-v1
-  curl 'http://127.0.0.1:8080/dev/hello?kf-dep={app}-v1&kf-ve=dev-me'
+  curl 'http://127.0.0.1:8080/dev/{app}?kf-dep={app}-v1&kf-ve=dev-me'
   fox release {app}-v1 --virtual-env dev-me
-  curl http://127.0.0.1:8080/dev/hello
+  curl http://127.0.0.1:8080/dev/{app}
 """
 
 

@@ -32,6 +32,7 @@ def test_a_new_app_is_committed_and_can_be_read(fox_alone: Cli, tmp_path: Path) 
     assert (app.spec.name, app.spec.title) == ("my-shop", "My shop")
     assert list(app.components) == ["hello"]
     assert NEXT.format(app="my-shop") in printed
+    assert "http://127.0.0.1:8080/dev/my-shop" in printed
 
 
 def test_the_test_of_a_new_app_passes(fox_alone: Cli, tmp_path: Path) -> None:

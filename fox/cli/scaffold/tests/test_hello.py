@@ -14,7 +14,7 @@ def test_it_greets_as_the_environment_says() -> None:
     kit = load_kit(APP, "hello", "main.py")
     client = TestClient(kit, name="hello", env={"subPath": "dev", "greeting": "Moin"})
 
-    response = asyncio.run(client.get("/dev/hello"))
+    response = asyncio.run(client.get("/dev/$app"))
 
     assert response.text == "Moin!\n"
 

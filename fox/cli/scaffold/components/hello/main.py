@@ -6,7 +6,7 @@ kit = Kit(title="Hello")
 greeting = kit.env("greeting", default="Hello")
 
 
-@kit.route("PathPrefix(`/{{.Vars.subPath}}/hello`)")
+@kit.route("PathPrefix(`/{{.Vars.subPath}}/$app`)")
 async def hello(ctx: Context) -> str:
     """Answer with the greeting of the virtual environment."""
     return f"{ctx.env['greeting']}!\n"
