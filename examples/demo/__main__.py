@@ -25,6 +25,7 @@ from examples.order_app import VERSIONS, build
 
 HTTP_PORT = 8080
 SHOWN_LINES = 40
+FOX_DIR = Path(sys.executable).parent
 
 
 def main() -> int:
@@ -67,6 +68,8 @@ async def stay(scene: Scene) -> None:
         scene.tell.link(f"{team}, released", scene.browser.url(team))
         for name in DEPLOYMENTS:
             scene.tell.link(f"{team}, {name}", scene.browser.url(team, deployment=name))
+    scene.tell.say("\n  In another terminal, to ask it things with `fox get pods` and the like:")
+    scene.tell.say(f"  export FOX_CONTROL_URL={scene.platform.control_url} PATH={FOX_DIR}:$PATH")
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
 
