@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pod_driver: Where pods run, by the name of an installed driver.
         event_ttl_s: Time a genesis event and all below it may take.
         body_limit_bytes: Largest request body that is buffered for a handler.
+        body_memory_bytes: What the bodies of all requests in hand may take together.
         drain_s: How long a shutdown waits for what is in flight.
         telemetry: Whether events are counted and traced at all.
         trace_ratio: Share of the genesis events that are traced; failed and slow ones always are.
@@ -48,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pod_driver: str = "local"
     event_ttl_s: float = 30
     body_limit_bytes: int = 5 * MIB
+    body_memory_bytes: int = 256 * MIB
     drain_s: float = 30
     telemetry: bool = True
     trace_ratio: float = 0.01

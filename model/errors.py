@@ -17,6 +17,7 @@ FoxError
 ├── Conflict                  409
 │   ├── RevisionConflict          a compare-and-set that lost
 │   └── Immutable                 a versioned deployment, a fixed field, something in use
+├── BodyTooSlow               408
 ├── BodyTooLarge              413
 ├── ProblemsFound             422   carries every Problem at once
 ├── HeadersTooLarge           431
@@ -193,6 +194,13 @@ class Immutable(Conflict):
     """The object may not change in this way."""
 
     code = "immutable"
+
+
+class BodyTooSlow(FoxError):
+    """The client did not send the body in time."""
+
+    code = "body_too_slow"
+    http_status = 408
 
 
 class BodyTooLarge(FoxError):

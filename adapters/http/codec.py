@@ -1,4 +1,4 @@
-"""Between aiohttp's requests and responses and the platform's events; no I/O but the body.
+"""Between aiohttp's requests and responses and the platform's events; no I/O.
 
 Names and values are taken from ``raw_headers``: pairs of bytes, duplicates and order kept.
 """
@@ -14,7 +14,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from model.codec import Body
-from model.errors import BodyTooLarge, ComponentFailed, HeadersTooLarge, InvalidRequest
+from model.errors import ComponentFailed, HeadersTooLarge, InvalidRequest
 from model.event import EventType, Headers
 from model.event import Response as ResponseHead
 from model.http import FIRST_STATUS, LAST_STATUS, breaks_header, is_header_name
@@ -86,38 +86,6 @@ def read_request(request: web.BaseRequest) -> Arrival:
         headers=headers,
     )
     return Arrival(selectors, genesis, _traceparent(noted), noted.get(EXPLAIN_HEADER) == "1")
-
-
-async def read_body(request: web.BaseRequest, limit_bytes: int) -> Body:
-    """Return the whole body.
-
-    Raises:
-        BodyTooLarge: It is over the limit; what is over is not read.
-        InvalidRequest: Its framing is broken.
-    """
-    if not request.body_exists:
-        return b""
-    length = request.content_length
-    if length is not None and length > limit_bytes:
-        raise _too_large(limit_bytes)
-    await _invite(request)
-    chunks = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            chunks += chunk
-            if len(chunks) > limit_bytes:
-                raise _too_large(limit_bytes)
-    except web.RequestPayloadError as error:
-        raise InvalidRequest("the body cannot be read: its framing is broken") from error
-    return chunks
-
-
-async def _invite(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send the body: RFC 9110, 10.1.1."""
-    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # That was not the response: an error may still follow.
-        request.writer.output_size = 0
 
 
 def to_response(head: ResponseHead, body: Body, known: dict[str, str]) -> web.Response:
@@ -207,7 +175,3 @@ def _origin_form(target: str) -> tuple[str, str]:
         return "", "/"
     authority, slash, tail = rest.partition("/")
     return authority.rpartition("@")[2], slash + tail or "/"
-
-
-def _too_large(limit_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is over the limit of {limit_bytes} bytes")

@@ -17,6 +17,8 @@ from model.errors import FoxError, HeadersTooLarge, InternalError, InvalidReques
 
 MAX_TARGET_BYTES = 16 * 1024
 MAX_HEADERS = 256
+IDLE_S = 75.0
+"""How long a connection may go without a whole request head; proxies let go of theirs after 60."""
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Refuse = Callable[[FoxError], web.StreamResponse]
@@ -45,6 +47,7 @@ class _Protocol(web.RequestHandler):
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
+            keepalive_timeout=IDLE_S,
             access_log=None,  # type: ignore[arg-type]
             # A body is the component's: what it says of its encoding must stay true.
             auto_decompress=False,

@@ -9,6 +9,7 @@ from typing import Self
 from aiohttp import web
 
 from adapters.http import codec, problems
+from adapters.http.bodies import Bodies
 from adapters.http.explaining import Explainer
 from adapters.http.protocol import Server
 from broker.broker import Broker
@@ -24,6 +25,7 @@ KIND = "http"
 READY_PATH = "/.well-known/kubefox/ready"
 _SOURCE = adapter_source(KIND)
 _BACKLOG = 1024
+_CLIENT_LEFT = 499
 
 
 class HttpAdapter:
@@ -45,6 +47,7 @@ class HttpAdapter:
         self._broker = broker
         self._settings = settings
         self._explainer = Explainer(settings.explain_from)
+        self._bodies = Bodies(settings.body_limit_bytes, settings.body_memory_bytes)
         self._runner = web.ServerRunner(
             Server(self.handle, self._refuse), shutdown_timeout=settings.drain_s
         )
@@ -91,15 +94,25 @@ class HttpAdapter:
         """Where end users send requests."""
         return f"http://{self._settings.http_host}:{self.port}"
 
+    @property
+    def body_bytes(self) -> int:
+        """What the bodies of the requests in hand take."""
+        return self._settings.body_memory_bytes - self._bodies.free_bytes
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the response to one request; every failure becomes a response too."""
         if request.raw_path == READY_PATH:
             return self._readiness()
         event_id = self._broker.next_event_id()
-        with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
-            response = await self._answer(request, event_id, measured)
-            measured.answer(response.status)
-            return response
+        try:
+            with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
+                response = await self._answer(request, event_id, measured)
+                measured.answer(response.status)
+                return response
+        except ConnectionError as error:
+            # The client has left. aiohttp keeps the error with the request, see ``bodies``.
+            error.with_traceback(None)
+            return web.Response(status=_CLIENT_LEFT)
 
     async def _answer(
         self, request: web.BaseRequest, event_id: str, measured: Genesis
@@ -111,15 +124,13 @@ class HttpAdapter:
                 return self._explainer.answer(arrival, self._broker.snapshot)
             return await self._serve(request, arrival, event_id, known, measured)
         except FoxError as error:
-            failure = error
+            return _fail(error, request, event_id, known, measured)
         except ConnectionError:
             raise
         except Exception:
             logger.exception("event %s failed", event_id)
             failure = InternalError("the platform failed; its log tells why under the event id")
-        measured.fail(failure)
-        accept = ",".join(request.headers.getall("accept", ()))
-        return problems.to_response(failure, event_id=event_id, headers=known, accept=accept)
+            return _fail(failure, request, event_id, known, measured)
 
     async def _serve(
         self,
@@ -137,21 +148,21 @@ class HttpAdapter:
         target = decision.target
         measured.lead_to(target)
         known.update(_context_headers(target.context))
-        content = await codec.read_body(request, self._settings.body_limit_bytes)
-        head, body = await self._broker.dispatch(
-            target,
-            event_id=event_id,
-            type=EventType.HTTP,
-            source=_SOURCE,
-            handler=target.route,
-            method=genesis.method,
-            path=genesis.path,
-            query=genesis.query,
-            headers=genesis.headers,
-            params=decision.params,
-            body=content,
-            traceparent=measured.send(),
-        )
+        with self._bodies.hold() as held:
+            head, body = await self._broker.dispatch(
+                target,
+                event_id=event_id,
+                type=EventType.HTTP,
+                source=_SOURCE,
+                handler=target.route,
+                method=genesis.method,
+                path=genesis.path,
+                query=genesis.query,
+                headers=genesis.headers,
+                params=decision.params,
+                body=await held.read(request),
+                traceparent=measured.send(),
+            )
         return codec.to_response(head, body, known)
 
     def _refuse(self, failure: FoxError) -> web.Response:
@@ -166,6 +177,18 @@ class HttpAdapter:
         if self.is_ready:
             return web.Response(text="ready\n")
         return web.Response(text="not ready\n", status=503)
+
+
+def _fail(
+    failure: FoxError,
+    request: web.BaseRequest,
+    event_id: str,
+    known: dict[str, str],
+    measured: Genesis,
+) -> web.Response:
+    measured.fail(failure)
+    accept = ",".join(request.headers.getall("accept", ()))
+    return problems.to_response(failure, event_id=event_id, headers=known, accept=accept)
 
 
 def _event_headers(event_id: str, measured: Genesis) -> dict[str, str]:

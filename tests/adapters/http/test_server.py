@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.http import bodies
 from adapters.http.server import READY_PATH, HttpAdapter
 from broker.broker import Broker
 from broker.bus import Bus
@@ -18,6 +19,7 @@ from model import subjects
 from model.event import Event
 from tests.adapters.http.raw import Answer, ask, connect
 from tests.support.data_plane import APP, SETTINGS, DataPlane, digest, open_data_plane
+from tests.support.garbage import leaves_no_frame_of
 from tests.support.nats import NatsServer
 
 LIMIT_BYTES = 100_000
@@ -26,7 +28,9 @@ HERE = "kf-dep=v1&kf-ve=team-a"
 
 @pytest.fixture
 async def plane(own_nats_server: NatsServer) -> AsyncIterator[DataPlane]:
-    settings = msgspec.structs.replace(SETTINGS, body_limit_bytes=LIMIT_BYTES)
+    settings = msgspec.structs.replace(
+        SETTINGS, body_limit_bytes=LIMIT_BYTES, body_memory_bytes=LIMIT_BYTES
+    )
     async with open_data_plane(own_nats_server.url, settings) as plane:
         await plane.virtual_environment("team-a")
         yield plane
@@ -46,6 +50,8 @@ async def echo(plane: DataPlane, adapter: HttpAdapter) -> int:
     @kit.route("All()")
     async def tell(ctx: Context) -> Any:
         event = ctx.event
+        if ctx.path == "/fail":
+            raise ValueError(ctx.path)
         if ctx.path == "/empty":
             return Response(status=int(ctx.query["status"]), headers={"x": "y"})
         return {
@@ -302,6 +308,65 @@ async def test_a_body_over_the_limit_is_refused(echo: int, framing: bytes) -> No
     answer = await ask(echo, b"POST / HTTP/1.1\r\nHost: x\r\n" + framing)
 
     assert problem(answer) == (413, "body_too_large")
+
+
+async def test_a_body_that_does_not_come_in_time_is_given_up(
+    echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "READ_S", 0.01)
+
+    answer = await ask(echo, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+
+    assert problem(answer) == (408, "body_too_slow")
+
+
+async def test_bodies_that_fill_the_memory_for_them_keep_others_out_until_they_are_done(
+    echo: int,
+) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    half = b"a" * (LIMIT_BYTES // 2)
+    async with connect(echo) as first:
+        await first.send(head % LIMIT_BYTES + half)
+        async with connect(echo) as second:
+            await second.send(head % LIMIT_BYTES + half)
+            # Bytes are counted as they are read, so until both are, another finds room.
+            while (refused := await ask(echo, head % len(half) + half)).status == 200:
+                pass
+
+        await first.send(half)
+        taken = await first.read()
+
+    assert problem(refused) == (503, "overloaded")
+    assert taken.status == 200
+    while (await ask(echo, head % LIMIT_BYTES + half + half)).status != 200:
+        pass  # until it is seen that the second has left
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /?kf-ve=none HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /fail HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n\r\n",
+    ],
+)
+async def test_a_request_that_fails_leaves_nothing_behind(echo: int, request_: bytes) -> None:
+    with leaves_no_frame_of("adapters/http"):
+        assert (await ask(echo, request_)).status >= 400
+        await ask(echo, b"GET /after HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+async def test_a_client_that_leaves_in_mid_body_leaves_nothing_behind(
+    echo: int, adapter: HttpAdapter
+) -> None:
+    with leaves_no_frame_of("adapters/http"):
+        async with connect(echo) as connection:
+            await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+            while adapter.body_bytes != 3:
+                await asyncio.sleep(0)
+        while adapter.body_bytes:
+            await asyncio.sleep(0)
+        await ask(echo, b"GET /after HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
 async def test_a_body_of_the_limit_is_taken(echo: int) -> None:
