@@ -89,10 +89,13 @@ def logs(
         tail=tail,
         follow="true" if follow else None,
     )
-    tell = _teller(output)
+    tell, is_empty = _teller(output), True
     for each in lines:
         tell(msgspec.convert(each, LogLine))
         sys.stdout.flush()
+        is_empty = False
+    if is_empty:
+        sys.stderr.write("no lines\n")
 
 
 class Teller:

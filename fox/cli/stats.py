@@ -68,12 +68,21 @@ def _fetch(control: Control, window_s: float) -> Stats:
 
 
 def _watch(control: Control, by: By | None) -> None:
-    # The first look is short, so that there is something to see at once.
-    found = _fetch(control, WINDOW_S)
-    with Live(console=console_for(sys.stdout), auto_refresh=False) as live:
-        while True:
+    console = console_for(sys.stdout)
+    if not console.is_terminal:
+        for found in _looks(control):
+            to_stream(Group(_tables(found, by, is_recent=True), ""), sys.stdout)
+            sys.stdout.flush()
+    with Live(console=console, auto_refresh=False) as live:
+        for found in _looks(control):
             live.update(_tables(found, by, is_recent=True), refresh=True)
-            found = _fetch(control, WATCH_WINDOW_S)
+
+
+def _looks(control: Control) -> Iterator[Stats]:
+    # The first look is short, so that there is something to see at once.
+    yield _fetch(control, WINDOW_S)
+    while True:
+        yield _fetch(control, WATCH_WINDOW_S)
 
 
 def _tables(found: Stats, by: By | None, *, is_recent: bool) -> RenderableType:

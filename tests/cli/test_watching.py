@@ -50,9 +50,10 @@ def test_stats_name_deployments_and_components(visited: Cli) -> None:
     assert "COMPONENT" not in visited("stats", "--by", "deployment").stdout
 
 
-def test_stats_are_watched_until_ctrl_c(visited: Cli) -> None:
+@pytest.mark.parametrize(("output", "begin"), [("json", "{"), ("table", "last ")])
+def test_stats_are_watched_until_ctrl_c(visited: Cli, output: str, begin: str) -> None:
     with subprocess.Popen(
-        [*FOX, "stats", "--watch", "-o", "json"],
+        [*FOX, "stats", "--watch", "-o", output],
         env={**os.environ, **visited.environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,7 +64,7 @@ def test_stats_are_watched_until_ctrl_c(visited: Cli) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=10)
 
-    assert first == "{\n"
+    assert begin in first
     assert process.returncode == 130
     assert "Traceback" not in said
 
@@ -102,6 +103,7 @@ def test_what_is_not_traced_is_said(visited: Cli) -> None:
 
 def test_logs_are_narrowed_by_what_handlers_were_at_work_for(visited: Cli) -> None:
     assert visited("logs", "-d", "watched-v1").stdout == ""
+    assert visited("logs", "nobody").stderr == "no lines\n"
     assert "ready" in visited("logs", "--component", "web", "--since", "1h").stdout
     assert visited("logs", "--since", "2099-01-01").stdout == ""
     assert "500ms" in visited("logs", "--since", "yesterday", code=2).output
