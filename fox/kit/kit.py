@@ -22,10 +22,9 @@ from model.component import (
 from model.errors import InvalidRequest, RouteNotFound
 from model.event import NO_ROUTE, Event, EventType
 from model.names import check_name
+from model.state_store import STATE_STORE
 
 Handler = Callable[[Context], Awaitable[Response | Content]]
-
-STATE_STORE = "state-store"
 
 
 class Kit:
