@@ -56,11 +56,12 @@ def deploy(
     ] = None,
     app_dir: AppDir = None,
     ref: Annotated[
-        str | None, typer.Option("--ref", help="Branch, tag or commit.", show_default="HEAD")
+        str | None,
+        typer.Option("--ref", metavar="REF", help="Branch, tag or commit.", show_default="HEAD"),
     ] = None,
     version: Annotated[
         str | None,
-        typer.Option("--version", help="Version; the deployment can never change then."),
+        typer.Option("--version", metavar="VERSION", help="With one, it can never change."),
     ] = None,
     is_dirty: Annotated[
         bool, typer.Option("--dirty", help="Take the files as they are, uncommitted ones too.")

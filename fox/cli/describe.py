@@ -22,7 +22,7 @@ from model.release import ReleaseState
 
 def describe(
     kind: KindArgument,
-    name: Annotated[str, typer.Argument(autocompletion=complete_name)],
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_name)],
     output: OutputOption = Output.TABLE,
     control_url: ControlUrl = None,
     data_dir: DataDir = None,

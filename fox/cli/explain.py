@@ -22,7 +22,9 @@ from routing.selectors import Selectors
 
 def explain(
     url: Annotated[str, typer.Argument(metavar="URL", help="Absolute, or a path with its query.")],
-    method: Annotated[str, typer.Option("--method", "-X", help="HTTP method.")] = "GET",
+    method: Annotated[
+        str, typer.Option("--method", "-X", metavar="METHOD", help="HTTP method.")
+    ] = "GET",
     headers: Annotated[
         list[str] | None,
         typer.Option("--header", "-H", metavar="NAME:VALUE", help="May be given several times."),

@@ -37,16 +37,22 @@ def logs(
     ] = None,
     component_option: Annotated[
         str | None,
-        typer.Option("--component", "-c", help="The same.", autocompletion=complete_component),
+        typer.Option(
+            "--component", "-c", metavar="NAME", help="The same.", autocompletion=complete_component
+        ),
     ] = None,
     pod: Annotated[
-        str | None, typer.Option("--pod", help="Of this pod only.", autocompletion=complete_pod)
+        str | None,
+        typer.Option(
+            "--pod", metavar="NAME", help="Of this pod only.", autocompletion=complete_pod
+        ),
     ] = None,
     deployment: Annotated[
         str | None,
         typer.Option(
             "--deployment",
             "-d",
+            metavar="NAME",
             help="Of handlers at work for this deployment only.",
             autocompletion=complete_deployment,
         ),
@@ -55,6 +61,7 @@ def logs(
         str | None,
         typer.Option(
             "--virtual-env",
+            metavar="NAME",
             help="Of handlers at work for this virtual environment only.",
             autocompletion=complete_virtual_environment,
         ),

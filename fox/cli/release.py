@@ -17,7 +17,8 @@ def release(
     selector: Annotated[
         str,
         typer.Argument(
-            help="Name, version, tag, branch or commit of a deployment.",
+            metavar="DEPLOYMENT",
+            help="Its name, version, tag, branch or commit.",
             autocompletion=complete_deployment,
         ),
     ],

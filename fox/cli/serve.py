@@ -14,7 +14,7 @@ from fox.workers import run_workers
 
 
 def serve(
-    role: Annotated[Role, typer.Argument(help="The part.")],
+    role: Annotated[Role, typer.Argument(metavar="http|adapters|control", help="The part.")],
     workers: Annotated[
         int | None,
         typer.Option(
@@ -26,7 +26,11 @@ def serve(
     data_dir: PlatformDir = None,
     nats_url: NatsUrl = None,
 ) -> None:
-    """Run one part of the platform, until Ctrl-C. The parts meet on the NATS of --nats-url."""
+    """Run one part of the platform, until Ctrl-C. The parts meet on the NATS of --nats-url.
+
+    http takes requests; adapters are the state store and the clock; control answers commands and
+    runs the pods. Each option can be set by a variable too, as for `fox up`.
+    """
     if workers is not None and role is not Role.HTTP:
         raise typer.BadParameter("only http has --workers")
     loaded = settings.load(

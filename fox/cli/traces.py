@@ -39,16 +39,20 @@ def traces(
     ] = None,
     deployment: Annotated[
         str | None,
-        typer.Option("--deployment", "-d", autocompletion=complete_deployment),
+        typer.Option("--deployment", "-d", metavar="NAME", autocompletion=complete_deployment),
     ] = None,
     virtual_env: Annotated[
         str | None,
-        typer.Option("--virtual-env", autocompletion=complete_virtual_environment),
+        typer.Option("--virtual-env", metavar="NAME", autocompletion=complete_virtual_environment),
     ] = None,
     component: Annotated[
         str | None,
         typer.Option(
-            "--component", "-c", help="That took part.", autocompletion=complete_component
+            "--component",
+            "-c",
+            metavar="NAME",
+            help="That took part.",
+            autocompletion=complete_component,
         ),
     ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Only what failed.")] = False,

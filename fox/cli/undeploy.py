@@ -18,7 +18,7 @@ from model.distill import Plan
 
 
 def undeploy(
-    name: Annotated[str, typer.Argument(autocompletion=complete_deployment)],
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_deployment)],
     output: OutputOption = Output.TABLE,
     control_url: ControlUrl = None,
     data_dir: DataDir = None,

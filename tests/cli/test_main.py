@@ -25,6 +25,7 @@ def test_every_command_has_help(fox_alone: Cli, name: str) -> None:
     printed = fox_alone(name, "--help").stdout
 
     assert printed.startswith(f"Usage: fox {name}")
+    assert "<str>" not in printed, "a value without a name of its own"
 
 
 def test_no_command_at_all_prints_the_help(fox_alone: Cli) -> None:
