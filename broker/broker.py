@@ -6,6 +6,7 @@ broker to lose. Any of them answers any pod that asks for its view of a context.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -84,6 +85,7 @@ class Broker:
         self._open: dict[EventContext, _OpenContext] = {}
         self._last_event = 0
         self._draining = False
+        self._answering: set[asyncio.Task[None]] = set()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -207,16 +209,34 @@ class Broker:
         self._open[target.context] = context
         return context
 
-    async def answer_view(self, payload: bytes, reply: str) -> None:
-        """Answer a pod that asks for its view of a context."""
+    def take_view(self, _subject: str, payload: bytes, reply: str) -> None:
+        """Take the question of a pod for its view of a context; see ``broker.bus.Taker``.
+
+        Each gets a task: an old revision is read from NATS, and holds up nobody else.
+        """
+        task = asyncio.create_task(self._answer_view(payload, reply))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def wait_answered(self) -> None:
+        """Return when every pod that asked has its answer."""
+        await asyncio.gather(*self._answering)
+
+    async def _answer_view(self, payload: bytes, reply: str) -> None:
+        try:
+            answer = await self._view(payload)
+            if reply:
+                await self.bus.publish(reply, _encode(answer))
+        except Exception:
+            logger.exception("a pod's question for its view could not be answered")
+
+    async def _view(self, payload: bytes) -> ViewReply:
         try:
             request = _read_view_request(payload)
             data = await self._contexts.open(request.token)
-            answer = ViewReply(view=data.view(request.component, request.hash))
+            return ViewReply(view=data.view(request.component, request.hash))
         except FoxError as error:
-            answer = ViewReply(error=error.to_detail())
-        if reply:
-            await self.bus.publish(reply, _encode(answer))
+            return ViewReply(error=error.to_detail())
 
     async def answer_usage(self, _payload: bytes, reply: str) -> None:
         """Tell which component versions the genesis events in flight here may still need."""
@@ -246,7 +266,7 @@ async def open_broker(bus: Bus, settings: Settings) -> AsyncIterator[Broker]:
         broker = Broker(bus, store, contexts, settings, telemetry)
         telemetry.metrics.watch_gauge("snapshot_current", lambda: store.is_current)
         telemetry.metrics.watch_gauge("snapshot_revision", lambda: store.snapshot.revision)
-        views = await bus.serve(subjects.VIEW, broker.answer_view, subjects.BROKERS_QUEUE)
+        views = await bus.take(subjects.VIEW, broker.take_view, subjects.BROKERS_QUEUE)
         usage = await bus.serve(subjects.USAGE, broker.answer_usage)
         await bus.flush()
         try:
@@ -254,4 +274,5 @@ async def open_broker(bus: Bus, settings: Settings) -> AsyncIterator[Broker]:
         finally:
             broker.drain()
             await bus.stop_serving(views)
+            await broker.wait_answered()
             await bus.stop_serving(usage)

@@ -13,6 +13,7 @@ import msgspec
 
 from broker.bus import Bus
 from model import subjects
+from model.decoding import UNREADABLE
 from model.errors import NatsUnavailable
 
 # How long brokers have to answer one question; those that are alive take about a millisecond.
@@ -59,7 +60,7 @@ async def _is_unused(bus: Bus, hashes: frozenset[str], revision: int) -> bool:
     asked_at_s = time.monotonic()
     try:
         answers = [_decode(each) for each in await bus.gather(subjects.USAGE, b"", _GATHER_S)]
-    except NatsUnavailable:
+    except (NatsUnavailable, *UNREADABLE):
         await asyncio.sleep(_GATHER_S)
         return False
     if not answers:

@@ -67,3 +67,13 @@ async def test_while_nats_is_away_nobody_can_say_so(bus: Bus, own_nats_server: N
     own_nats_server.stop()
 
     assert not await wait_unused(bus, HASHES, 7, timeout_s=0.4)
+
+
+async def test_an_answer_that_cannot_be_read_keeps_the_version(bus: Bus) -> None:
+    async def garble(_payload: bytes, reply: str) -> None:
+        await bus.publish(reply, b"\xc1 no MessagePack")
+
+    await bus.serve(subjects.USAGE, garble)
+    await bus.flush()
+
+    assert not await wait_unused(bus, HASHES, 1, timeout_s=0.1)
