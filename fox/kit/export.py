@@ -7,6 +7,7 @@ prints goes to standard error; standard output holds the JSON definition and not
 from __future__ import annotations
 
 import contextlib
+import resource
 import sys
 from pathlib import Path
 
@@ -14,10 +15,14 @@ import msgspec
 
 from fox.kit.loader import load_kit
 
+_MAX_FILE_BYTES = 16 << 20
+
 
 def main(arguments: list[str]) -> None:
     """Print the definition of the component that ``arguments`` name."""
     bundle, component, entry = arguments
+    # Standard error is a file: code that prints without end must not fill the disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
     with contextlib.redirect_stdout(sys.stderr):
         kit = load_kit(Path(bundle), component, entry)
     sys.stdout.buffer.write(msgspec.json.encode(kit.definition(component)))

@@ -24,7 +24,7 @@ def load_kit(bundle: Path, component: str, entry: str) -> Kit:
         entry: File in ``components/<component>/``.
 
     Raises:
-        InvalidRequest: The file is missing, holds no ``kit``, or a module's name is taken.
+        InvalidRequest: The file is missing, exits, holds no ``kit``, or a module's name is taken.
         Exception: Whatever the component's own code raises on import.
     """
     folder = bundle / "components" / component
@@ -39,7 +39,10 @@ def load_kit(bundle: Path, component: str, entry: str) -> Kit:
         raise InvalidRequest(f"entry file {file} is not a Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SystemExit as error:
+        raise InvalidRequest(f"{file} exits when it is imported; it must only declare") from error
     kit = getattr(module, "kit", None)
     if not isinstance(kit, Kit):
         raise InvalidRequest(f"{file} must hold `kit = Kit(…)`, found {type(kit).__name__}")

@@ -22,6 +22,7 @@ from model.errors import ComponentFailed, DeadlineExceeded
 TIMEOUT_S = 30.0
 CONCURRENT = 2
 SHOWN_LINES = 8
+SHOWN_CHARACTERS = 500
 # Equal code must declare the same for everyone, so it sees as little of the deployer as can be.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
@@ -123,7 +124,8 @@ def _err(component: ComponentSource, folder: Path) -> Path:
 
 
 def _failed(component: ComponentSource, said: str) -> ComponentFailed:
-    lines = "".join(f"\n  {line}" for line in said.strip().splitlines()[-SHOWN_LINES:])
+    last = said.strip().splitlines()[-SHOWN_LINES:]
+    lines = "".join(f"\n  {line[:SHOWN_CHARACTERS]}" for line in last)
     return ComponentFailed(
         f"component {component.name}: its code cannot be loaded:{lines}", hop=component.name
     )

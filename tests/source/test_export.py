@@ -62,6 +62,24 @@ def test_code_that_does_not_end_is_stopped(repository: Repository, tmp_path: Pat
         export(repository, timeout_s=0.5)
 
 
+def test_code_that_exits_is_told_so(repository: Repository) -> None:
+    repository.write({"components/web/main.py": "import sys\nsys.exit(0)\n"})
+
+    with pytest.raises(ComponentFailed, match="exits when it is imported"):
+        export(repository)
+
+
+def test_code_that_prints_without_end_is_stopped_before_the_disk_is_full(
+    repository: Repository,
+) -> None:
+    repository.write({"components/web/main.py": "while True:\n    print('x' * 99_999)\n"})
+
+    with pytest.raises(ComponentFailed, match="web: its code cannot be loaded") as failed:
+        export(repository)
+
+    assert len(failed.value.detail) < 9_999
+
+
 def test_a_definition_that_cannot_be_read_is_a_failure(repository: Repository) -> None:
     repository.write({"components/web/main.py": "import os\nos._exit(0)\n"})
 
