@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from broker.telemetry import trace_context
 from broker.telemetry.handling import MAX_PATH
-from broker.telemetry.scope import Scopes
+from broker.telemetry.scope import Scope, Scopes
 from broker.telemetry.span import ERROR_STATUS, SpanKind, SpanRecord
 from broker.telemetry.tracing import Tracing
 from model.errors import FoxError
@@ -78,32 +78,28 @@ class MeasuredGenesis(Genesis):
     """A genesis event, counted and traced.
 
     Args:
-        name: Of its span, until it is asked for something.
         event_id: Id of the event.
-        threshold: Which new traces are sampled; see ``trace_context.is_chosen``.
         scopes: Of the adapter.
         tracing: Takes its spans.
     """
 
     # What most events never change lies in the class: half of what making one costs.
-    _parent_id = _path = _error = _hop_id = ""
+    _parent_id = _method = _path = _error = _hop_id = ""
     _status = _routed_ns = _sent_ns = 0
     _target: Target | None = None
+    _scope: Scope | None = None
 
-    def __init__(
-        self, name: str, event_id: str, threshold: str, scopes: Scopes, tracing: Tracing
-    ) -> None:
+    def __init__(self, event_id: str, scopes: Scopes, tracing: Tracing) -> None:
         """Begin now, in a trace of its own."""
-        self._name, self._event_id = name, event_id
+        self._event_id = event_id
         self._scopes, self._tracing = scopes, tracing
-        self._scope = scopes.nowhere
         self.trace_id = trace_id = trace_context.new_trace_id()
-        self._is_sampled = trace_context.is_chosen(trace_id, threshold)
+        self._is_sampled = trace_context.is_chosen(trace_id, scopes.threshold)
         self._start_ns = time.time_ns()
 
     def ask(self, method: str, path: str, traceparent: str = "", *, sample: bool = False) -> None:
         """Note what is asked for; a trace that the client began is gone on with."""
-        self._name, self._path = method, path[:MAX_PATH]
+        self._method, self._path = method, path[:MAX_PATH]
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
             self.trace_id, self._parent_id, self._is_sampled = outer
@@ -141,16 +137,16 @@ class MeasuredGenesis(Genesis):
     ) -> None:
         """Count it, and keep its trace if it failed or was the slowest for a while."""
         self._end_ns = time.time_ns()
-        if isinstance(error, FoxError):
-            self.fail(error)
-        elif error is not None:
-            self._status, self._error = _CLIENT_GONE, _CLIENT_GONE_CODE
+        if error is not None:
+            self._break_off(error)
         scope, duration_ns = self._scope, self._end_ns - self._start_ns
-        scope.series.record(self._status, duration_ns / 1e9)
         is_wanted = self._status >= ERROR_STATUS
-        if self._target is not None:
+        if scope is None:
+            self._scope = scope = self._scopes.nowhere
+        else:
             scope.series.in_flight -= 1
             is_wanted = is_wanted or scope.is_slowest(duration_ns, self._end_ns)
+        scope.series.record(self._status, duration_ns / 1e9)
         if is_wanted and not self._is_sampled:
             self._tracing.keep(self.trace_id)
         self._tracing.finish(self, is_sampled=self._is_sampled)
@@ -160,16 +156,23 @@ class MeasuredGenesis(Genesis):
         root_id = trace_context.new_span_id()
         attributes: Attributes = {"kubefox.event.id": self._event_id}
         if self._path:
-            attributes |= {"http.request.method": self._name, "url.path": self._path}
-        if self._scope.release:
+            attributes |= {"http.request.method": self._method, "url.path": self._path}
+        if self._scope is not None and self._scope.release:
             attributes["kubefox.release"] = self._scope.release
-        root = (root_id, self._parent_id, self._name, SpanKind.SERVER)
+        name = self._method or self._scopes.source
+        root = (root_id, self._parent_id, name, SpanKind.SERVER)
         yield self._record(*root, self._start_ns, self._end_ns, attributes, is_answered=True)
         routed_ns = self._routed_ns or self._end_ns
         route = (trace_context.new_span_id(), root_id, "resolve", SpanKind.INTERNAL)
         yield self._record(*route, self._start_ns, routed_ns, {})
         if self._target is not None and self._sent_ns:
             yield self._hop(root_id, self._target)
+
+    def _break_off(self, error: BaseException) -> None:
+        if isinstance(error, FoxError):
+            self.fail(error)
+        else:
+            self._status, self._error = _CLIENT_GONE, _CLIENT_GONE_CODE
 
     def _hop(self, root_id: str, target: Target) -> SpanRecord:
         attributes: Attributes = {
@@ -199,7 +202,7 @@ class MeasuredGenesis(Genesis):
             kind,
             start_ns,
             end_ns,
-            self._scope.labels,
+            (self._scope or self._scopes.nowhere).labels,
             self._status if is_answered else 0,
             self._error if is_answered or not self._routed_ns else "",
             attributes,

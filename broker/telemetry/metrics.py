@@ -24,12 +24,13 @@ class Series:
         in_flight: How many are being handled.
     """
 
-    __slots__ = ("_by_class", "in_flight", "labels", "queue")
+    __slots__ = ("_by_class", "_waits", "in_flight", "labels", "queue")
 
     def __init__(self, labels: Labels) -> None:
         """Start with nothing counted."""
         self.labels = labels
         self.queue = Histogram()
+        self._waits = self.queue.counts
         self.in_flight = 0
         self._by_class: dict[int, Histogram] = {}
 
@@ -41,6 +42,11 @@ class Series:
         # As Histogram.record: a call less.
         histogram.counts[bisect_left(BOUNDS_S, duration_s)] += 1
         histogram.total_s += duration_s
+
+    def record_wait(self, duration_s: float) -> None:
+        """Count the time between sending and handling."""
+        self._waits[bisect_left(BOUNDS_S, duration_s)] += 1
+        self.queue.total_s += duration_s
 
     def figures(self) -> SeriesFigures:
         """Return what was counted until now."""

@@ -60,15 +60,19 @@ class Scopes:
         source: ``adapter/<kind>``.
         role: Of ``figures.Role``: whether it makes these events or serves them.
         metrics: Of the process.
+        threshold: Which traces that begin here are sampled; see ``trace_context.is_chosen``.
 
     Attributes:
+        source: As it was given.
+        threshold: As it was given.
         nowhere: For requests that lead to no deployment.
     """
 
-    def __init__(self, source: str, role: str, metrics: Metrics) -> None:
+    def __init__(self, source: str, role: str, metrics: Metrics, threshold: str) -> None:
         """Know nobody yet."""
+        self.source = source
+        self.threshold = threshold
         self._role = role
-        self._source = source
         self._metrics = metrics
         self._scopes: dict[EventContext, Scope] = {}
         self.nowhere = self._make(EventContext("", "", ""))
@@ -84,7 +88,7 @@ class Scopes:
 
     def _make(self, context: EventContext) -> Scope:
         labels = Labels(
-            component=self._source,
+            component=self.source,
             app=context.app,
             deployment=context.deployment,
             virtual_environment=context.virtual_environment,

@@ -71,7 +71,7 @@ class Telemetry:
         if not self._is_on:
             return Genesis()
         scopes = self._scopes.get(source) or self._scopes_of(source, Role.GENESIS)
-        return MeasuredGenesis(source, event_id, self._threshold, scopes, self.tracing)
+        return MeasuredGenesis(event_id, scopes, self.tracing)
 
     def handling(self, event: Event, scope: Scope) -> Handling:
         """Return an event that is received, to enter."""
@@ -94,7 +94,7 @@ class Telemetry:
     def _scopes_of(self, source: str, role: str) -> Scopes:
         scopes = self._scopes.get(source)
         if scopes is None:
-            scopes = self._scopes[source] = Scopes(source, role, self.metrics)
+            scopes = self._scopes[source] = Scopes(source, role, self.metrics, self._threshold)
         return scopes
 
     async def serve(self, bus: Bus, exporter: otlp.Exporter | None) -> None:

@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _SAMPLED = 1
-_SPAN_ID_BYTES = 8
+_TRACE_ID_BYTES = 16
+_TRACE_ID_DIGITS = 32
 _SPAN_ID_DIGITS = 16
-_IDS_A_BLOCK = 256
+_IDS_A_BLOCK = 128
 SAMPLED = "-01"
 """How a ``traceparent`` ends that ``write`` made of a sampled trace."""
 _PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
 def _random_ids() -> Iterator[str]:
-    # From the kernel, a block at a time: a third of what two calls of random.getrandbits cost.
+    # From the kernel, a block at a time: a third of what random.getrandbits costs.
     while True:
-        block = os.urandom(_SPAN_ID_BYTES * _IDS_A_BLOCK).hex()
-        for at in range(0, len(block), _SPAN_ID_DIGITS):
-            yield block[at : at + _SPAN_ID_DIGITS]
+        block = os.urandom(_TRACE_ID_BYTES * _IDS_A_BLOCK).hex()
+        for at in range(0, len(block), _TRACE_ID_DIGITS):
+            yield block[at : at + _TRACE_ID_DIGITS]
 
 
 _ids = _random_ids()
@@ -84,12 +85,12 @@ def parent_id_of(traceparent: str) -> str:
 
 def new_trace_id() -> str:
     """Return 32 random hex digits."""
-    return next(_ids) + next(_ids)
+    return next(_ids)
 
 
 def new_span_id() -> str:
     """Return 16 random hex digits."""
-    return next(_ids)
+    return next(_ids)[:_SPAN_ID_DIGITS]
 
 
 def threshold_of(ratio: float) -> str:

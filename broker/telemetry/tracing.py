@@ -17,7 +17,7 @@ from broker.telemetry.span import SpanRecord
 
 # Enough for the few milliseconds that another process needs to say which trace to keep. What is
 # put by comes back cold: 512 cost an event twice of what 64 do, 2 % of a whole request.
-MAX_RECENT = 128
+MAX_RECENT = 64
 MAX_KEPT = 256
 MAX_QUEUED = 4_096
 FULL_BATCH = 512
