@@ -128,6 +128,8 @@ async def test_a_collector_that_is_away_costs_no_more_than_what_waits(
         receiver.behave(status=200)
         exporter.spans.put([span()])
         assert len(await seen(receiver.spans)) == 1
+        # The exporter knows it only once the collector's answer is back.
+        await seen(lambda: "takes telemetry again" in caplog.text)
     assert caplog.text.count("cannot be reached") == 1
     assert caplog.text.count("takes telemetry again") == 1
 
