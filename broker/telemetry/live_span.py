@@ -43,10 +43,11 @@ class LiveSpan(trace.Span):
         name: Of the span.
         parent: Trace and parent it belongs to.
         labels: Whose span it is.
-        tracing: Takes it when it ends; None when its owner makes the record.
+        tracing: Takes it when it ends.
         kind: What it stands for.
         start_ns: Unix time; None is now.
-        is_remembered: Whether, not sampled, it is put by in case its trace is kept.
+        span_id: Given when its owner has told others of it already.
+        ends_itself: Whether ``end`` ends it; its owner makes the record otherwise.
     """
 
     def __init__(

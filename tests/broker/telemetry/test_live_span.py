@@ -1,0 +1,96 @@
+"""A span in a handler's hands, by OpenTelemetry's API."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from broker.telemetry.figures import Labels
+from broker.telemetry.live_span import (
+    MAX_ATTRIBUTES,
+    MAX_CHARACTERS,
+    MAX_EVENTS,
+    LiveSpan,
+    LiveTracer,
+)
+from broker.telemetry.span import SpanKind, SpanRecord
+from broker.telemetry.trace_context import TraceContext
+from broker.telemetry.tracing import Tracing
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+async def keep_nothing(*_: object) -> None:
+    """Take what is flushed."""
+
+
+def begin(*, is_sampled: bool = True) -> LiveSpan:
+    parent = TraceContext(TRACE, PARENT, is_sampled)
+    return LiveSpan("price", parent, Labels("api"), Tracing(keep_nothing))
+
+
+def record(span: LiveSpan) -> SpanRecord:
+    (record,) = span.records()
+    return record
+
+
+async def test_what_is_put_on_it_is_in_its_record() -> None:
+    span = begin()
+
+    span.update_name("total")
+    span.set_attributes({"items": 3, "sizes": ("s", "m"), "gift": True, "weight": 1.5})
+    span.add_event("discount", {"percent": 10}, timestamp=7)
+    span.record_exception(ValueError("why"))
+    span.end(end_time=9)
+    span.end(end_time=10)
+
+    found = record(span)
+    assert (found.name, found.kind, found.end_ns) == ("total", SpanKind.INTERNAL, 9)
+    assert found.attributes == {"items": 3, "sizes": ["s", "m"], "gift": True, "weight": 1.5}
+    assert [each.name for each in found.events] == ["discount", "exception"]
+    assert (found.events[0].at_ns, found.events[0].attributes) == (7, {"percent": 10})
+    assert not span.is_recording()
+
+
+async def test_what_is_put_on_it_is_bounded() -> None:
+    span = begin()
+
+    for number in range(MAX_ATTRIBUTES + MAX_EVENTS):
+        span.set_attribute(f"a{number}", "x" * (MAX_CHARACTERS + 1))
+        span.add_event("again")
+    span.set_attribute("a0", "still changed")
+
+    found = record(span)
+    assert (len(found.attributes), len(found.events)) == (MAX_ATTRIBUTES, MAX_EVENTS)
+    assert len(str(found.attributes["a1"])) == MAX_CHARACTERS
+    assert found.attributes["a0"] == "still changed"
+
+
+async def test_its_status_is_what_was_said_last() -> None:
+    span = begin()
+
+    span.set_status(StatusCode.ERROR)
+    assert record(span).is_error
+    span.set_status(Status(StatusCode.ERROR, "sold out"))
+    span.set_status(StatusCode.UNSET)
+    assert record(span).error == "sold out"
+    span.set_status(StatusCode.OK)
+    assert not record(span).is_error
+
+
+async def test_a_child_of_a_library_belongs_to_the_current_span() -> None:
+    parent = begin()
+    tracer = LiveTracer()
+
+    with trace.use_span(parent), tracer.start_as_current_span("SELECT") as child:
+        assert trace.get_current_span() is child
+
+    assert isinstance(child, LiveSpan)
+    assert (child.trace_id, child.parent_id) == (TRACE, parent.span_id)
+    assert child.get_span_context().trace_flags.sampled
+    assert not begin(is_sampled=False).get_span_context().trace_flags.sampled
+
+
+async def test_without_a_current_span_a_library_records_nothing() -> None:
+    with LiveTracer().start_as_current_span("SELECT") as span:
+        assert not span.is_recording()
