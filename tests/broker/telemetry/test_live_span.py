@@ -20,7 +20,7 @@ from broker.telemetry.tracing import Tracing
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-async def keep_nothing(*_: object) -> None:
+async def keep_nothing(sampled: list[SpanRecord], kept: list[SpanRecord], keeps: list[str]) -> None:
     """Take what is flushed."""
 
 
