@@ -17,8 +17,9 @@ from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 from nats.js import JetStreamContext
 
-from broker.client import HotClient, Taker
+from broker.client import HotClient
 from broker.inbox import Inbox
+from broker.parser import Taker
 from model import subjects
 from model.errors import BodyTooLarge, DeadlineExceeded, NatsUnavailable
 

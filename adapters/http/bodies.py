@@ -11,8 +11,9 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from aiohttp import web
+from aiohttp.web import RequestPayloadError
 
+from adapters.http.connection import Request
 from model.codec import Body
 from model.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, Overloaded
 
@@ -65,7 +66,7 @@ class HeldBody:
         """Let it go."""
         self._bodies.free_bytes += self._size_bytes
 
-    async def read(self, request: web.BaseRequest) -> Body:
+    async def read(self, request: Request) -> Body:
         """Return the whole body.
 
         Raises:
@@ -74,12 +75,13 @@ class HeldBody:
             Overloaded: The bodies in hand leave no room for it.
             InvalidRequest: Its framing is broken.
         """
-        if not request.body_exists:
+        if not request.has_body:
             return b""
-        limit_bytes, length = self._bodies.limit_bytes, request.content_length
-        if length is not None and length > limit_bytes:
+        limit_bytes = self._bodies.limit_bytes
+        # The parser has seen to it that it is a number, where it is there.
+        if int(request.message.headers.get("content-length", 0)) > limit_bytes:
             raise _too_large(limit_bytes)
-        await _invite(request)
+        request.invite()
         chunks = bytearray()
         try:
             if request.content.is_eof():
@@ -93,13 +95,13 @@ class HeldBody:
             chunks.clear()
             if isinstance(error, TimeoutError):
                 raise BodyTooSlow(f"the body took more than {READ_S:g} s") from error
-            if isinstance(error, web.RequestPayloadError):
+            if isinstance(error, RequestPayloadError):
                 told = "the body cannot be read: its framing is broken"
                 raise InvalidRequest(told) from error.with_traceback(None)
             raise
         return chunks
 
-    async def _collect(self, request: web.BaseRequest, chunks: bytearray) -> None:
+    async def _collect(self, request: Request, chunks: bytearray) -> None:
         bodies = self._bodies
         async for chunk in request.content.iter_any():
             size_bytes = len(chunk)
@@ -110,14 +112,6 @@ class HeldBody:
             bodies.free_bytes -= size_bytes
             self._size_bytes += size_bytes
             chunks += chunk
-
-
-async def _invite(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send the body: RFC 9110, 10.1.1."""
-    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # That was not the response: an error may still follow.
-        request.writer.output_size = 0
 
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv6Address, ip_address, ip_network
 
 import msgspec
-from aiohttp import web
 
+from adapters.http.answer import Answer
 from adapters.http.codec import Arrival
 from model.errors import InvalidRequest
 from routing.explain import explain
@@ -34,7 +34,7 @@ class Explainer:
         except ValueError as error:
             raise InvalidRequest(f"FOX_EXPLAIN_FROM={networks!r}: {error}") from error
 
-    def allows(self, remote: str | None) -> bool:
+    def allows(self, remote: str) -> bool:
         """Return whether a client of this address may ask."""
         if not remote:
             return False
@@ -43,7 +43,7 @@ class Explainer:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         return any((mapped or address) in network for network in self._networks)
 
-    def answer(self, arrival: Arrival, snapshot: Snapshot) -> web.Response:
+    def answer(self, arrival: Arrival, snapshot: Snapshot) -> Answer:
         """Return the explanation of a request as JSON."""
         explanation = explain(arrival.genesis, arrival.selectors, snapshot)
-        return web.Response(body=msgspec.json.encode(explanation), content_type="application/json")
+        return Answer(200, "content-type: application/json\r\n", msgspec.json.encode(explanation))

@@ -1,33 +1,34 @@
-"""Failures as HTTP responses: RFC 9457 problem details, or plain text for who prefers it."""
+"""Failures as HTTP answers: RFC 9457 problem details, or plain text for who prefers it."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from model.errors import FoxError, Unavailable
+from adapters.http.answer import Answer
+from adapters.http.connection import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_TARGET_BYTES
+from model.errors import FoxError, HeadersTooLarge, InvalidRequest, Unavailable
 
+TEXT = "text/plain; charset=utf-8"
 PROBLEM_JSON = "application/problem+json"
 
 
-def to_response(
-    error: FoxError, *, event_id: str, headers: dict[str, str], accept: str
-) -> web.Response:
-    """Return the response that tells a client about a failure.
+def to_answer(error: FoxError, *, event_id: str, known: str, accept: str) -> Answer:
+    """Return the answer that tells a client about a failure.
 
     Args:
         error: Only its code, detail and hop are sent, never its cause.
         event_id: Under which the log tells more.
-        headers: The ``kubefox-…`` headers that are known.
+        known: Lines of the ``kubefox-…`` headers.
         accept: The request's Accept header, or empty.
     """
     if isinstance(error, Unavailable):
-        headers = {**headers, "retry-after": str(error.retry_after_s)}
+        known += f"retry-after: {error.retry_after_s}\r\n"
     if _prefers_text(accept):
         text = f"{error.http_status} {error.code}: {error.detail}\nevent {event_id}\n"
-        return web.Response(text=text, status=error.http_status, headers=headers)
+        return Answer(error.http_status, f"{known}content-type: {TEXT}\r\n", text.encode())
     problem = {
         "type": "about:blank",
         "title": HTTPStatus(error.http_status).phrase,
@@ -37,12 +38,22 @@ def to_response(
         "event_id": event_id,
         **({"hop": error.hop} if error.hop else {}),
     }
-    return web.Response(
-        body=msgspec.json.encode(problem),
-        status=error.http_status,
-        headers=headers,
-        content_type=PROBLEM_JSON,
-    )
+    lines = f"{known}content-type: {PROBLEM_JSON}\r\n"
+    return Answer(error.http_status, lines, msgspec.json.encode(problem))
+
+
+def of_parser(failure: HttpProcessingError) -> FoxError:
+    """Return the error for what is no request."""
+    if isinstance(failure, LineTooLong):
+        return HeadersTooLarge(
+            f"the request's target is over {MAX_TARGET_BYTES} bytes, "
+            f"or one of its headers over {MAX_HEADERS_BYTES}"
+        )
+    if "Too many headers" in failure.message:
+        return HeadersTooLarge(f"the request has more than {MAX_HEADERS} headers")
+    # The lines below the first repeat the client's bytes.
+    reason = failure.message.partition("\n")[0].rstrip(":")
+    return InvalidRequest(f"the request cannot be read: {reason}")
 
 
 def _prefers_text(accept: str) -> bool:

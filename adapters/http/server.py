@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
-from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from adapters.http import codec, problems
+from adapters.http.answer import Answer, lines_of
 from adapters.http.bodies import Bodies
+from adapters.http.connection import Request
 from adapters.http.explaining import Explainer
-from adapters.http.protocol import Server
+from adapters.http.listener import Listener
 from broker.broker import Broker
 from broker.settings import Settings
 from broker.telemetry.genesis import Genesis
+from model.codec import Body
 from model.context import EventContext, adapter_source
 from model.errors import FoxError, InternalError
 from model.event import EventType
+from routing.request import GenesisRequest
+from routing.resolver import Decision
 
 logger = logging.getLogger(__name__)
 
 KIND = "http"
 READY_PATH = "/.well-known/kubefox/ready"
 _SOURCE = adapter_source(KIND)
-_BACKLOG = 1024
-_CLIENT_LEFT = 499
+_TEXT = f"content-type: {problems.TEXT}\r\n"
 
 
 class HttpAdapter:
@@ -48,10 +53,7 @@ class HttpAdapter:
         self._settings = settings
         self._explainer = Explainer(settings.explain_from)
         self._bodies = Bodies(settings.body_limit_bytes, settings.body_memory_bytes)
-        self._runner = web.ServerRunner(
-            Server(self.handle, self._refuse), shutdown_timeout=settings.drain_s
-        )
-        self._is_listening = False
+        self._listener = Listener(self.handle, self._refuse)
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -61,17 +63,9 @@ class HttpAdapter:
             OSError: The port is in use, or may not be used.
         """
         settings = self._settings
-        await self._runner.setup()
-        site = web.TCPSite(
-            self._runner,
-            settings.http_host,
-            settings.http_port,
-            backlog=_BACKLOG,
-            reuse_port=settings.http_workers > 1,
+        self.port = await self._listener.open(
+            settings.http_host, settings.http_port, shares_port=settings.http_workers > 1
         )
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-        self._is_listening = True
         return self
 
     async def __aexit__(
@@ -81,13 +75,12 @@ class HttpAdapter:
         trace: TracebackType | None,
     ) -> None:
         """Take no new connections, and finish what runs."""
-        self._is_listening = False
-        await self._runner.cleanup()
+        await self._listener.close(self._settings.drain_s)
 
     @property
     def is_ready(self) -> bool:
         """Whether requests are taken and routed by current data."""
-        return self._is_listening and self._broker.is_ready
+        return self._listener.is_open and self._broker.is_ready
 
     @property
     def url(self) -> str:
@@ -99,109 +92,108 @@ class HttpAdapter:
         """What the bodies of the requests in hand take."""
         return self._settings.body_memory_bytes - self._bodies.free_bytes
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Return the response to one request; every failure becomes a response too."""
-        if request.raw_path == READY_PATH:
+    async def handle(self, request: Request) -> Answer:
+        """Return the answer to one request; every failure becomes one too.
+
+        Raises:
+            ConnectionError: The client has left.
+        """
+        if request.message.path == READY_PATH:
             return self._readiness()
         event_id = self._broker.next_event_id()
-        try:
-            with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
-                response = await self._answer(request, event_id, measured)
-                measured.answer(response.status)
-                return response
-        except ConnectionError as error:
-            # The client has left. aiohttp keeps the error with the request, see ``bodies``.
-            error.with_traceback(None)
-            return web.Response(status=_CLIENT_LEFT)
+        with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
+            answer = await self._answer(request, event_id, measured)
+            measured.answer(answer.status)
+            return answer
 
-    async def _answer(
-        self, request: web.BaseRequest, event_id: str, measured: Genesis
-    ) -> web.StreamResponse:
-        known = _event_headers(event_id, measured)
+    async def _answer(self, request: Request, event_id: str, measured: Genesis) -> Answer:
         try:
-            arrival = codec.read_request(request)
+            arrival = codec.read_request(request.message)
             if arrival.wants_explanation and self._explainer.allows(request.remote):
                 return self._explainer.answer(arrival, self._broker.snapshot)
-            return await self._serve(request, arrival, event_id, known, measured)
+            decision = self._decide(arrival, measured)
+            if not request.has_body:
+                return await self._send(arrival.genesis, decision, b"", event_id, measured)
+            with self._bodies.hold() as held:
+                body = await held.read(request)
+                return await self._send(arrival.genesis, decision, body, event_id, measured)
         except FoxError as error:
-            return _fail(error, request, event_id, known, measured)
+            return _fail(error, request, event_id, measured)
         except ConnectionError:
             raise
         except Exception:
             logger.exception("event %s failed", event_id)
             failure = InternalError("the platform failed; its log tells why under the event id")
-            return _fail(failure, request, event_id, known, measured)
+            return _fail(failure, request, event_id, measured)
 
-    async def _serve(
-        self,
-        request: web.BaseRequest,
-        arrival: codec.Arrival,
-        event_id: str,
-        known: dict[str, str],
-        measured: Genesis,
-    ) -> web.Response:
+    def _decide(self, arrival: codec.Arrival, measured: Genesis) -> Decision:
         genesis, selectors = arrival.genesis, arrival.selectors
         measured.ask(genesis.method, genesis.path, arrival.traceparent, sample=selectors.sample)
-        if arrival.traceparent:
-            known.update(_event_headers(event_id, measured))
         decision = self._broker.resolve(genesis, selectors)
+        measured.lead_to(decision.target)
+        return decision
+
+    async def _send(
+        self,
+        genesis: GenesisRequest,
+        decision: Decision,
+        body: Body,
+        event_id: str,
+        measured: Genesis,
+    ) -> Answer:
         target = decision.target
-        measured.lead_to(target)
-        known.update(_context_headers(target.context))
-        with self._bodies.hold() as held:
-            head, body = await self._broker.dispatch(
-                target,
-                event_id=event_id,
-                type=EventType.HTTP,
-                source=_SOURCE,
-                handler=target.route,
-                method=genesis.method,
-                path=genesis.path,
-                query=genesis.query,
-                headers=genesis.headers,
-                params=decision.params,
-                body=await held.read(request),
-                traceparent=measured.send(),
-            )
-        return codec.to_response(head, body, known)
+        head, content = await self._broker.dispatch(
+            target,
+            event_id=event_id,
+            type=EventType.HTTP,
+            source=_SOURCE,
+            handler=target.route,
+            method=genesis.method,
+            path=genesis.path,
+            query=genesis.query,
+            headers=genesis.headers,
+            params=decision.params,
+            body=body,
+            traceparent=measured.send(),
+        )
+        return codec.to_answer(head, content, _known(event_id, measured))
 
-    def _refuse(self, failure: FoxError) -> web.Response:
-        """Return the response to what never became a request."""
+    def _refuse(self, failure: HttpProcessingError) -> Answer:
+        """Return the answer to what never became a request."""
         event_id = self._broker.next_event_id()
+        error = problems.of_parser(failure)
         with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
-            measured.fail(failure)
-            known = _event_headers(event_id, measured)
-            return problems.to_response(failure, event_id=event_id, headers=known, accept="")
+            measured.fail(error)
+            known = _known(event_id, measured)
+            return problems.to_answer(error, event_id=event_id, known=known, accept="")
 
-    def _readiness(self) -> web.Response:
+    def _readiness(self) -> Answer:
         if self.is_ready:
-            return web.Response(text="ready\n")
-        return web.Response(text="not ready\n", status=503)
+            return Answer(200, _TEXT, b"ready\n")
+        return Answer(503, _TEXT, b"not ready\n")
 
 
-def _fail(
-    failure: FoxError,
-    request: web.BaseRequest,
-    event_id: str,
-    known: dict[str, str],
-    measured: Genesis,
-) -> web.Response:
+def _fail(failure: FoxError, request: Request, event_id: str, measured: Genesis) -> Answer:
     measured.fail(failure)
-    accept = ",".join(request.headers.getall("accept", ()))
-    return problems.to_response(failure, event_id=event_id, headers=known, accept=accept)
+    accept = ",".join(request.message.headers.getall("accept", ()))
+    known = _known(event_id, measured)
+    return problems.to_answer(failure, event_id=event_id, known=known, accept=accept)
 
 
-def _event_headers(event_id: str, measured: Genesis) -> dict[str, str]:
-    if not measured.trace_id:
-        return {"kubefox-event-id": event_id}
-    return {"kubefox-event-id": event_id, "kubefox-trace-id": measured.trace_id}
+def _known(event_id: str, measured: Genesis) -> str:
+    """Return the lines of the ``kubefox-…`` headers, as far as they are known."""
+    lines = f"kubefox-event-id: {event_id}\r\n"
+    if measured.trace_id:
+        lines += f"kubefox-trace-id: {measured.trace_id}\r\n"
+    return lines + _context_lines(measured.target.context) if measured.target else lines
 
 
-def _context_headers(context: EventContext) -> dict[str, str]:
-    headers = {
-        "kubefox-app-deployment": context.deployment,
-        "kubefox-virtual-environment": context.virtual_environment,
-    }
-    if context.release:
-        headers["kubefox-release"] = context.release
-    return headers
+@lru_cache(maxsize=1024)
+def _context_lines(context: EventContext) -> str:
+    headers = [
+        ("kubefox-app-deployment", context.deployment),
+        ("kubefox-virtual-environment", context.virtual_environment),
+    ]
+    return lines_of(
+        [*headers, ("kubefox-release", context.release)] if context.release else headers
+    )

@@ -28,7 +28,10 @@ class Genesis:
 
     Attributes:
         trace_id: Of its trace, or empty.
+        target: What routing decided, once it has.
     """
+
+    target: Target | None = None
 
     def __init__(self) -> None:
         """Begin without a trace."""
@@ -62,6 +65,7 @@ class Genesis:
 
     def lead_to(self, target: Target) -> None:
         """Note what routing decided."""
+        self.target = target
 
     def send(self) -> str:
         """Note that it is sent now, and return its ``traceparent``."""
@@ -86,7 +90,6 @@ class MeasuredGenesis(Genesis):
     # What most events never change lies in the class: half of what making one costs.
     _parent_id = _method = _path = _error = _hop_id = ""
     _status = _routed_ns = _sent_ns = 0
-    _target: Target | None = None
     _scope: Scope | None = None
 
     def __init__(self, event_id: str, scopes: Scopes, tracing: Tracing) -> None:
@@ -109,7 +112,7 @@ class MeasuredGenesis(Genesis):
     def lead_to(self, target: Target) -> None:
         """Note what routing decided."""
         self._routed_ns = time.time_ns()
-        self._target = target
+        self.target = target
         self._scope = self._scopes.of(target.context)
         self._scope.series.in_flight += 1
 
@@ -165,8 +168,8 @@ class MeasuredGenesis(Genesis):
         routed_ns = self._routed_ns or self._end_ns
         route = (trace_context.new_span_id(), root_id, "resolve", SpanKind.INTERNAL)
         yield self._record(*route, self._start_ns, routed_ns, {})
-        if self._target is not None and self._sent_ns:
-            yield self._hop(root_id, self._target)
+        if self.target is not None and self._sent_ns:
+            yield self._hop(root_id, self.target)
 
     def _break_off(self, error: BaseException) -> None:
         if isinstance(error, FoxError):

@@ -1,0 +1,300 @@
+"""One connection: aiohttp's parser reads its requests, and each is answered in one write.
+
+aiohttp's own server makes a task, a request, a stream writer and a response object with three
+coroutines for every request: 10 µs of the 37 that a request through NATS costs in all. Here, a
+request is what its parser says, and an answer is bytes (``answer``). Order, limits and times are
+those of HTTP/1.1 (RFC 9112): requests of one connection are answered one after another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser, HttpVersion10, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web import RequestPayloadError
+
+from adapters.http.answer import Answer, render
+
+logger = logging.getLogger(__name__)
+
+MAX_TARGET_BYTES = 16 * 1024
+MAX_HEADERS_BYTES = 64 * 1024
+MAX_HEADERS = 256
+MAX_WAITING = 32
+"""Requests that a client may send before the first of them is answered; then reading waits."""
+IDLE_S = 75.0
+"""How long a connection may go without a whole request head; proxies let go of theirs after 60."""
+WRITE_S = 60.0
+"""How long a client may take to make room for an answer."""
+LINGER_S = 10.0
+"""How long what is left of a refused body is read, so that the client sees why it was refused."""
+_READ_BYTES = 64 * 1024
+
+Failure = HttpProcessingError
+"""Why something is no request."""
+
+_Arrived = tuple[RawRequestMessage | Failure, StreamReader]
+
+
+class Request:
+    """A request that is being answered.
+
+    Attributes:
+        message: Its head, as the parser read it.
+        content: Its body, as it comes.
+    """
+
+    __slots__ = ("_connection", "content", "is_uninvited", "message")
+
+    def __init__(
+        self, message: RawRequestMessage, content: StreamReader, connection: Connection
+    ) -> None:
+        """Wrap what arrived."""
+        self.message = message
+        self.content = content
+        self._connection = connection
+        self.is_uninvited = content is not EMPTY_PAYLOAD and _waits_for_invitation(message)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is a body to read."""
+        return self.content is not EMPTY_PAYLOAD
+
+    @property
+    def remote(self) -> str:
+        """Address of the client, or empty."""
+        return self._connection.remote
+
+    def invite(self) -> None:
+        """Tell a client that waits for it to send the body: RFC 9110, 10.1.1."""
+        if self.is_uninvited:
+            self.is_uninvited = False
+            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+Handle = Callable[[Request], Awaitable[Answer]]
+"""Answers a request; it raises nothing but ConnectionError, when the client has left."""
+Refuse = Callable[[Failure], Answer]
+"""Answers what is no request."""
+
+
+class Connection(BaseProtocol):
+    """Serves one client.
+
+    Args:
+        handle: Answers a request.
+        refuse: Answers what is none; the connection ends with it.
+        connections: Holds this one as long as it is open.
+
+    Attributes:
+        serving: The task that answers, while there is something to answer.
+    """
+
+    def __init__(self, handle: Handle, refuse: Refuse, connections: set[Connection]) -> None:
+        """Prepare; the loop calls the rest."""
+        loop = asyncio.get_running_loop()
+        parser = HttpRequestParser(
+            self,
+            loop,
+            _READ_BYTES,
+            max_line_size=MAX_TARGET_BYTES,
+            max_field_size=MAX_HEADERS_BYTES,
+            max_headers=MAX_HEADERS,
+            payload_exception=RequestPayloadError,
+            # A body is the component's: what it says of its encoding must stay true.
+            auto_decompress=False,
+            max_msg_queue_size=MAX_WAITING,
+        )
+        super().__init__(loop, parser)
+        self._handle, self._refuse = handle, refuse
+        self._connections = connections
+        self._arrived: deque[_Arrived] = deque()
+        self._content: StreamReader = EMPTY_PAYLOAD
+        self.serving: asyncio.Task[None] | None = None
+        self._is_last = False
+        self._has_ended = False
+        self._is_unreadable = False
+        self._idle_since_s = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def remote(self) -> str:
+        """Address of the client, or empty."""
+        peer = self.transport.get_extra_info("peername") if self.transport else None
+        return peer[0] if peer else ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for requests."""
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._connections.add(self)
+        self._idle_since_s = self._loop.time()
+        self._idle_timer = self._loop.call_later(IDLE_S, self._check_idle)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let a body that is being read end; what is being answered goes on, for nobody."""
+        super().connection_lost(exc)
+        self._connections.discard(self)
+        self._is_last = True
+        self._arrived.clear()
+        self._parser = None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if not self._content.is_eof():
+            self._content.set_exception(ConnectionResetError("the client has left"))
+
+    def data_received(self, data: bytes) -> None:
+        """Take requests in, and begin to answer."""
+        if self._is_unreadable or self._parser is None:
+            return
+        try:
+            messages, is_upgraded, _ = self._parser.feed_data(data)
+        except Failure as failure:
+            self._is_unreadable = True
+            self._fail(failure)
+        else:
+            # What follows is no HTTP any more, and nothing that is served here.
+            self._is_unreadable = is_upgraded
+            self._arrived.extend(messages)
+        if len(self._arrived) >= MAX_WAITING and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+        if self._arrived and self.serving is None and not self._is_last:
+            self.serving = self._loop.create_task(self._serve())
+
+    def eof_received(self) -> bool:
+        """Answer what has arrived whole; a client may close its side and still listen."""
+        self._has_ended = True
+        is_whole = self._last_content.is_eof()
+        return is_whole and self.serving is not None
+
+    def write(self, data: bytes) -> None:
+        """Send something.
+
+        Raises:
+            ConnectionResetError: The client has left.
+        """
+        if self.transport is None:
+            raise ConnectionResetError("the client has left")
+        self.transport.write(data)
+
+    def finish(self) -> None:
+        """Answer what is being answered, and end."""
+        self._is_last = True
+        if self.serving is None:
+            self._close()
+
+    def abort(self) -> None:
+        """End now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    @property
+    def _last_content(self) -> StreamReader:
+        """The body that is being read from the socket, or was the last one."""
+        return self._arrived[-1][1] if self._arrived else self._content
+
+    def _fail(self, failure: Failure) -> None:
+        """Let the body that breaks off fail, or else answer what is no request."""
+        content = self._last_content
+        if content.is_eof():
+            self._arrived.append((failure, EMPTY_PAYLOAD))
+        else:
+            content.set_exception(RequestPayloadError(failure.message))
+
+    async def _serve(self) -> None:
+        try:
+            await self._answer_all()
+        except ConnectionError as error:
+            # The client has left. aiohttp keeps the error with the body, and so the frames it
+            # came through.
+            error.with_traceback(None)
+            self.abort()
+        except Exception:
+            logger.exception("a connection failed")
+            self.abort()
+        finally:
+            self._content = EMPTY_PAYLOAD
+            self.serving = None
+            self._idle_since_s = self._loop.time()
+            if self._is_last or self._has_ended:
+                self._close()
+
+    async def _answer_all(self) -> None:
+        while self._arrived and not self._is_last:
+            message, self._content = self._arrived.popleft()
+            self._make_room()
+            if not await self._answer(message):
+                self._is_last = True
+
+    async def _answer(self, message: RawRequestMessage | Failure) -> bool:
+        """Answer one request; return whether the connection can be kept."""
+        if isinstance(message, Failure):
+            self.write(render(self._refuse(message), "close", is_head=False))
+            return False
+        request = Request(message, self._content, self)
+        answer = await self._handle(request)
+        keeps = not (message.should_close or self._is_last or request.is_uninvited)
+        connection = "" if keeps else "close"
+        if keeps and message.version == HttpVersion10:
+            connection = "keep-alive"
+        self.write(render(answer, connection, is_head=message.method == "HEAD"))
+        if self._paused:
+            await self._wait_written()
+        if not self._content.is_eof() and not request.is_uninvited:
+            keeps = await self._linger() and keeps
+        return keeps
+
+    def _make_room(self) -> None:
+        if self._parser is None:
+            return
+        self._parser.message_consumed()
+        if self._buffer_paused and len(self._arrived) <= MAX_WAITING // 2:
+            # What was read and waits in the parser comes first.
+            self.data_received(b"")
+            if len(self._arrived) < MAX_WAITING:
+                self._resume_reading_for_buffer()
+
+    async def _wait_written(self) -> None:
+        try:
+            async with asyncio.timeout(WRITE_S):
+                await self._drain_helper()
+        except TimeoutError as error:
+            self.abort()
+            raise ConnectionResetError("the client takes no answer") from error
+
+    async def _linger(self) -> bool:
+        """Read what is left of a body and return whether all of it came."""
+        if self._is_unreadable:
+            return False
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while not self._content.is_eof():
+                    await self._content.readany()
+        except (TimeoutError, RequestPayloadError):
+            return False
+        return True
+
+    def _check_idle(self) -> None:
+        left_s = self._idle_since_s + IDLE_S - self._loop.time()
+        if left_s <= 0 and self.serving is None:
+            self._close()
+        else:
+            again_s = left_s if left_s > 0 else IDLE_S
+            self._idle_timer = self._loop.call_later(again_s, self._check_idle)
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+
+def _waits_for_invitation(message: RawRequestMessage) -> bool:
+    expects = cast("str", message.headers.get("expect", ""))
+    return expects.lower() == "100-continue" and message.version > HttpVersion10
