@@ -7,7 +7,7 @@ from model.errors import ComponentFailed, InvalidEvent, from_detail
 from model.event import Response
 
 
-def read_answer(frame: bytes) -> tuple[Response, memoryview]:
+def read_answer(frame: bytes) -> tuple[Response, codec.Body]:
     """Return the head and the body of an answer.
 
     Raises:

@@ -127,7 +127,7 @@ class Broker:
         body: codec.Body = b"",
         traceparent: str = "",
         ttl_s: float | None = None,
-    ) -> tuple[Response, memoryview]:
+    ) -> tuple[Response, codec.Body]:
         """Send a genesis event to its target and return the response's head and body.
 
         Args:

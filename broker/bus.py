@@ -87,6 +87,8 @@ class Bus:
             NatsUnavailable: Not connected. nats-py would keep it and send it after the
                 reconnect, when nobody waits any more.
         """
+        if self.send(subject, payload, reply):
+            return
         client = self._client
         if len(payload) > client.max_payload:
             raise BodyTooLarge(
@@ -99,6 +101,10 @@ class Bus:
         except NatsError as error:
             raise NatsUnavailable("the connection to NATS is down") from error
 
+    def send(self, subject: str, payload: bytes, reply: str = "") -> bool:
+        """Send one message without waiting, or return False: it takes ``publish``."""
+        return self._client.send(subject, payload, reply)
+
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         """Send one message and return its reply.
 
@@ -110,13 +116,14 @@ class Bus:
             DeadlineExceeded: ``timeout_s`` passed.
         """
         inbox = self._inbox
-        reply = inbox.open(subject)
-        try:
-            await self.publish(subject, payload, reply)
-        except BaseException:
-            inbox.forget(reply)
-            raise
-        return await inbox.wait(reply, timeout_s)
+        reply = inbox.open(subject, timeout_s)
+        if not self._client.send(subject, payload, reply):
+            try:
+                await self.publish(subject, payload, reply)
+            except BaseException:
+                inbox.forget(reply)
+                raise
+        return await inbox.wait(reply)
 
     async def gather(self, subject: str, payload: bytes, wait_s: float) -> list[bytes]:
         """Send one message to many and return the replies that came within ``wait_s``.
@@ -220,14 +227,14 @@ class Bus:
         order.
         """
         inbox = self._inbox
-        reply = inbox.open(inbox.prefix)
+        reply = inbox.open(inbox.prefix, _FLUSH_S)
         with contextlib.suppress(NatsUnavailable, DeadlineExceeded):
             try:
                 await self.publish(reply, b"")
             except BaseException:
                 inbox.forget(reply)
                 raise
-            await inbox.wait(reply, _FLUSH_S)
+            await inbox.wait(reply)
 
     async def start(self) -> None:
         """Listen for replies, and for pods that died; ``connect`` calls this once."""

@@ -45,17 +45,15 @@ class HotClient(Client):
         self._transport: HotTransport = HotTransport(self._ps)
 
     def send(self, subject: str, payload: bytes, reply: str) -> bool:
-        """Send one message, or return False: nats-py has to.
-
-        It does not see to it that the payload is within the server's limit.
-        """
+        """Send one message, or return False: nats-py has to, or to refuse it."""
         transport = self._transport
-        # What nats-py has yet to write goes first. The server ends a connection that publishes to
-        # no subject; nats-py refuses it.
+        # What nats-py has yet to write goes first. The server ends a connection that publishes too
+        # much at once, or to no subject.
         if (
             self._pending
             or not subject
             or self._status != Client.CONNECTED
+            or len(payload) > self._max_payload
             or transport.unwritten_bytes > _MAX_UNWRITTEN_BYTES
         ):
             return False
@@ -71,8 +69,7 @@ class HotClient(Client):
         headers: dict[str, str] | None = None,
     ) -> None:
         """Send one message; see nats-py."""
-        is_plain = headers is None and len(payload) <= self.max_payload
-        if not (is_plain and self.send(subject, payload, reply)):
+        if headers is not None or not self.send(subject, payload, reply):
             await super().publish(subject, payload, reply, headers)
 
     async def flush(self, timeout: int = 0) -> None:  # noqa: ASYNC109 - of nats-py

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from broker.deadlines import Deadlines
 from model import subjects
 from model.errors import ComponentGone, DeadlineExceeded, FoxError, NatsUnavailable, NoPodReady
 
@@ -28,40 +29,41 @@ class Inbox:
         # Kept, because asking for it makes a system call each time, before Python 3.12.
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, _Waiting] = {}
+        self._deadlines = Deadlines(self._expire)
         self._last_token = 0
 
     def __len__(self) -> int:
         """Return how many requests wait."""
         return len(self._waiting)
 
-    def open(self, subject: str) -> str:
+    def open(self, subject: str, timeout_s: float) -> str:
         """Return a fresh reply subject, to wait on or to forget."""
         self._last_token += 1
         reply = f"{self.prefix}{self._last_token}"
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[reply] = (future, subject)
+        self._deadlines.set(reply, timeout_s)
         return reply
 
-    async def wait(self, reply: str, timeout_s: float) -> bytes:
+    async def wait(self, reply: str) -> bytes:
         """Return the reply's frame; whatever happens, the table forgets the request.
 
         Raises:
-            DeadlineExceeded: ``timeout_s`` passed.
+            DeadlineExceeded: Time ran out.
             FoxError: The request was failed, see the methods below.
         """
-        timer = self._loop.call_later(timeout_s, self._expire, reply)
         try:
             # No frame may hold the future. It holds the failure, whose traceback holds the frames
             # and all that is in them: the body of a request would stay until the garbage
             # collector comes, which counts objects and not bytes.
             return await self._waiting[reply][0]
         finally:
-            timer.cancel()
-            self._waiting.pop(reply, None)
+            self.forget(reply)
 
     def forget(self, reply: str) -> None:
-        """Drop a request that was never sent."""
+        """Drop a request, answered or not."""
         self._waiting.pop(reply, None)
+        self._deadlines.forget(reply)
 
     def deliver(self, reply: str, frame: bytes, _: str = "") -> None:
         """Resolve the request that waits on ``reply``; a late reply is dropped."""

@@ -12,9 +12,10 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from broker.bus import Bus
+from broker.deadlines import Deadlines
 from model import codec
 from model.errors import (
     BodyTooLarge,
@@ -40,7 +41,7 @@ class Reply(NamedTuple):
     body: codec.Body = b""
 
 
-Handle = Callable[[Event, memoryview], Awaitable[Reply]]
+Handle = Callable[[Event, codec.Body], Awaitable[Reply]]
 
 
 class Receiver:
@@ -54,7 +55,10 @@ class Receiver:
         self._handle = handle
         self._source = source
         self._max_in_flight = max_in_flight
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._last_task = 0
+        self._deadlines = Deadlines(self._expire)
+        self._late: set[int] = set()
 
     @property
     def in_flight(self) -> int:
@@ -63,68 +67,73 @@ class Receiver:
 
     def accept(self, _subject: str, frame: bytes, reply: str) -> None:
         """Take one message from the bus and return at once; see ``broker.bus.Taker``."""
+        self._last_task = number = self._last_task + 1
         has_room = len(self._tasks) < self._max_in_flight
-        task = self._loop.create_task((self._serve if has_room else self._refuse)(frame, reply))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        serve = self._serve if has_room else self._refuse
+        self._tasks[number] = self._loop.create_task(serve(frame, reply, number))
 
     async def wait_idle(self) -> None:
         """Return when no event is being handled."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks.values())
 
-    async def _serve(self, frame: bytes, reply: str) -> None:
+    async def _serve(self, frame: bytes, reply: str, number: int) -> None:
         try:
-            answer = await self._answer(frame)
-        except FoxError as error:
-            self._tell_cause(error)
-            answer = self._failure(error)
-        except (Exception, SystemExit, KeyboardInterrupt):
-            # sys.exit() in a handler too ends its event and nothing else: let through, it would
-            # end the event loop, and whatever else is in hand would wait for its deadline.
-            logger.exception("%s failed", self._source)
-            detail = f"{self._source} failed; its log tells why"
-            answer = self._failure(ComponentFailed(detail, hop=self._source))
-        if answer is not None:
-            await self._respond(reply, answer)
+            try:
+                answer = await self._answer(frame, number)
+            except FoxError as error:
+                self._tell_cause(error)
+                answer = self._failure(error)
+            except (Exception, SystemExit, KeyboardInterrupt):
+                # sys.exit() in a handler too ends its event and nothing else: let through, it
+                # would end the loop, and whatever else is in hand would wait for its deadline.
+                logger.exception("%s failed", self._source)
+                detail = f"{self._source} failed; its log tells why"
+                answer = self._failure(ComponentFailed(detail, hop=self._source))
+            if reply and answer is not None and not self._bus.send(reply, answer):
+                await self._respond(reply, answer)
+        finally:
+            del self._tasks[number]
 
-    async def _refuse(self, _frame: bytes, reply: str) -> None:
+    async def _refuse(self, _frame: bytes, reply: str, number: int) -> None:
         limit = self._max_in_flight
         error = Overloaded(f"{self._source} has {limit} events in hand", hop=self._source)
-        await self._respond(reply, self._failure(error))
+        try:
+            await self._respond(reply, self._failure(error))
+        finally:
+            del self._tasks[number]
 
-    async def _answer(self, frame: bytes) -> bytes | None:
+    async def _answer(self, frame: bytes, number: int) -> bytes | None:
         event, body = codec.decode_event(frame)
         remaining_s = event.remaining_s(time.time())
         if not remaining_s:
             logger.info("event %s came after its deadline and is dropped", event.id)
             return None
-        status, headers, content = await self._in_time(event, body, remaining_s)
+        # asyncio.timeout() would do the same for 7 µs instead of 0.5.
+        self._deadlines.set(number, remaining_s)
+        try:
+            status, headers, content = await self._handle(event, body)
+        except asyncio.CancelledError as error:
+            raise self._why_cancelled(number) from error
+        finally:
+            self._deadlines.forget(number)
+            self._late.discard(number)
         head = Response(status=status, headers=headers, source=self._source)
         return codec.encode(head, content)
 
-    async def _in_time(self, event: Event, body: memoryview, remaining_s: float) -> Reply:
-        # asyncio.timeout() does the same for 7 µs instead of 1: half of what an event costs here.
-        task = cast("asyncio.Task[None]", asyncio.current_task(self._loop))
-        is_late = False
+    def _expire(self, number: int) -> None:
+        self._late.add(number)
+        self._tasks[number].cancel()
 
-        def expire() -> None:
-            nonlocal is_late
-            is_late = True
-            task.cancel()
-
-        timer = self._loop.call_later(remaining_s, expire)
-        try:
-            return await self._handle(event, body)
-        except asyncio.CancelledError as error:
-            if not task.cancelling():
-                raise RuntimeError("the handler awaited something that was cancelled") from error
-            if not is_late:
-                raise
-            task.uncancel()
-            raise DeadlineExceeded(f"time ran out in {self._source}", hop=self._source) from error
-        finally:
-            timer.cancel()
+    def _why_cancelled(self, number: int) -> BaseException:
+        """Return what a cancellation that comes out of a handler stands for."""
+        task = self._tasks[number]
+        if not task.cancelling():
+            return RuntimeError("the handler awaited something that was cancelled")
+        if number not in self._late:
+            return asyncio.CancelledError()
+        task.uncancel()
+        return DeadlineExceeded(f"time ran out in {self._source}", hop=self._source)
 
     async def _respond(self, reply: str, frame: bytes) -> None:
         if not reply:

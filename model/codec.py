@@ -17,6 +17,7 @@ VERSION = 1
 PREFIX_BYTES = 4
 MAX_HEAD_BYTES = (1 << 24) - 1
 _VERSION_BITS = VERSION << 24
+_COPIED_BYTES = 16 * 1024
 
 _encode_head = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
@@ -38,37 +39,40 @@ def encode(head: Event | Response, body: Body = b"") -> bytes:
     return b"".join(((_VERSION_BITS | length).to_bytes(PREFIX_BYTES, "big"), packed, body))
 
 
-def decode_event(frame: bytes) -> tuple[Event, memoryview]:
-    """Return a request's head and its body, which is a view into ``frame``.
+def decode_event(frame: bytes) -> tuple[Event, Body]:
+    """Return a request's head and its body; a large one is a view into ``frame``.
 
     Raises:
         InvalidEvent: Another version, cut short, or not an event.
     """
-    view, end = _split(frame)
+    head, body = _split(frame)
     try:
-        return _decode_event(view[PREFIX_BYTES:end]), view[end:]
+        return _decode_event(head), body
     except UNREADABLE as error:
         raise InvalidEvent(f"event head cannot be read: {error}") from error
 
 
-def decode_response(frame: bytes) -> tuple[Response, memoryview]:
-    """Return a response's head and its body, which is a view into ``frame``.
+def decode_response(frame: bytes) -> tuple[Response, Body]:
+    """Return a response's head and its body; a large one is a view into ``frame``.
 
     Raises:
         InvalidEvent: Another version, cut short, or not a response.
     """
-    view, end = _split(frame)
+    head, body = _split(frame)
     try:
-        return _decode_response(view[PREFIX_BYTES:end]), view[end:]
+        return _decode_response(head), body
     except UNREADABLE as error:
         raise InvalidEvent(f"response head cannot be read: {error}") from error
 
 
-def _split(frame: bytes) -> tuple[memoryview, int]:
+def _split(frame: bytes) -> tuple[bytes, Body]:
     prefix = int.from_bytes(frame[:PREFIX_BYTES], "big")
-    if len(frame) < PREFIX_BYTES or prefix >> 24 != VERSION:
+    length = len(frame)
+    if length < PREFIX_BYTES or prefix >> 24 != VERSION:
         raise InvalidEvent(f"frame is not of version {VERSION}")
     end = PREFIX_BYTES + (prefix & MAX_HEAD_BYTES)
-    if end > len(frame):
-        raise InvalidEvent(f"frame has {len(frame)} bytes, its head alone needs {end}")
-    return memoryview(frame), end
+    if end > length:
+        raise InvalidEvent(f"frame has {length} bytes, its head alone needs {end}")
+    # A view costs more than a copy of what is small.
+    body = frame[end:] if length <= _COPIED_BYTES else memoryview(frame)[end:]
+    return frame[PREFIX_BYTES:end], body

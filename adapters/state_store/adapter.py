@@ -17,6 +17,7 @@ from broker.kv import KvBucket
 from broker.receiver import Reply, receive
 from broker.settings import Settings
 from model import subjects
+from model.codec import Body
 from model.context import adapter_source
 from model.event import Event
 from model.state_store import STATE_STORE, parse, perform
@@ -67,7 +68,7 @@ class StateStoreAdapter:
         """Whether requests are taken and the data can be reached."""
         return self._is_serving and self._broker.bus.is_ready
 
-    async def serve(self, event: Event, body: memoryview) -> Reply:
+    async def serve(self, event: Event, body: Body) -> Reply:
         """Answer one request.
 
         Raises:

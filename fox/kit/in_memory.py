@@ -108,7 +108,7 @@ class InMemoryDeployment:
         )
         return _encode(ViewReply(view=view))
 
-    async def _ask_state_store(self, event: Event, body: memoryview) -> Reply:
+    async def _ask_state_store(self, event: Event, body: codec.Body) -> Reply:
         answer = await self.state_store.request(
             STATE_STORE,
             event.method,

@@ -46,7 +46,7 @@ class ComponentServer:
         self._views = Views(bus, identity, self._telemetry)
         self._event_ids = itertools.count(1)
 
-    async def handle(self, event: Event, body: memoryview) -> Reply:
+    async def handle(self, event: Event, body: codec.Body) -> Reply:
         """Return the handler's answer to one event.
 
         Raises:

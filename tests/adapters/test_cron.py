@@ -16,6 +16,7 @@ from adapters.cron_schedule import TOLERANCE_S
 from broker.broker import Broker
 from broker.receiver import Reply, receive
 from model import subjects
+from model.codec import Body
 from model.component import ComponentDefinition, Schedule
 from model.context import unseal
 from model.errors import ComponentFailed, FoxError
@@ -54,7 +55,7 @@ class Pod:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def handle(self, event: Event, _body: memoryview) -> Reply:
+    async def handle(self, event: Event, _body: Body) -> Reply:
         self.seen.append(event)
         self.events.put_nowait(event)
         await self.gate.wait()

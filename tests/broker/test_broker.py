@@ -19,6 +19,7 @@ from broker.usage import Usage
 from broker.views import ViewReply, ViewRequest
 from fox import Kit
 from model import subjects
+from model.codec import Body
 from model.component import ComponentDefinition
 from model.context import ComponentView, EventContext, seal, source_name, unseal
 from model.errors import (
@@ -105,7 +106,7 @@ async def test_a_genesis_event_carries_all_that_the_adapter_gave(
 ) -> None:
     seen: list[tuple[Event, bytes]] = []
 
-    async def handle(event: Event, body: memoryview) -> Reply:
+    async def handle(event: Event, body: Body) -> Reply:
         seen.append((event, bytes(body)))
         return Reply(201, (("x", "y"),), b"answer")
 
@@ -154,7 +155,7 @@ async def test_events_of_one_context_share_its_token(
 ) -> None:
     tokens = []
 
-    async def handle(event: Event, body: memoryview) -> Reply:
+    async def handle(event: Event, body: Body) -> Reply:
         tokens.append(event.context)
         return Reply()
 
@@ -171,10 +172,10 @@ async def test_events_of_one_context_share_its_token(
 async def test_whatever_stopped_an_event_is_raised(
     broker: Broker, target: Target, pod: Bus
 ) -> None:
-    async def refuse(event: Event, body: memoryview) -> Reply:
+    async def refuse(event: Event, body: Body) -> Reply:
         raise NotAuthorized("not you")
 
-    async def hang(event: Event, body: memoryview) -> Reply:
+    async def hang(event: Event, body: Body) -> Reply:
         await asyncio.Event().wait()
         return Reply()
 
@@ -194,7 +195,7 @@ async def test_a_draining_broker_takes_nothing_new_and_finishes_what_it_has(
 ) -> None:
     started, released = asyncio.Event(), asyncio.Event()
 
-    async def wait(event: Event, body: memoryview) -> Reply:
+    async def wait(event: Event, body: Body) -> Reply:
         started.set()
         await released.wait()
         return Reply(204)
@@ -218,7 +219,7 @@ async def test_a_draining_broker_takes_nothing_new_and_finishes_what_it_has(
 async def test_usage_names_every_version_that_an_event_in_flight_may_need(
     broker: Broker, target: Target, pod: Bus
 ) -> None:
-    async def tell(event: Event, body: memoryview) -> Reply:
+    async def tell(event: Event, body: Body) -> Reply:
         during.append(await ask_usage(pod))
         return Reply()
 
@@ -237,7 +238,7 @@ async def test_contexts_with_nothing_in_flight_are_forgotten_before_others(
     await plane.virtual_environment("team-b", colour="blue")
     other = plane.target("/", "v1", "team-b")
 
-    async def nested(event: Event, body: memoryview) -> Reply:
+    async def nested(event: Event, body: Body) -> Reply:
         if len(counts) == 0:
             counts.append(plane.broker.in_flight)
             await dispatch(plane.broker, other)

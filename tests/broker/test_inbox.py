@@ -21,26 +21,26 @@ async def inbox() -> Inbox:
 
 
 async def test_a_reply_resolves_its_own_request(inbox: Inbox) -> None:
-    first = inbox.open(API)
-    second = inbox.open(API)
+    first = inbox.open(API, FOREVER_S)
+    second = inbox.open(API, FOREVER_S)
 
     inbox.deliver(second, b"2")
     inbox.deliver(first, b"1")
 
     assert first != second
     assert first.startswith("inbox.me.")
-    assert await inbox.wait(first, FOREVER_S) == b"1"
-    assert await inbox.wait(second, FOREVER_S) == b"2"
+    assert await inbox.wait(first) == b"1"
+    assert await inbox.wait(second) == b"2"
     assert len(inbox) == 0
 
 
 async def test_a_second_a_late_and_an_unknown_reply_are_dropped(inbox: Inbox) -> None:
-    reply = inbox.open(API)
+    reply = inbox.open(API, FOREVER_S)
     inbox.deliver(reply, b"first")
     inbox.deliver(reply, b"second")
     inbox.refuse(reply)
 
-    assert await inbox.wait(reply, FOREVER_S) == b"first"
+    assert await inbox.wait(reply) == b"first"
 
     inbox.deliver(reply, b"late")
     inbox.refuse(reply)
@@ -49,53 +49,53 @@ async def test_a_second_a_late_and_an_unknown_reply_are_dropped(inbox: Inbox) ->
 
 
 async def test_time_that_runs_out_names_the_hop_that_was_waited_for(inbox: Inbox) -> None:
-    reply = inbox.open(API)
+    reply = inbox.open(API, 0)
 
     with pytest.raises(DeadlineExceeded, match=r"waiting for api@aaaaaaaaaaaa$") as caught:
-        await inbox.wait(reply, 0)
+        await inbox.wait(reply)
 
     assert caught.value.hop == "api@aaaaaaaaaaaa"
     assert len(inbox) == 0
 
 
 async def test_no_subscriber_is_no_pod(inbox: Inbox) -> None:
-    reply = inbox.open(API)
+    reply = inbox.open(API, FOREVER_S)
 
     inbox.refuse(reply)
 
     with pytest.raises(NoPodReady, match="api@aaaaaaaaaaaa") as caught:
-        await inbox.wait(reply, FOREVER_S)
+        await inbox.wait(reply)
     assert caught.value.hop == "api@aaaaaaaaaaaa"
 
 
 async def test_a_pods_death_fails_exactly_what_waited_for_it(inbox: Inbox) -> None:
-    gone = [inbox.open(API), inbox.open(API)]
-    other = inbox.open(WEB)
+    gone = [inbox.open(API, FOREVER_S), inbox.open(API, FOREVER_S)]
+    other = inbox.open(WEB, FOREVER_S)
 
     inbox.fail_subject(API)
     inbox.deliver(other, b"alive")
 
     for reply in gone:
         with pytest.raises(ComponentGone, match="api@aaaaaaaaaaaa"):
-            await inbox.wait(reply, FOREVER_S)
-    assert await inbox.wait(other, FOREVER_S) == b"alive"
+            await inbox.wait(reply)
+    assert await inbox.wait(other) == b"alive"
 
 
 async def test_a_lost_connection_fails_all_that_has_no_answer_yet(inbox: Inbox) -> None:
-    answered = inbox.open(API)
-    open_ = inbox.open(WEB)
+    answered = inbox.open(API, FOREVER_S)
+    open_ = inbox.open(WEB, FOREVER_S)
     inbox.deliver(answered, b"in time")
 
     inbox.fail_all()
 
-    assert await inbox.wait(answered, FOREVER_S) == b"in time"
+    assert await inbox.wait(answered) == b"in time"
     with pytest.raises(NatsUnavailable):
-        await inbox.wait(open_, FOREVER_S)
+        await inbox.wait(open_)
 
 
 async def test_a_cancelled_request_is_forgotten(inbox: Inbox) -> None:
-    reply = inbox.open(API)
-    waiting = asyncio.create_task(inbox.wait(reply, FOREVER_S))
+    reply = inbox.open(API, FOREVER_S)
+    waiting = asyncio.create_task(inbox.wait(reply))
     await asyncio.sleep(0)
 
     waiting.cancel()
@@ -108,7 +108,7 @@ async def test_a_cancelled_request_is_forgotten(inbox: Inbox) -> None:
 
 
 async def test_a_request_that_was_never_sent_is_forgotten(inbox: Inbox) -> None:
-    reply = inbox.open(API)
+    reply = inbox.open(API, FOREVER_S)
 
     inbox.forget(reply)
     inbox.forget(reply)

@@ -62,12 +62,12 @@ async def ask(bus: Bus, subject: str, head: Event, body: bytes = b"") -> bytes:
     return bytes(content)
 
 
-async def echo(head: Event, body: memoryview) -> Reply:
+async def echo(head: Event, body: codec.Body) -> Reply:
     return Reply(body=body)
 
 
 async def test_an_answer_has_status_headers_body_and_source(bus: Bus) -> None:
-    async def handle(head: Event, body: memoryview) -> Reply:
+    async def handle(head: Event, body: codec.Body) -> Reply:
         return Reply(201, (("x", "1"), ("x", "2")), b"for " + head.path.encode() + body)
 
     async with receive(bus, "work", "q", handle, source="api@1"):
@@ -79,12 +79,12 @@ async def test_an_answer_has_status_headers_body_and_source(bus: Bus) -> None:
 
 
 async def test_components_that_call_in_a_circle_do_not_lock(bus: Bus, other: Bus) -> None:
-    async def a(head: Event, body: memoryview) -> Reply:
+    async def a(head: Event, body: codec.Body) -> Reply:
         if head.path == "/end":
             return Reply(body=b"a")
         return Reply(body=b"a" + await ask(bus, "b", event()))
 
-    async def b(head: Event, body: memoryview) -> Reply:
+    async def b(head: Event, body: codec.Body) -> Reply:
         return Reply(body=b"b" + await ask(other, "a", event(path="/end")))
 
     async with (
@@ -99,7 +99,7 @@ async def test_components_that_call_in_a_circle_do_not_lock(bus: Bus, other: Bus
 async def test_events_over_the_limit_are_refused_as_overloaded(bus: Bus) -> None:
     started, released = asyncio.Semaphore(0), asyncio.Event()
 
-    async def wait(head: Event, body: memoryview) -> Reply:
+    async def wait(head: Event, body: codec.Body) -> Reply:
         started.release()
         await released.wait()
         return Reply(body=b"done")
@@ -124,7 +124,7 @@ async def test_draining_one_of_two_under_load_loses_nothing(bus: Bus, other: Bus
     half = asyncio.Event()
 
     def handler(name: str) -> Handle:
-        async def handle(head: Event, body: memoryview) -> Reply:
+        async def handle(head: Event, body: codec.Body) -> Reply:
             served[name] += 1
             for _ in range(3):
                 await asyncio.sleep(0)
@@ -153,7 +153,7 @@ async def test_leaving_waits_for_what_is_in_hand_and_takes_nothing_new(
 ) -> None:
     started, released = asyncio.Event(), asyncio.Event()
 
-    async def wait(head: Event, body: memoryview) -> Reply:
+    async def wait(head: Event, body: codec.Body) -> Reply:
         started.set()
         await released.wait()
         return Reply(body=b"done")
@@ -180,7 +180,7 @@ async def test_leaving_waits_for_what_is_in_hand_and_takes_nothing_new(
 async def test_the_cause_of_a_failure_is_logged_and_not_sent(
     bus: Bus, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(head: Event, body: memoryview) -> Reply:
+    async def fail(head: Event, body: codec.Body) -> Reply:
         raise InternalError("the disk is full") from OSError(28, "no space on /dev/vdb1")
 
     async with receive(bus, "work", "q", fail, source="api@1"):
@@ -196,7 +196,7 @@ async def test_an_event_after_its_deadline_is_dropped(
     caplog.set_level("INFO")
     seen = []
 
-    async def note(head: Event, body: memoryview) -> Reply:
+    async def note(head: Event, body: codec.Body) -> Reply:
         seen.append(head.id)
         return Reply()
 
@@ -215,7 +215,7 @@ async def test_a_handler_is_cancelled_at_the_deadline(
     monkeypatch.setattr(Event, "remaining_s", lambda _event, _now_s: 0.01)
     cancelled = asyncio.Event()
 
-    async def hang(head: Event, body: memoryview) -> Reply:
+    async def hang(head: Event, body: codec.Body) -> Reply:
         try:
             await asyncio.Event().wait()
         finally:
@@ -237,7 +237,7 @@ async def test_a_handler_is_cancelled_at_the_deadline(
 async def test_a_failing_handler_tells_nothing_but_that(
     bus: Bus, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(head: Event, body: memoryview) -> Reply:
+    async def fail(head: Event, body: codec.Body) -> Reply:
         raise error
 
     async with receive(bus, "work", "q", fail, source="api@1"):
@@ -250,7 +250,7 @@ async def test_a_failing_handler_tells_nothing_but_that(
 
 
 async def test_a_handler_that_awaits_something_cancelled_has_failed(bus: Bus) -> None:
-    async def await_cancelled(head: Event, body: memoryview) -> Reply:
+    async def await_cancelled(head: Event, body: codec.Body) -> Reply:
         gone: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         gone.cancel()
         return await gone
@@ -261,7 +261,7 @@ async def test_a_handler_that_awaits_something_cancelled_has_failed(bus: Bus) ->
 
 
 async def test_an_error_of_the_platform_travels_as_it_is(bus: Bus) -> None:
-    async def refuse(head: Event, body: memoryview) -> Reply:
+    async def refuse(head: Event, body: codec.Body) -> Reply:
         raise NotDeclared("web does not declare api", hop="web@1")
 
     async with receive(bus, "work", "q", refuse, source="api@1"):
@@ -283,7 +283,7 @@ async def test_garbage_is_answered_as_an_invalid_event(bus: Bus, frame: bytes) -
 
 
 async def test_an_answer_too_large_for_a_message_is_told_to_the_requester(bus: Bus) -> None:
-    async def much(head: Event, body: memoryview) -> Reply:
+    async def much(head: Event, body: codec.Body) -> Reply:
         return Reply(body=bytes(bus.max_payload_bytes))
 
     async with receive(bus, "work", "q", much, source="api@1"):
@@ -295,7 +295,7 @@ async def test_an_answer_too_large_for_a_message_is_told_to_the_requester(bus: B
 
 
 async def test_an_answer_that_cannot_be_written_is_a_failure_of_the_component(bus: Bus) -> None:
-    async def half(head: Event, body: memoryview) -> Reply:
+    async def half(head: Event, body: codec.Body) -> Reply:
         return Reply(headers=(("x", "\ud800"),))
 
     async with receive(bus, "work", "q", half, source="api@1"):
@@ -306,7 +306,7 @@ async def test_an_answer_that_cannot_be_written_is_a_failure_of_the_component(bu
 async def test_an_event_that_wants_no_answer_is_handled(bus: Bus) -> None:
     seen = asyncio.Event()
 
-    async def note(head: Event, body: memoryview) -> Reply:
+    async def note(head: Event, body: codec.Body) -> Reply:
         seen.set()
         return Reply()
 
@@ -321,7 +321,7 @@ async def test_an_answer_that_finds_no_connection_is_dropped(
 ) -> None:
     started, released = asyncio.Event(), asyncio.Event()
 
-    async def wait(head: Event, body: memoryview) -> Reply:
+    async def wait(head: Event, body: codec.Body) -> Reply:
         started.set()
         await released.wait()
         return Reply()

@@ -16,6 +16,7 @@ from broker.bus import Bus
 from broker.receiver import Reply, receive
 from fox import Context, Kit, Response
 from model import subjects
+from model.codec import Body
 from model.event import Event
 from tests.adapters.http.raw import Answer, ask, connect
 from tests.support.data_plane import APP, SETTINGS, DataPlane, digest, open_data_plane
@@ -75,7 +76,7 @@ async def answer_with(plane: DataPlane, reply: Callable[[Event], Reply]) -> None
     await plane.deploy("v1", {"web": kit})
     await plane.release("team-a", "v1")
 
-    async def handle(event: Event, _body: memoryview) -> Reply:
+    async def handle(event: Event, _body: Body) -> Reply:
         return reply(event)
 
     serving = receive(
