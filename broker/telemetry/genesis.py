@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from broker.telemetry import trace_context
 from broker.telemetry.handling import MAX_PATH
+from broker.telemetry.records import GenesisRecord
 from broker.telemetry.scope import Scope, Scopes
-from broker.telemetry.span import ERROR_STATUS, SpanKind, SpanRecord
+from broker.telemetry.span import ERROR_STATUS
 from broker.telemetry.tracing import Tracing
 from model.errors import FoxError
-from model.telemetry import Attributes
 
 if TYPE_CHECKING:
     # A pod has no use for routing: importing it takes time and memory.
@@ -102,7 +101,7 @@ class MeasuredGenesis(Genesis):
 
     def ask(self, method: str, path: str, traceparent: str = "", *, sample: bool = False) -> None:
         """Note what is asked for; a trace that the client began is gone on with."""
-        self._method, self._path = method, path[:MAX_PATH]
+        self._method, self._path = method, path
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
             self.trace_id, self._parent_id, self._is_sampled = outer
@@ -139,74 +138,46 @@ class MeasuredGenesis(Genesis):
         trace_back: TracebackType | None,
     ) -> None:
         """Count it, and keep its trace if it failed or was the slowest for a while."""
-        self._end_ns = time.time_ns()
+        self._end_ns = end_ns = time.time_ns()
         if error is not None:
             self._break_off(error)
-        scope, duration_ns = self._scope, self._end_ns - self._start_ns
-        is_wanted = self._status >= ERROR_STATUS
+        scope, status, duration_ns = self._scope, self._status, end_ns - self._start_ns
+        is_wanted = status >= ERROR_STATUS
         if scope is None:
             self._scope = scope = self._scopes.nowhere
         else:
             scope.series.in_flight -= 1
-            is_wanted = is_wanted or scope.is_slowest(duration_ns, self._end_ns)
-        scope.series.record(self._status, duration_ns / 1e9)
+            is_wanted = is_wanted or scope.is_slowest(duration_ns, end_ns)
+        scope.series.record(status, duration_ns / 1e9)
         if is_wanted and not self._is_sampled:
             self._tracing.keep(self.trace_id)
         self._tracing.finish(self, is_sampled=self._is_sampled)
 
-    def records(self) -> Iterator[SpanRecord]:
-        """Yield the spans of the adapter, the routing decision and the first hop."""
-        root_id = trace_context.new_span_id()
-        attributes: Attributes = {"kubefox.event.id": self._event_id}
-        if self._path:
-            attributes |= {"http.request.method": self._method, "url.path": self._path}
-        if self._scope is not None and self._scope.release:
-            attributes["kubefox.release"] = self._scope.release
-        name = self._method or self._scopes.source
-        root = (root_id, self._parent_id, name, SpanKind.SERVER)
-        yield self._record(*root, self._start_ns, self._end_ns, attributes, is_answered=True)
-        routed_ns = self._routed_ns or self._end_ns
-        route = (trace_context.new_span_id(), root_id, "resolve", SpanKind.INTERNAL)
-        yield self._record(*route, self._start_ns, routed_ns, {})
-        if self.target is not None and self._sent_ns:
-            yield self._hop(root_id, self.target)
+    def record(self) -> GenesisRecord:
+        """Return what is put by of it."""
+        scope, target = self._scope or self._scopes.nowhere, self.target
+        return GenesisRecord(
+            self.trace_id,
+            self._hop_id or trace_context.new_span_id(),
+            self._parent_id,
+            self._event_id,
+            self._method,
+            self._path[:MAX_PATH],
+            scope.labels,
+            scope.release,
+            target.component if target else "",
+            target.subject if target else "",
+            target.route if target else 0,
+            self._start_ns,
+            self._routed_ns,
+            self._sent_ns,
+            self._end_ns,
+            self._status,
+            self._error,
+        )
 
     def _break_off(self, error: BaseException) -> None:
         if isinstance(error, FoxError):
             self.fail(error)
         else:
             self._status, self._error = _CLIENT_GONE, _CLIENT_GONE_CODE
-
-    def _hop(self, root_id: str, target: Target) -> SpanRecord:
-        attributes: Attributes = {
-            "messaging.destination.name": target.subject,
-            "kubefox.route": target.route,
-        }
-        hop = (self._hop_id, root_id, f"send {target.component}", SpanKind.CLIENT)
-        return self._record(*hop, self._sent_ns, self._end_ns, attributes, is_answered=True)
-
-    def _record(
-        self,
-        span_id: str,
-        parent_id: str,
-        name: str,
-        kind: SpanKind,
-        start_ns: int,
-        end_ns: int,
-        attributes: Attributes,
-        *,
-        is_answered: bool = False,
-    ) -> SpanRecord:
-        return SpanRecord(
-            self.trace_id,
-            span_id,
-            parent_id,
-            name,
-            kind,
-            start_ns,
-            end_ns,
-            (self._scope or self._scopes.nowhere).labels,
-            self._status if is_answered else 0,
-            self._error if is_answered or not self._routed_ns else "",
-            attributes,
-        )

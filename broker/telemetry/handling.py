@@ -19,8 +19,9 @@ from broker.receiver import Reply
 from broker.telemetry import trace_context
 from broker.telemetry.failures import code_of, event_of, status_of
 from broker.telemetry.live_span import LiveSpan
+from broker.telemetry.records import CallRecord, HandledRecord
 from broker.telemetry.scope import Scope
-from broker.telemetry.span import ERROR_STATUS, SpanKind, SpanRecord
+from broker.telemetry.span import ERROR_STATUS, SpanKind
 from broker.telemetry.tracing import Tracing
 from model.event import Event
 from model.telemetry import Attributes
@@ -102,17 +103,19 @@ class MeasuredHandling(Handling):
 
     # What most events never change lies in the class: half of what making one costs.
     _live: LiveSpan | None = None
+    _has_spans = False
     _status = 0
     _error = ""
     _span_id = ""
 
     def __init__(self, event: Event, scope: Scope, tracing: Tracing) -> None:
         """Take the time, and count the time it has waited."""
+        # Not the event itself: the ring would keep all that hangs on it from being used again.
+        self._event_id, self._genesis_id = event.id, event.genesis_id
+        self._method, self._path = event.method, event.path
+        self._scope, self._tracing = scope, tracing
         self._traceparent = event.traceparent or trace_context.new_traceparent()
         self._is_sampled = self._traceparent.endswith(trace_context.SAMPLED)
-        self._event_id, self._genesis_id = event.id, event.genesis_id
-        self._method, self._path = event.method, event.path[:MAX_PATH]
-        self._scope, self._tracing = scope, tracing
         self._start_ns = start_ns = time.time_ns()
         if event.sent_us:
             # Hosts' clocks differ a little: what seems to come from the future has not waited.
@@ -122,12 +125,13 @@ class MeasuredHandling(Handling):
     @property
     def trace_id(self) -> str:
         """Id of its trace."""
-        return self._traceparent[3:35]
+        return trace_context.trace_id_of(self._traceparent)
 
     def __enter__(self) -> Self:
         """Begin; a sampled event's span becomes the current one of OpenTelemetry."""
         self._scope.series.in_flight += 1
         if self._is_sampled:
+            self._has_spans = True
             self._live = self._make_live()
             self._token = otel_context.attach(trace.set_span_in_context(self._live))
         return self
@@ -139,12 +143,12 @@ class MeasuredHandling(Handling):
         trace_back: TracebackType | None,
     ) -> None:
         """Count it, and keep its trace if it failed."""
-        self._end_ns = time.time_ns()
+        self._end_ns = end_ns = time.time_ns()
         series = self._scope.series
         series.in_flight -= 1
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
-        series.record(self._status, (self._end_ns - self._start_ns) / 1e9)
+        series.record(self._status, (end_ns - self._start_ns) / 1e9)
         if self._live is not None:
             otel_context.detach(self._token)
         if self._status >= ERROR_STATUS:
@@ -158,47 +162,47 @@ class MeasuredHandling(Handling):
 
     def call(self, dependency: str, subject: str) -> Call:
         """Return a call to enter; its parent is the author's span if there is one."""
-        current = trace.get_current_span()
-        is_ours = isinstance(current, LiveSpan) and current.trace_id == self.trace_id
-        parent_id = current.span_id if is_ours else self._own_id()  # type: ignore[attr-defined]
-        parent = trace_context.TraceContext(self.trace_id, parent_id, self._is_sampled)
-        return MeasuredCall(dependency, subject, parent, self._scope, self._tracing)
+        current = self._current() if self._has_spans else None
+        parent_id = current.span_id if current else self._own_id()
+        return MeasuredCall(
+            dependency, subject, self._traceparent, parent_id, self._scope, self._tracing
+        )
 
     @contextmanager
     def span(self, name: str, attributes: Attributes) -> Iterator[trace.Span]:
         """Return a span of the handler's own to enter; it is the current one meanwhile."""
-        current = trace.get_current_span()
-        is_ours = isinstance(current, LiveSpan) and current.trace_id == self.trace_id
-        parent = current if is_ours else self._live or self._make_live()
-        span = parent.child(name, kind=SpanKind.INTERNAL)  # type: ignore[attr-defined]
+        self._has_spans = True
+        parent = self._current() or self._live or self._make_live()
+        span = parent.child(name, kind=SpanKind.INTERNAL)
         span.set_attributes(attributes)
         with trace.use_span(span, end_on_exit=True):
             yield span
 
-    def records(self) -> Iterator[SpanRecord]:
-        """Yield the span of the handler, which has ended."""
+    def record(self) -> HandledRecord:
+        """Return what is put by of it."""
         live = self._live
-        name = live.name if live else f"process {self._scope.labels.component}"
-        attributes: Attributes = {
-            "http.request.method": self._method,
-            "url.path": self._path,
-            "messaging.message.id": self._event_id,
-            "messaging.message.conversation_id": self._genesis_id,
-        }
-        yield SpanRecord(
-            self.trace_id,
-            self._own_id(),
-            trace_context.parent_id_of(self._traceparent),
-            name,
-            SpanKind.SERVER,
+        known = (
+            self._traceparent,
+            self._span_id,
+            self._event_id,
+            self._genesis_id,
+            self._method,
+            self._path[:MAX_PATH],
+            self._scope.labels,
             self._start_ns,
             self._end_ns,
-            self._scope.labels,
             self._status,
-            self._error or (live.error if live else ""),
-            {**attributes, **live.attributes} if live else attributes,
-            tuple(live.events) if live else (),
         )
+        if live is None:
+            return HandledRecord(*known, self._error)
+        error = self._error or live.error
+        return HandledRecord(*known, error, live.name, live.attributes, tuple(live.events))
+
+    def _current(self) -> LiveSpan | None:
+        """Return the current span of OpenTelemetry, if it belongs to this event's trace."""
+        current = trace.get_current_span()
+        is_ours = isinstance(current, LiveSpan) and current.trace_id == self.trace_id
+        return current if is_ours else None  # type: ignore[return-value]
 
     def _keep(self, error: BaseException | None) -> None:
         is_wanted = self._is_sampled or self._tracing.keep(self.trace_id)
@@ -211,9 +215,10 @@ class MeasuredHandling(Handling):
         return self._span_id
 
     def _make_live(self) -> LiveSpan:
+        parent_id = trace_context.parent_id_of(self._traceparent)
         return LiveSpan(
-            f"process {self._scope.labels.component}",
-            trace_context.read(self._traceparent),
+            self._scope.span_name,
+            (self.trace_id, parent_id, self._is_sampled),
             self._scope.labels,
             self._tracing,
             span_id=self._own_id(),
@@ -228,7 +233,8 @@ class MeasuredCall(Call):
     Args:
         dependency: Whom it calls.
         subject: Where that listens.
-        parent: Span that it belongs to.
+        traceparent: Of the event that is handled.
+        parent_id: Span that it belongs to.
         scope: Whom the caller serves.
         tracing: Takes its span.
     """
@@ -240,19 +246,17 @@ class MeasuredCall(Call):
         self,
         dependency: str,
         subject: str,
-        parent: trace_context.TraceContext,
+        traceparent: str,
+        parent_id: str,
         scope: Scope,
         tracing: Tracing,
     ) -> None:
         """Begin now."""
         self._dependency, self._subject = dependency, subject
-        self._parent = parent
+        self._parent_id = parent_id
         self._scope, self._tracing = scope, tracing
-        self._span_id = trace_context.new_span_id()
-        self.trace_id = parent.trace_id
-        self.traceparent = trace_context.write(
-            parent.trace_id, self._span_id, is_sampled=parent.is_sampled
-        )
+        own_id = trace_context.new_span_id()
+        self.traceparent = trace_context.with_parent(traceparent, own_id)
         self._start_ns = time.time_ns()
 
     def __exit__(
@@ -265,24 +269,28 @@ class MeasuredCall(Call):
         self._end_ns = time.time_ns()
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
-        self._tracing.finish(self, is_sampled=self._parent.is_sampled)
+        is_sampled = self.traceparent.endswith(trace_context.SAMPLED)
+        self._tracing.finish(self, is_sampled=is_sampled)
 
     def answer(self, status: int) -> None:
         """Note the status of the answer."""
         self._status = status
 
-    def records(self) -> Iterator[SpanRecord]:
-        """Yield the span of the call, which has ended."""
-        yield SpanRecord(
-            self.trace_id,
-            self._span_id,
-            self._parent.span_id,
-            f"send {self._dependency}",
-            SpanKind.CLIENT,
+    @property
+    def trace_id(self) -> str:
+        """Id of its trace."""
+        return trace_context.trace_id_of(self.traceparent)
+
+    def record(self) -> CallRecord:
+        """Return what is put by of it."""
+        return CallRecord(
+            self.traceparent,
+            self._parent_id,
+            self._dependency,
+            self._subject,
+            self._scope.labels,
             self._start_ns,
             self._end_ns,
-            self._scope.labels,
             self._status,
             self._error,
-            {"messaging.destination.name": self._subject},
         )

@@ -41,7 +41,7 @@ class LiveSpan(trace.Span):
 
     Args:
         name: Of the span.
-        parent: Trace and parent it belongs to.
+        parent: Trace id, span id of the parent, whether they are sampled.
         labels: Whose span it is.
         tracing: Takes it when it ends.
         kind: What it stands for.
@@ -53,7 +53,7 @@ class LiveSpan(trace.Span):
     def __init__(
         self,
         name: str,
-        parent: trace_context.TraceContext,
+        parent: tuple[str, str, bool],
         labels: Labels,
         tracing: Tracing,
         *,
@@ -78,12 +78,12 @@ class LiveSpan(trace.Span):
 
     def child(self, name: str, *, kind: SpanKind, start_ns: int | None = None) -> LiveSpan:
         """Begin a span below this one."""
-        parent = trace_context.TraceContext(self.trace_id, self.span_id, self.is_sampled)
+        parent = (self.trace_id, self.span_id, self.is_sampled)
         return LiveSpan(name, parent, self.labels, self._tracing, kind=kind, start_ns=start_ns)
 
-    def records(self) -> Iterator[SpanRecord]:
-        """Yield the span, which has ended."""
-        yield SpanRecord(
+    def record(self) -> SpanRecord:
+        """Return the span, which has ended."""
+        return SpanRecord(
             self.trace_id,
             self.span_id,
             self.parent_id,

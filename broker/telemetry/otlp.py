@@ -21,7 +21,7 @@ import msgspec
 from broker import logs
 from broker.telemetry.figures import ProcessFigures
 from broker.telemetry.metrics import Metrics
-from broker.telemetry.span import SpanRecord
+from broker.telemetry.records import Record
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Wire(Protocol):
     """Speaks OTLP; its methods block and return whether the collector took it."""
 
-    def send_spans(self, spans: list[SpanRecord]) -> bool:
-        """Send spans."""
+    def send_spans(self, records: list[Record]) -> bool:
+        """Send the spans of records."""
 
     def send_logs(self, entries: list[LogEntry]) -> bool:
         """Send log lines."""
@@ -115,7 +115,7 @@ class Exporter:
         self._loop = asyncio.get_running_loop()
         self._something = asyncio.Event()
         self._is_reached = True
-        self.spans: Waiting[SpanRecord] = Waiting(self._something.set)
+        self.spans: Waiting[Record] = Waiting(self._something.set)
         # A line may be logged by any thread.
         self.logs: Waiting[LogEntry] = Waiting(
             lambda: self._loop.call_soon_threadsafe(self._something.set)

@@ -39,6 +39,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from broker.telemetry.figures import Labels, ProcessFigures, SeriesFigures
 from broker.telemetry.histogram import BOUNDS_S, Durations
 from broker.telemetry.otlp import LogEntry
+from broker.telemetry.records import Record
 from broker.telemetry.span import SpanRecord, all_attributes
 
 SCOPE = InstrumentationScope("kubefox")
@@ -76,9 +77,9 @@ class OtlpWire:
         self._metrics = OTLPMetricExporter()
         self._logs = OTLPLogExporter()
 
-    def send_spans(self, spans: list[SpanRecord]) -> bool:
-        """Send spans; see ``Wire``."""
-        readable = [self._to_readable(each) for each in spans]
+    def send_spans(self, records: list[Record]) -> bool:
+        """Send the spans of records; see ``Wire``."""
+        readable = [self._to_readable(span) for each in records for span in each.spans()]
         return self._spans.export(readable) is SpanExportResult.SUCCESS
 
     def send_logs(self, entries: list[LogEntry]) -> bool:

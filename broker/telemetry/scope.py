@@ -19,16 +19,26 @@ class Scope:
         labels: What it is told apart by.
         series: Where it is counted.
         release: Id of the release, or empty.
+        span_name: Of the spans of its handlers.
         log_fields: What log lines carry, without those of the event.
     """
 
-    __slots__ = ("_slowest_ns", "_window_end_ns", "labels", "log_fields", "release", "series")
+    __slots__ = (
+        "_slowest_ns",
+        "_window_end_ns",
+        "labels",
+        "log_fields",
+        "release",
+        "series",
+        "span_name",
+    )
 
     def __init__(self, labels: Labels, series: Series, release: str, pod: str) -> None:
         """Bind everything that does not change from event to event."""
         self.labels = labels
         self.series = series
         self.release = release
+        self.span_name = f"process {labels.component}"
         self.log_fields: Mapping[str, object] = {
             "deployment": labels.deployment,
             "virtual_environment": labels.virtual_environment,

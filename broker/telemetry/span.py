@@ -6,6 +6,7 @@ costs 300. So the SDK's form is made only of what leaves through OTLP, see ``otl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 
 import msgspec
@@ -26,7 +27,7 @@ class SpanKind(IntEnum):
     CONSUMER = 5
 
 
-class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=True):
     """One finished span.
 
     Attributes:
@@ -57,24 +58,14 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attributes: Attributes = {}
     events: tuple[SpanEvent, ...] = ()
 
+    def spans(self) -> Iterator[SpanRecord]:
+        """Yield itself, as the records that stand for several do theirs."""
+        yield self
+
     @property
     def is_error(self) -> bool:
         """Whether it failed."""
         return bool(self.error) or self.status >= ERROR_STATUS
-
-
-class SpanBatch(msgspec.Struct, frozen=True, array_like=True):
-    """Spans of one process.
-
-    Attributes:
-        process: Its id on NATS.
-        pod: Id of the pod, or empty.
-        spans: In the order in which they ended.
-    """
-
-    process: str
-    pod: str
-    spans: tuple[SpanRecord, ...]
 
 
 def all_attributes(span: SpanRecord, pod: str) -> Attributes:

@@ -17,8 +17,8 @@ from broker.telemetry.figures import Labels, Role
 from broker.telemetry.genesis import Genesis, MeasuredGenesis
 from broker.telemetry.handling import Handling, MeasuredHandling
 from broker.telemetry.metrics import Metrics
+from broker.telemetry.records import Record, RecordBatch
 from broker.telemetry.scope import Scope, Scopes
-from broker.telemetry.span import SpanBatch, SpanRecord
 from broker.telemetry.tracing import Tracing
 from model import subjects
 from model.context import ComponentView, EventContext
@@ -128,20 +128,18 @@ class Telemetry:
     async def _keep_trace(self, payload: bytes, _reply: str) -> None:
         self.tracing.keep_here(payload.decode())
 
-    async def _send(
-        self, sampled: list[SpanRecord], kept: list[SpanRecord], keeps: list[str]
-    ) -> None:
+    async def _send(self, sampled: list[Record], kept: list[Record], keeps: list[str]) -> None:
         for trace_id in keeps:
             await self._publish(subjects.KEEP_TRACE, trace_id.encode())
-        for subject, spans in ((subjects.SPANS, sampled), (subjects.KEPT_SPANS, kept)):
-            if spans and not await self._publish(subject, self._batch(spans)):
-                self._lost_spans += len(spans)
+        for subject, records in ((subjects.SPANS, sampled), (subjects.KEPT_SPANS, kept)):
+            if records and not await self._publish(subject, self._batch(records)):
+                self._lost_spans += sum(1 for each in records for _ in each.spans())
         if self._exporter is not None:
             self._exporter.spans.put([*sampled, *kept])
 
-    def _batch(self, spans: list[SpanRecord]) -> bytes:
+    def _batch(self, records: list[Record]) -> bytes:
         process = self._bus.process_id if self._bus else ""
-        return _encode(SpanBatch(process, self.pod, tuple(spans)))
+        return _encode(RecordBatch(process, self.pod, tuple(records)))
 
     async def _publish(self, subject: str, payload: bytes) -> bool:
         """Send without waiting for anybody; telemetry never stops what it measures."""

@@ -57,15 +57,14 @@ def parse(traceparent: str) -> TraceContext | None:
     return TraceContext(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
 
 
-def read(traceparent: str) -> TraceContext:
-    """Return what a ``traceparent`` says that ``write`` made."""
-    is_sampled = traceparent.endswith(SAMPLED)
-    return TraceContext(trace_id_of(traceparent), parent_id_of(traceparent), is_sampled)
-
-
 def write(trace_id: str, span_id: str, *, is_sampled: bool) -> str:
     """Return the ``traceparent`` that makes ``span_id`` the parent of the receiver's span."""
     return f"00-{trace_id}-{span_id}-{'01' if is_sampled else '00'}"
+
+
+def with_parent(traceparent: str, span_id: str) -> str:
+    """Return what ``write`` made, with another parent."""
+    return f"{traceparent[:36]}{span_id}{traceparent[52:]}"
 
 
 def new_traceparent() -> str:
@@ -91,6 +90,11 @@ def new_trace_id() -> str:
 def new_span_id() -> str:
     """Return 16 random hex digits."""
     return next(_ids)[:_SPAN_ID_DIGITS]
+
+
+def kin_of(span_id: str, number: int) -> str:
+    """Return the id of a span that is told by its kin's: the same wherever it is asked for."""
+    return f"{int(span_id, 16) ^ number:016x}"
 
 
 def threshold_of(ratio: float) -> str:

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from broker.telemetry.span import SpanBatch, SpanRecord, all_attributes
+from broker.telemetry.records import RecordBatch
+from broker.telemetry.span import SpanRecord, all_attributes
 from model.errors import NotFound
 from model.telemetry import Span, Trace, TraceSummary
 
@@ -24,7 +25,7 @@ KEPT_BYTES = 8 << 20
 MIN_PREFIX = 4
 _ID_KEYS = ("kubefox.event.id", "messaging.message.id")
 
-_decode = msgspec.msgpack.Decoder(SpanBatch).decode
+_decode = msgspec.msgpack.Decoder(RecordBatch).decode
 
 
 class TraceQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ class TraceStore:
         Raises:
             NotFound: There is none, or it has been driven out by later ones.
         """
-        found: dict[str, list[tuple[SpanBatch, SpanRecord]]] = {}
+        found: dict[str, list[tuple[RecordBatch, SpanRecord]]] = {}
         wanted = ""
         async for batch, span in self._spans():
             found.setdefault(span.trace_id, []).append((batch, span))
@@ -92,15 +93,16 @@ class TraceStore:
         spans = sorted((_shown(*each) for each in found[wanted]), key=lambda each: each.start_ns)
         return Trace(trace_id=wanted, spans=tuple(spans))
 
-    async def _spans(self) -> AsyncIterator[tuple[SpanBatch, SpanRecord]]:
+    async def _spans(self) -> AsyncIterator[tuple[RecordBatch, SpanRecord]]:
         for payload in (*self._sampled.payloads, *self._kept.payloads):
             try:
                 batch = _decode(payload)
             except msgspec.MsgspecError:
                 logger.exception("a batch of spans cannot be read")
                 continue
-            for span in batch.spans:
-                yield batch, span
+            for record in batch.records:
+                for span in record.spans():
+                    yield batch, span
             # Some thousand batches are read: requests go first.
             await asyncio.sleep(0)
 
@@ -159,7 +161,7 @@ def _summary(spans: list[SpanRecord]) -> TraceSummary:
     )
 
 
-def _shown(batch: SpanBatch, span: SpanRecord) -> Span:
+def _shown(batch: RecordBatch, span: SpanRecord) -> Span:
     return Span(
         span_id=span.span_id,
         parent_id=span.parent_id,

@@ -1,7 +1,7 @@
 """Which spans are kept: those of sampled traces, and afterwards those that turned out to matter.
 
 Every hop leaves a few words in a ring of recent ones. If a trace was sampled at its head, its hops
-become spans at once. If a hop fails, or a genesis event is the slowest of its deployment for some
+are sent at once. If a hop fails, or a genesis event is the slowest of its deployment for some
 seconds, its trace is *kept*: this process and, told by a message, every other one makes spans of
 what its ring still holds of it. So failures have whole traces though nearly none is sampled.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Protocol
 
-from broker.telemetry.span import SpanRecord
+from broker.telemetry.records import Record
 
 # Enough for the few milliseconds that another process needs to say which trace to keep. What is
 # put by comes back cold: 512 cost an event twice of what 64 do, 2 % of a whole request.
@@ -27,24 +27,24 @@ MAX_KEEPS = 20
 KEEPS_WINDOW_S = 1.0
 
 
-class Finished(Protocol):
-    """A hop that has ended and can be made into spans."""
+class Ended(Protocol):
+    """A hop that has ended; what is put by of it is made only when it is wanted."""
 
     @property
     def trace_id(self) -> str:
         """Id of its trace."""
 
-    def records(self) -> Iterable[SpanRecord]:
-        """Return its spans."""
+    def record(self) -> Record:
+        """Return what is put by."""
 
 
 class Flush(Protocol):
     """Sends away what one process has gathered."""
 
     def __call__(
-        self, sampled: list[SpanRecord], kept: list[SpanRecord], keeps: list[str]
+        self, sampled: list[Record], kept: list[Record], keeps: list[str]
     ) -> Coroutine[None, None, None]:
-        """Send spans of sampled and of kept traces, and the ids of traces to keep everywhere."""
+        """Send records of sampled and of kept traces, and the ids of traces to keep everywhere."""
 
 
 class Tracing:
@@ -60,10 +60,10 @@ class Tracing:
     def __init__(self, flush: Flush) -> None:
         """Start with nothing finished."""
         self._flush = flush
-        self._recent: deque[Finished] = deque(maxlen=MAX_RECENT)
+        self._recent: deque[Ended] = deque(maxlen=MAX_RECENT)
         self._kept: OrderedDict[str, None] = OrderedDict()
-        self._sampled_spans: list[SpanRecord] = []
-        self._kept_spans: list[SpanRecord] = []
+        self._sampled: list[Record] = []
+        self._kept_records: list[Record] = []
         self._keeps: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
@@ -71,12 +71,12 @@ class Tracing:
         self._flushing: asyncio.Task[None] | None = None
         self.dropped = 0
 
-    def finish(self, hop: Finished, *, is_sampled: bool) -> None:
+    def finish(self, hop: Ended, *, is_sampled: bool) -> None:
         """Take a hop that has ended."""
         if is_sampled:
-            self._queue(self._sampled_spans, hop.records())
-        elif hop.trace_id in self._kept:
-            self._queue(self._kept_spans, hop.records())
+            self._queue(self._sampled, hop)
+        elif self._kept and hop.trace_id in self._kept:
+            self._queue(self._kept_records, hop)
         else:
             self._recent.append(hop)
 
@@ -105,7 +105,7 @@ class Tracing:
             self._kept.popitem(last=False)
         for hop in [each for each in self._recent if each.trace_id == trace_id]:
             self._recent.remove(hop)
-            self._queue(self._kept_spans, hop.records())
+            self._queue(self._kept_records, hop)
 
     async def drain(self) -> None:
         """Send what waits and return when it is sent."""
@@ -123,12 +123,14 @@ class Tracing:
         self._keeps_left -= 1
         return self._keeps_left >= 0
 
-    def _queue(self, queue: list[SpanRecord], spans: Iterable[SpanRecord]) -> None:
-        if len(queue) >= MAX_QUEUED:
-            self.dropped += sum(1 for _ in spans)
+    def _queue(self, queue: list[Record], hop: Ended) -> None:
+        count, record = len(queue), hop.record()
+        if count >= MAX_QUEUED:
+            self.dropped += sum(1 for _ in record.spans())
             return
-        queue.extend(spans)
-        self._schedule(0 if len(queue) >= FULL_BATCH else FLUSH_S)
+        queue.append(record)
+        if count == 0 or count == FULL_BATCH:
+            self._schedule(FLUSH_S if count == 0 else 0)
 
     def _schedule(self, delay_s: float) -> None:
         if self._flushing is not None:
@@ -149,11 +151,11 @@ class Tracing:
 
     def _sent(self, _task: asyncio.Task[None]) -> None:
         self._flushing = None
-        if self._sampled_spans or self._kept_spans or self._keeps:
+        if self._sampled or self._kept_records or self._keeps:
             self._schedule(0 if self._keeps else FLUSH_S)
 
     async def _send(self) -> None:
-        sampled, kept, keeps = self._sampled_spans, self._kept_spans, self._keeps
-        self._sampled_spans, self._kept_spans, self._keeps = [], [], []
+        sampled, kept, keeps = self._sampled, self._kept_records, self._keeps
+        self._sampled, self._kept_records, self._keeps = [], [], []
         if sampled or kept or keeps:
             await self._flush(sampled, kept, keeps)

@@ -13,6 +13,7 @@ from broker.telemetry.live_span import (
     LiveSpan,
     LiveTracer,
 )
+from broker.telemetry.records import Record
 from broker.telemetry.span import SpanKind, SpanRecord
 from broker.telemetry.trace_context import TraceContext
 from broker.telemetry.tracing import Tracing
@@ -20,7 +21,7 @@ from broker.telemetry.tracing import Tracing
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-async def keep_nothing(sampled: list[SpanRecord], kept: list[SpanRecord], keeps: list[str]) -> None:
+async def keep_nothing(sampled: list[Record], kept: list[Record], keeps: list[str]) -> None:
     """Take what is flushed."""
 
 
@@ -30,8 +31,7 @@ def begin(*, is_sampled: bool = True) -> LiveSpan:
 
 
 def record(span: LiveSpan) -> SpanRecord:
-    (record,) = span.records()
-    return record
+    return span.record()
 
 
 async def test_what_is_put_on_it_is_in_its_record() -> None:

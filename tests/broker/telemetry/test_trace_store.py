@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from broker.telemetry.figures import Labels
-from broker.telemetry.span import SpanBatch, SpanKind, SpanRecord
+from broker.telemetry.records import RecordBatch
+from broker.telemetry.span import SpanKind, SpanRecord
 from broker.telemetry.trace_store import TraceQuery, TraceStore
 from model.errors import NotFound
 
@@ -21,7 +22,7 @@ def span(
 
 
 def batch(*spans: SpanRecord) -> bytes:
-    return msgspec.msgpack.encode(SpanBatch("p1", "ui-1", spans))
+    return msgspec.msgpack.encode(RecordBatch("p1", "ui-1", spans))
 
 
 async def test_spans_of_several_batches_make_one_trace() -> None:

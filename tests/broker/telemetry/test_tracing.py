@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 from broker.telemetry.figures import Labels
+from broker.telemetry.records import Record
 from broker.telemetry.span import SpanKind, SpanRecord
 from broker.telemetry.tracing import MAX_KEEPS, MAX_KEPT, MAX_QUEUED, MAX_RECENT, Tracing
 
@@ -14,8 +14,8 @@ class Hop:
     def __init__(self, trace_id: str) -> None:
         self.trace_id = trace_id
 
-    def records(self) -> Iterator[SpanRecord]:
-        yield SpanRecord(self.trace_id, "1", "", "hop", SpanKind.CLIENT, 0, 1, Labels("api"))
+    def record(self) -> Record:
+        return SpanRecord(self.trace_id, "1", "", "hop", SpanKind.CLIENT, 0, 1, Labels("api"))
 
 
 class Sent:
@@ -29,9 +29,7 @@ class Sent:
         self.may_go = asyncio.Event()
         self.may_go.set()
 
-    async def __call__(
-        self, sampled: list[SpanRecord], kept: list[SpanRecord], keeps: list[str]
-    ) -> None:
+    async def __call__(self, sampled: list[Record], kept: list[Record], keeps: list[str]) -> None:
         self.calls += 1
         await self.may_go.wait()
         self.sampled += [each.trace_id for each in sampled]

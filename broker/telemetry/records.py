@@ -1,0 +1,244 @@
+"""What is put by of a hop that has ended: few words, from which spans are made when they are read.
+
+A sampled genesis event makes three spans, a handled one another: 5 µs and 800 bytes in the process
+that is measured. A record costs 0.6 µs and a third of the bytes, and most are never looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from broker.telemetry import trace_context
+from broker.telemetry.figures import Labels
+from broker.telemetry.span import SpanKind, SpanRecord
+from model.telemetry import Attributes, SpanEvent
+
+
+class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=True):
+    """A genesis event: the adapter's span, the routing decision, the first hop.
+
+    Attributes:
+        trace_id: 32 hex digits.
+        hop_id: Span id of the first hop, 16 hex digits.
+        parent_id: Span id that the client sent, or empty.
+        event_id: Id of the event.
+        method: HTTP method, or empty.
+        path: Percent-encoded, cut; or empty.
+        labels: Whose it is.
+        release: Id of the release, or empty.
+        component: Whom it was sent to, or empty when it was not.
+        subject: Where to.
+        route: Id of the route.
+        start_ns: Unix time, as the others.
+        routed_ns: When it was decided on; 0 if it never was.
+        sent_ns: When it was sent; 0 if it never was.
+        end_ns: When it was answered.
+        status: HTTP status of the answer.
+        error: Code of the failure, or empty.
+    """
+
+    trace_id: str
+    hop_id: str
+    parent_id: str
+    event_id: str
+    method: str
+    path: str
+    labels: Labels
+    release: str
+    component: str
+    subject: str
+    route: int
+    start_ns: int
+    routed_ns: int
+    sent_ns: int
+    end_ns: int
+    status: int
+    error: str
+
+    def spans(self) -> Iterator[SpanRecord]:
+        """Yield the spans."""
+        root_id = trace_context.kin_of(self.hop_id, 1)
+        yield self._root(root_id)
+        yield self._decision(root_id)
+        if self.sent_ns:
+            yield self._hop(root_id)
+
+    def _root(self, span_id: str) -> SpanRecord:
+        attributes: Attributes = {"kubefox.event.id": self.event_id}
+        if self.path:
+            attributes |= {"http.request.method": self.method, "url.path": self.path}
+        if self.release:
+            attributes["kubefox.release"] = self.release
+        return SpanRecord(
+            self.trace_id,
+            span_id,
+            self.parent_id,
+            self.method or self.labels.component,
+            SpanKind.SERVER,
+            self.start_ns,
+            self.end_ns,
+            self.labels,
+            self.status,
+            self.error,
+            attributes,
+        )
+
+    def _decision(self, root_id: str) -> SpanRecord:
+        return SpanRecord(
+            self.trace_id,
+            trace_context.kin_of(self.hop_id, 2),
+            root_id,
+            "resolve",
+            SpanKind.INTERNAL,
+            self.start_ns,
+            self.routed_ns or self.end_ns,
+            self.labels,
+            0,
+            "" if self.routed_ns else self.error,
+        )
+
+    def _hop(self, root_id: str) -> SpanRecord:
+        return SpanRecord(
+            self.trace_id,
+            self.hop_id,
+            root_id,
+            f"send {self.component}",
+            SpanKind.CLIENT,
+            self.sent_ns,
+            self.end_ns,
+            self.labels,
+            self.status,
+            self.error,
+            {"messaging.destination.name": self.subject, "kubefox.route": self.route},
+        )
+
+
+class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=True):
+    """An event that a receiver has handled.
+
+    Attributes:
+        traceparent: As the event brought it.
+        span_id: 16 hex digits, where others know it already; or empty.
+        event_id: Id of the event.
+        genesis_id: Id of the genesis event.
+        method: HTTP method, or operation.
+        path: Percent-encoded, cut.
+        labels: Whose it is.
+        start_ns: Unix time.
+        end_ns: Unix time.
+        status: HTTP status of the answer.
+        error: Code of the failure, or empty.
+        name: What its author calls the span, or empty.
+        attributes: That its author put on it.
+        events: Likewise, in order of time.
+    """
+
+    traceparent: str
+    span_id: str
+    event_id: str
+    genesis_id: str
+    method: str
+    path: str
+    labels: Labels
+    start_ns: int
+    end_ns: int
+    status: int
+    error: str
+    name: str = ""
+    attributes: Attributes = {}
+    events: tuple[SpanEvent, ...] = ()
+
+    @property
+    def trace_id(self) -> str:
+        """Id of its trace."""
+        return trace_context.trace_id_of(self.traceparent)
+
+    def spans(self) -> Iterator[SpanRecord]:
+        """Yield the span."""
+        parent_id = trace_context.parent_id_of(self.traceparent)
+        attributes: Attributes = {
+            "http.request.method": self.method,
+            "url.path": self.path,
+            "messaging.message.id": self.event_id,
+            "messaging.message.conversation_id": self.genesis_id,
+        }
+        yield SpanRecord(
+            self.trace_id,
+            self.span_id or trace_context.kin_of(parent_id, 4),
+            parent_id,
+            self.name or f"process {self.labels.component}",
+            SpanKind.SERVER,
+            self.start_ns,
+            self.end_ns,
+            self.labels,
+            self.status,
+            self.error,
+            {**attributes, **self.attributes},
+            self.events,
+        )
+
+
+class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=True):
+    """A call of a handler to another component or an adapter.
+
+    Attributes:
+        traceparent: As the event took it along: the parent in it is the call's own span.
+        parent_id: 16 hex digits.
+        dependency: Whom it called.
+        subject: Where that listens.
+        labels: Whose it is.
+        start_ns: Unix time.
+        end_ns: Unix time.
+        status: HTTP status of the answer, 0 where there is none.
+        error: Code of the failure, or empty.
+    """
+
+    traceparent: str
+    parent_id: str
+    dependency: str
+    subject: str
+    labels: Labels
+    start_ns: int
+    end_ns: int
+    status: int
+    error: str
+
+    @property
+    def trace_id(self) -> str:
+        """Id of its trace."""
+        return trace_context.trace_id_of(self.traceparent)
+
+    def spans(self) -> Iterator[SpanRecord]:
+        """Yield the span."""
+        yield SpanRecord(
+            self.trace_id,
+            trace_context.parent_id_of(self.traceparent),
+            self.parent_id,
+            f"send {self.dependency}",
+            SpanKind.CLIENT,
+            self.start_ns,
+            self.end_ns,
+            self.labels,
+            self.status,
+            self.error,
+            {"messaging.destination.name": self.subject},
+        )
+
+
+Record = GenesisRecord | HandledRecord | CallRecord | SpanRecord
+
+
+class RecordBatch(msgspec.Struct, frozen=True, array_like=True):
+    """Records of one process.
+
+    Attributes:
+        process: Its id on NATS.
+        pod: Id of the pod, or empty.
+        records: In the order in which they ended.
+    """
+
+    process: str
+    pod: str
+    records: tuple[Record, ...]
