@@ -241,7 +241,8 @@ class Connection(BaseProtocol):
             return False
         request = Request(message, self._content, self)
         answer = await self._handle(request)
-        keeps = not (message.should_close or self._is_last or request.is_uninvited)
+        is_over = self._is_unreadable and not self._arrived
+        keeps = not (message.should_close or self._is_last or request.is_uninvited or is_over)
         connection = "" if keeps else "close"
         if keeps and message.version == HttpVersion10:
             connection = "keep-alive"

@@ -40,6 +40,10 @@ class Connection:
             self._writer.write(data)
             await self._writer.drain()
 
+    def end(self) -> None:
+        """Send no more, and still listen."""
+        self._writer.write_eof()
+
     async def read_head(self) -> Answer:
         """Return an answer without its body."""
         status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
