@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
@@ -20,16 +21,19 @@ from broker.settings import Settings
 from broker.telemetry.genesis import Genesis
 from model.codec import Body
 from model.context import EventContext, adapter_source
-from model.errors import FoxError, InternalError
+from model.errors import FoxError, InternalError, InvalidContext, RouteNotFound
 from model.event import EventType
 from routing.request import GenesisRequest
 from routing.resolver import Decision
+from routing.selectors import NO_SELECTORS, Selectors
 
 logger = logging.getLogger(__name__)
 
 KIND = "http"
 READY_PATH = "/.well-known/kubefox/ready"
 _SOURCE = adapter_source(KIND)
+_DEPLOYMENT = "kubefox-app-deployment"
+_VIRTUAL_ENVIRONMENT = "kubefox-virtual-environment"
 _TEXT = f"content-type: {problems.TEXT}\r\n"
 
 
@@ -107,10 +111,12 @@ class HttpAdapter:
             return answer
 
     async def _answer(self, request: Request, event_id: str, measured: Genesis) -> Answer:
+        selectors = NO_SELECTORS
         try:
             arrival = codec.read_request(request.message)
             if arrival.wants_explanation and self._explainer.allows(request.remote):
                 return self._explainer.answer(arrival, self._broker.snapshot)
+            selectors = arrival.selectors
             decision = self._decide(arrival, measured)
             if not request.has_body:
                 return await self._send(arrival.genesis, decision, b"", event_id, measured)
@@ -118,13 +124,13 @@ class HttpAdapter:
                 body = await held.read(request)
                 return await self._send(arrival.genesis, decision, body, event_id, measured)
         except FoxError as error:
-            return _fail(error, request, event_id, measured)
+            return _fail(error, request, event_id, measured, selectors)
         except ConnectionError:
             raise
         except Exception:
             logger.exception("event %s failed", event_id)
             failure = InternalError("the platform failed; its log tells why under the event id")
-            return _fail(failure, request, event_id, measured)
+            return _fail(failure, request, event_id, measured, selectors)
 
     def _decide(self, arrival: codec.Arrival, measured: Genesis) -> Decision:
         genesis, selectors = arrival.genesis, arrival.selectors
@@ -173,11 +179,23 @@ class HttpAdapter:
         return Answer(503, _TEXT, b"not ready\n")
 
 
-def _fail(failure: FoxError, request: Request, event_id: str, measured: Genesis) -> Answer:
+def _fail(
+    failure: FoxError, request: Request, event_id: str, measured: Genesis, selectors: Selectors
+) -> Answer:
     measured.fail(failure)
     accept = ",".join(request.message.headers.getall("accept", ()))
     known = _known(event_id, measured)
+    if measured.target is None and isinstance(failure, RouteNotFound | InvalidContext):
+        # What the client named is there, only no route of it fits.
+        known += lines_of(_names(selectors))
     return problems.to_answer(failure, event_id=event_id, known=known, accept=accept)
+
+
+def _names(selectors: Selectors) -> Iterator[tuple[str, str]]:
+    if selectors.deployment:
+        yield _DEPLOYMENT, selectors.deployment
+    if selectors.virtual_environment:
+        yield _VIRTUAL_ENVIRONMENT, selectors.virtual_environment
 
 
 def _known(event_id: str, measured: Genesis) -> str:
@@ -191,8 +209,8 @@ def _known(event_id: str, measured: Genesis) -> str:
 @lru_cache(maxsize=1024)
 def _context_lines(context: EventContext) -> str:
     headers = [
-        ("kubefox-app-deployment", context.deployment),
-        ("kubefox-virtual-environment", context.virtual_environment),
+        (_DEPLOYMENT, context.deployment),
+        (_VIRTUAL_ENVIRONMENT, context.virtual_environment),
     ]
     return lines_of(
         [*headers, ("kubefox-release", context.release)] if context.release else headers

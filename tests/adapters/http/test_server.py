@@ -445,6 +445,7 @@ async def test_a_client_that_leaves_in_mid_body_harms_nobody(
         ("/?kf-ve=team-a", 404, "release_not_found"),
         ("/", 404, "route_not_found"),
         (f"/x?{HERE}", 503, "no_pod_ready"),
+        (f"/y?{HERE}", 404, "route_not_found"),
     ],
 )
 async def test_a_failure_is_told_as_a_problem(
@@ -459,7 +460,7 @@ async def test_a_failure_is_told_as_a_problem(
     assert problem(answer) == (status, code)
     assert answer.all("retry-after") == (["1"] if status == 503 else [])
     known = [answer.all(f"kubefox-{name}") for name in ("app-deployment", "virtual-environment")]
-    assert known == ([["v1"], ["team-a"]] if status == 503 else [[], []])
+    assert known == ([["v1"], ["team-a"]] if HERE in target else [[], []])
 
 
 async def test_headers_tell_who_served(plane: DataPlane, adapter: HttpAdapter, echo: int) -> None:
