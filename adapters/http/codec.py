@@ -93,7 +93,8 @@ def read_request(message: RawRequestMessage) -> Arrival:
         query=query,
         headers=headers,
     )
-    return Arrival(selectors, genesis, _traceparent(noted), noted.get(EXPLAIN_HEADER) == "1")
+    traceparent = _checked(noted["traceparent"]) if "traceparent" in noted else ""
+    return Arrival(selectors, genesis, traceparent, noted.get(EXPLAIN_HEADER) == "1")
 
 
 def to_answer(head: ResponseHead, body: Body, known: str) -> Answer:
@@ -179,9 +180,8 @@ def _lower(raw_name: bytes) -> str:
 _known_name = lru_cache(maxsize=1024)(_lower)
 
 
-def _traceparent(noted: dict[str, str]) -> str:
-    value = noted.get("traceparent", "")
-    return value if _TRACEPARENT.fullmatch(value) else ""
+def _checked(traceparent: str) -> str:
+    return traceparent if _TRACEPARENT.fullmatch(traceparent) else ""
 
 
 def _absolute(target: str) -> tuple[str, str]:
