@@ -68,7 +68,7 @@ class HotTransport(TcpTransport):
         commands = b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_bytes = 0
-        # What was sent to a connection that is gone must not reach the next one: nobody waits for it.
+        # What was sent on a connection that is gone must not reach the next: nobody waits for it.
         if self._io_writer is not None and not self._io_writer.transport.is_closing():
             self._io_writer.transport.write(commands)
 

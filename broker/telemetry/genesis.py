@@ -118,10 +118,11 @@ class MeasuredGenesis(Genesis):
     def send(self) -> str:
         """Note that it is sent now, and return its ``traceparent``."""
         self._sent_ns = time.time_ns()
+        trace_id = self.trace_id
         # A span's id need only be new in its trace; the client's trace may be with us twice.
         is_own = not self._parent_id
-        self._hop_id = self.trace_id[:16] if is_own else trace_context.new_span_id()
-        return trace_context.write(self.trace_id, self._hop_id, is_sampled=self._is_sampled)
+        self._hop_id = hop_id = trace_id[:16] if is_own else trace_context.new_span_id()
+        return f"00-{trace_id}-{hop_id}{trace_context.SAMPLED if self._is_sampled else '-00'}"
 
     def fail(self, failure: FoxError) -> None:
         """Note why it fails."""
