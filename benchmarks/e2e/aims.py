@@ -10,6 +10,9 @@ from benchmarks.e2e.contestants import EXPLICIT, FLOOR, FLOOR_HOP, HOP, PLAIN
 from benchmarks.e2e.report import Report
 from benchmarks.support.rounds import Result
 
+WORKERS_CORES = 5
+"""For two workers, nats-server, a pod and the load generator at once."""
+
 
 class Aim(msgspec.Struct, frozen=True, kw_only=True):
     """One aim.
@@ -18,13 +21,14 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
         text: What is measured.
         wanted: As text.
         reached: As text.
-        is_met: Whether what was reached is within what is wanted.
+        is_met: Whether what was reached is within what is wanted; None where the machine has too
+            few cores to tell.
     """
 
     text: str
     wanted: str
     reached: str
-    is_met: bool
+    is_met: bool | None
 
 
 def aims(report: Report) -> list[Aim]:
@@ -55,7 +59,9 @@ def _growth(report: Report) -> Iterator[Aim]:
     lost = max(0.0, (1 - _ratio(many)) * 100)
     yield _most(f"{one.name} → {many.name}: throughput lost", lost, 3, " %")
     workers = report.experiment("workers").results[-1]
-    yield _least(f"{workers.name} instead of 1: throughput", _ratio(workers), 1.7, "×")
+    found = _least(f"{workers.name} instead of 1: throughput", _ratio(workers), 1.7, "×")
+    has_cores = report.machine.cores >= WORKERS_CORES
+    yield found if has_cores else msgspec.structs.replace(found, is_met=None)
 
 
 def _life(report: Report) -> Iterator[Aim]:

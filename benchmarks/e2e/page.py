@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.e2e.aims import aims
+from benchmarks.e2e.aims import WORKERS_CORES, aims
 from benchmarks.e2e.experiments import Experiment
 from benchmarks.e2e.lifecycle import Lifecycle
 from benchmarks.e2e.report import Report
@@ -13,6 +13,9 @@ from benchmarks.support.document import table
 from benchmarks.support.rounds import Result, Spread
 
 OWN, BASE = "KubeFox", "floor"
+
+
+_VERDICTS = {True: "yes", False: "**no**", None: f"needs {WORKERS_CORES} cores"}
 
 
 def page(report: Report, picture_name: str) -> str:
@@ -41,10 +44,7 @@ def picture(report: Report) -> str:
 
 
 def _aims(report: Report) -> str:
-    rows = [
-        (each.text, each.wanted, each.reached, "yes" if each.is_met else "**no**")
-        for each in aims(report)
-    ]
+    rows = [(each.text, each.wanted, each.reached, _VERDICTS[each.is_met]) for each in aims(report)]
     return table(("aim", "wanted", "reached", "met"), rows)
 
 
