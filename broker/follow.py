@@ -16,12 +16,13 @@ from datetime import datetime
 from typing import Protocol
 
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext, api
+from nats.js import api
 
 from broker.arrivals import Arrivals, Entry
 from broker.breath import Breath
 from broker.bus import Bus
 from broker.cancelling import cancellable
+from broker.ordered import delivering
 from model.errors import FoxError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 RETRY_S = 0.2
 
 Batches = AsyncIterator[Sequence[Entry]]
-Subscription = JetStreamContext.PushSubscription
 
 
 class Mirror(Protocol):
@@ -52,7 +52,7 @@ class Follower:
 
     def __init__(self, bus: Bus, bucket: str, mirror: Mirror, current: asyncio.Event) -> None:
         """Prepare; nothing is followed before ``run``."""
-        self._jetstream = bus.jetstream()
+        self._bus = bus
         self._stream = f"KV_{bucket}"
         self._prefix = f"$KV.{bucket}."
         self._mirror = mirror
@@ -98,36 +98,31 @@ class Follower:
             await asyncio.gather(following, return_exceptions=True)
 
     async def _follow(self) -> None:
-        info = await cancellable(self._jetstream.stream_info(self._stream))
+        info = await cancellable(self._bus.jetstream().stream_info(self._stream))
         resumes = info.created == self._created and self._revision <= info.state.last_seq
         arrivals = Arrivals(self._prefix)
-        subscription = await self._subscribe(arrivals, resumes=resumes)
-        try:
-            consumer = await cancellable(subscription.consumer_info())
-            if consumer.num_pending == 0 and not _has_delivered(consumer):
+        async with delivering(
+            self._bus, self._stream, self._wanted(resumes=resumes), arrivals.put, self._lose
+        ) as waiting:
+            if not waiting:
                 arrivals.complete()
             if not resumes:
                 await self._mirror.replace(arrivals.until_complete())
                 self._created, self._revision = info.created, arrivals.revision
             await self._take_changes(arrivals)
-        finally:
-            with contextlib.suppress(NatsError):
-                await subscription.unsubscribe()
 
-    async def _subscribe(self, arrivals: Arrivals, *, resumes: bool) -> Subscription:
-        config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT)
+    def _wanted(self, *, resumes: bool) -> api.ConsumerConfig:
+        config = api.ConsumerConfig(
+            filter_subject=f"{self._prefix}>", deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT
+        )
         if resumes:
             config.deliver_policy = api.DeliverPolicy.BY_START_SEQUENCE
             config.opt_start_seq = self._revision + 1
-        return await cancellable(
-            self._jetstream.subscribe(
-                f"{self._prefix}>",
-                stream=self._stream,
-                config=config,
-                cb=arrivals.put,
-                ordered_consumer=True,
-            )
-        )
+        return config
+
+    def _lose(self, reason: str) -> None:
+        logger.warning("%s is followed anew: %s", self._stream, reason)
+        self._lost.set()
 
     async def _take_changes(self, arrivals: Arrivals) -> None:
         breath = Breath()
@@ -163,7 +158,3 @@ async def follow(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _has_delivered(consumer: api.ConsumerInfo) -> bool:
-    return consumer.delivered is not None and consumer.delivered.consumer_seq > 0

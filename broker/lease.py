@@ -12,7 +12,11 @@ import logging
 from collections.abc import AsyncIterator
 
 from nats.errors import Error as NatsError
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import (
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NoStreamResponseError,
+)
 from nats.js.kv import KeyValue
 
 from broker.bus import Bus
@@ -23,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 BUCKET = "kubefox-leases"
 TTL_S = 10.0
-_RENEWALS_PER_TTL = 4
+_RENEWALS_PER_TTL = 3
 
 
 class Lease:
@@ -41,6 +45,7 @@ class Lease:
         self._name = name
         self._holder = holder.encode()
         self._ttl_s = ttl_s
+        self._written: tuple[KeyValue, int] | None = None
 
     async def acquire(self) -> None:
         """Return when this process holds the lease."""
@@ -80,22 +85,37 @@ class Lease:
         return True
 
     async def _write(self) -> None:
-        """Write our name over our own entry, or where there is none.
+        """Write our name: over what we wrote last, else over whatever is ours, or where is nothing.
 
-        The entry is read each time instead of trusting the last revision: a renewal whose
-        acknowledgement was lost has moved it, and a restarted server may have dropped it.
+        That what we wrote last is still there is nearly always so, and asks the server only once.
         """
+        if self._written is not None:
+            bucket, revision = self._written
+            self._written = None
+            with contextlib.suppress(KeyWrongLastSequenceError, NoStreamResponseError):
+                self._written = bucket, await bucket.update(self._name, self._holder, revision)
+                return
         bucket = await self._bucket()
+        revision = await self._free_revision(bucket)
+        self._written = bucket, await bucket.update(self._name, self._holder, revision)
+
+    async def _free_revision(self, bucket: KeyValue) -> int:
+        """Return the revision that our name may be written over.
+
+        A renewal whose acknowledgement was lost has moved it, and a restarted server may have
+        dropped it.
+
+        Raises:
+            KeyWrongLastSequenceError: The lease is another holder's.
+        """
         try:
             entry = await bucket.get(self._name)
-            revision = entry.revision
         except KeyNotFoundError as error:
             # A key that was deleted is not found either, but its revision is known.
-            revision = error.entry.revision if error.entry else 0
-        else:
-            if entry.value != self._holder:
-                raise KeyWrongLastSequenceError(description=f"held by {entry.value!r}")
-        await bucket.update(self._name, self._holder, revision)
+            return error.entry.revision or 0 if error.entry else 0
+        if entry.value != self._holder:
+            raise KeyWrongLastSequenceError(description=f"held by {entry.value!r}")
+        return entry.revision or 0
 
     async def _bucket(self) -> KeyValue:
         return await ensure_bucket(self._bus, BUCKET, ttl_s=self._ttl_s)

@@ -51,7 +51,8 @@ class Store:
     @property
     def is_current(self) -> bool:
         """Whether the snapshot holds all that the bucket held a moment ago."""
-        return self._current.is_set()
+        # nats-py knows that the connection is down a few turns of the loop before it says so.
+        return self._bus.is_ready and self._current.is_set()
 
     async def get(self, key: str, revision: int | None = None) -> tuple[Record, int] | None:
         """Return the record under ``key`` and its revision, or None.
