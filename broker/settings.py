@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         explain_from: Networks whose clients may ask why with ``kubefox-explain: 1``, in CIDR
             form, separated by commas.
         pod_driver: Where pods run, by the name of an installed driver.
+        pod_liveness_s: How long a pod's event loop may stand still before the pod is killed and
+            started again; 0 lets it.
         event_ttl_s: Time a genesis event and all below it may take.
         body_limit_bytes: Largest request body that is buffered for a handler.
         body_memory_bytes: What the bodies of all requests in hand may take together.
@@ -47,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control_port: int = 8081
     explain_from: str = "127.0.0.0/8,::1/128"
     pod_driver: str = "local"
+    pod_liveness_s: float = 10
     event_ttl_s: float = 30
     body_limit_bytes: int = 5 * MIB
     body_memory_bytes: int = 256 * MIB
@@ -94,12 +97,17 @@ def _convert(raw: object, kind: Any) -> object:
 _LOG_FORMATS = ("console", "json")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MAX_PORT = 65_535
+# A loaded machine may hold up any process for a while.
+_LEAST_LIVENESS_S = 1
 
 
 def _check(name: str, value: Any) -> None:
     if name.endswith("_port") and not 0 <= value <= _MAX_PORT:
         raise ValueError(f"expected a port from 0 to {_MAX_PORT}")
-    if name.endswith(("_s", "_bytes", "_workers")) and not 0 < value < float("inf"):
+    if name == "pod_liveness_s":
+        if value != 0 and not _LEAST_LIVENESS_S <= value < float("inf"):
+            raise ValueError(f"expected 0, or a number from {_LEAST_LIVENESS_S}")
+    elif name.endswith(("_s", "_bytes", "_workers")) and not 0 < value < float("inf"):
         raise ValueError("expected a number above 0")
     if name.endswith("_ratio") and not 0 <= value <= 1:
         raise ValueError("expected a number from 0 to 1")

@@ -180,6 +180,7 @@ class Platform:
             fetch=bundles.get,
             logs=pod_logs,
             grace_s=settings.drain_s,
+            liveness_s=settings.pod_liveness_s,
             # `fox logs` finds lines by their fields, and makes them readable.
             log_format="json",
             log_level=settings.log_level,

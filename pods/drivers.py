@@ -24,6 +24,7 @@ class PodDriverFactory(Protocol):
         fetch: Fetch,
         logs: PodLogs,
         grace_s: float,
+        liveness_s: float,
         log_format: str,
         log_level: str,
     ) -> PodDriver:
@@ -35,6 +36,7 @@ class PodDriverFactory(Protocol):
             fetch: Returns the bundle of a hash.
             logs: Takes pods' output.
             grace_s: How long a pod may drain before it is ended.
+            liveness_s: How long a pod's event loop may stand still before it is ended; 0: for ever.
             log_format: Of the pods: ``json`` or ``console``.
             log_level: Of the pods.
         """

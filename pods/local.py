@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pods.base import PodSpec
 from pods.bundle_folders import BundleFolders, Fetch
+from pods.liveness import Liveness
 from pods.logs import PodLogs
 from pods.process import PodProcess, running
 
@@ -31,6 +32,7 @@ class LocalDriver:
         logs: Takes pods' output.
         command: Program that serves a pod, as ``python -m fox.kit.pod``.
         grace_s: How long a pod may drain before it is killed.
+        liveness_s: How long a pod's event loop may stand still before it is killed; 0 lets it.
         log_format: Of the pods: ``json`` or ``console``.
         log_level: Of the pods.
     """
@@ -44,6 +46,7 @@ class LocalDriver:
         logs: PodLogs,
         command: Sequence[str] = POD_COMMAND,
         grace_s: float = GRACE_S,
+        liveness_s: float = 0,
         log_format: str = "console",
         log_level: str = "INFO",
     ) -> None:
@@ -52,6 +55,7 @@ class LocalDriver:
         self._logs = logs
         self._command = tuple(command)
         self._grace_s = grace_s
+        self._liveness = Liveness(liveness_s)
         self._environ = {
             **_inherited(os.environ),
             "FOX_NATS_URL": nats_url,
@@ -78,7 +82,9 @@ class LocalDriver:
         def keep(lines: list[str]) -> None:
             self._logs.write(spec, lines)
 
-        async with running(self._command, environ, folder, keep, self._grace_s) as process:
+        async with running(
+            self._command, environ, folder, keep, self._grace_s, self._liveness
+        ) as process:
             yield process
 
 

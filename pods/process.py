@@ -18,6 +18,8 @@ from typing import cast
 from model.errors import InternalError
 from pods.base import PodEnd
 from pods.lines import LineSplitter
+from pods.liveness import Liveness
+from pods.ready_pipe import ReadyPipe
 
 OnLines = Callable[[list[str]], None]
 
@@ -27,6 +29,8 @@ _BURST_S = 0.05
 _LAST_OUTPUT_S = 1.0
 _LAST_LINE_CHARACTERS = 200
 _STDOUT = 1
+# For the stack that a pod writes when it is told that it hangs; a stopped one writes none.
+_STACK_S = 0.2
 
 
 class PodProcess(asyncio.SubprocessProtocol):
@@ -38,6 +42,7 @@ class PodProcess(asyncio.SubprocessProtocol):
 
     def __init__(self, on_lines: OnLines) -> None:
         """Start with nothing seen; see ``running``."""
+        self.ready_pipe = ReadyPipe(self._say_ready)
         self._on_lines = on_lines
         self._splitter = LineSplitter()
         self._last_line = ""
@@ -75,6 +80,19 @@ class PodProcess(asyncio.SubprocessProtocol):
         if not self._gone.is_set():
             self._kill_session()
 
+    def last_beat_s(self) -> float | None:
+        """See ``pods.liveness.Beating``."""
+        return self.ready_pipe.last_beat_s()
+
+    def end_hung(self, still_s: float) -> None:
+        """See ``pods.liveness.Beating``."""
+        if self._gone.is_set():
+            return
+        self._note = f" after its event loop stood still for {still_s:.0f} s"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._transport.get_pid(), signal.SIGQUIT)
+        asyncio.get_running_loop().call_later(_STACK_S, self.kill)
+
     async def stop(self, grace_s: float) -> None:
         """Let the pod drain, and return when it is gone.
 
@@ -92,7 +110,7 @@ class PodProcess(asyncio.SubprocessProtocol):
             self.kill()
             await self._gone.wait()
             await self._drain_output()
-            self._ready_pipe.close()
+            self.ready_pipe.close()
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,12 +136,7 @@ class PodProcess(asyncio.SubprocessProtocol):
         self._gone.set()
         self._settled.set()
 
-    def keep(self, ready_pipe: asyncio.ReadTransport) -> None:
-        """Hold the pipe, to close it when the process is gone."""
-        self._ready_pipe = ready_pipe
-
-    def say_ready(self) -> None:
-        """Tell those who wait that the pod serves."""
+    def _say_ready(self) -> None:
         self._is_ready = True
         self._settled.set()
 
@@ -161,37 +174,34 @@ async def running(
     folder: Path,
     on_lines: OnLines,
     grace_s: float,
+    liveness: Liveness,
 ) -> AsyncIterator[PodProcess]:
     """Run a process while the context lasts; see ``pods.base.PodDriver.run``.
 
     Args:
         command: Program and arguments.
-        environ: Its whole environment; ``FOX_READY_FD`` and ``FOX_LIFELINE`` are added.
+        environ: Its whole environment; ``FOX_READY_FD``, ``FOX_LIFELINE`` and, if its loop
+            is watched, ``FOX_BEAT_S`` are added.
         folder: Working directory.
         on_lines: Takes its output.
         grace_s: How long it may drain.
+        liveness: Watches it until it is to drain.
 
     Raises:
         InternalError: The program cannot be started.
     """
+    told = {**environ, "FOX_LIFELINE": "stdin"}
+    if liveness.beat_s:
+        told["FOX_BEAT_S"] = f"{liveness.beat_s:g}"
     try:
-        process = await _start_whole(command, environ, folder, on_lines)
+        process = await _start_whole(command, told, folder, on_lines)
     except OSError as error:
         raise InternalError(f"{command[0]} cannot be started: {error.strerror}") from error
     try:
-        yield process
+        with liveness.watching(process):
+            yield process
     finally:
         await process.stop(grace_s)
-
-
-class _ReadyPipe(asyncio.Protocol):
-    """The pipe on which the pod says that it is ready."""
-
-    def __init__(self, on_ready: Callable[[], None]) -> None:
-        self._on_ready = on_ready
-
-    def data_received(self, _data: bytes) -> None:
-        self._on_ready()
 
 
 async def _start_whole(
@@ -219,11 +229,7 @@ async def _start(
 ) -> PodProcess:
     loop = asyncio.get_running_loop()
     process = PodProcess(on_lines)
-    ready, told = os.pipe()
-    pipe, _ = await loop.connect_read_pipe(
-        lambda: _ReadyPipe(process.say_ready), os.fdopen(ready, "rb", buffering=0)
-    )
-    process.keep(pipe)
+    told = process.ready_pipe.told
     try:
         await loop.subprocess_exec(
             lambda: process,
@@ -231,13 +237,13 @@ async def _start(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**environ, "FOX_READY_FD": str(told), "FOX_LIFELINE": "stdin"},
+            env={**environ, "FOX_READY_FD": str(told)},
             cwd=folder,
             pass_fds=(told,),
             start_new_session=True,
         )
     except BaseException:
-        pipe.close()
+        process.ready_pipe.close()
         raise
     finally:
         os.close(told)

@@ -71,7 +71,7 @@ def _life(report: Report) -> Iterator[Aim]:
     yield _most("A pod of a new hash until it answers", life.new_pod_s.median, 1, " s")
     yield _most("Idle platform", sum(each.rss_mib for each in platform), 150, " MiB")
     yield _most("Idle pod", life.idle["a pod"].rss_mib, 40, " MiB")
-    # nats-server asks after each of its clients every 2 s.
+    # nats-server asks after each of its clients every 5 s, and a pod says as often that it lives.
     yield _most("Idle pod", life.idle["a pod"].wakeups_per_s, 0.5, " wake-ups a second")
     # Besides, what is followed has heartbeats and the lease is renewed every 3 s.
     yield _most("Idle `fox up`", life.idle["fox up"].wakeups_per_s, 2, " wake-ups a second")

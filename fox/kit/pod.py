@@ -30,6 +30,7 @@ from broker.telemetry.telemetry import Telemetry, open_telemetry
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
+from fox.kit.ready import ReadyPipe
 from fox.kit.server import ComponentServer
 from model import subjects
 from model.component import short
@@ -51,6 +52,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
         bundle: Folder of the unpacked bundle.
         entry: Entry file in the component's folder.
         ready_fd: Descriptor to say ``ready`` on, or None.
+        beat_s: How often to say there that the event loop runs, or None.
         has_lifeline: Whether standard input ends when the driver is gone.
         log_format: ``json`` or ``console``.
         log_level: Lowest level shown.
@@ -62,6 +64,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     bundle: Path
     entry: str
     ready_fd: int | None = None
+    beat_s: float | None = None
     has_lifeline: bool = False
     log_format: str = "json"
     log_level: str = "INFO"
@@ -78,7 +81,7 @@ def load_settings(environ: Mapping[str, str]) -> PodSettings:
     missing = [f"FOX_{name}" for name in required if not environ.get(f"FOX_{name}")]
     if missing:
         raise InvalidRequest(f"a pod needs these variables: {', '.join(missing)}")
-    ready_fd = environ.get("FOX_READY_FD")
+    ready_fd, beat_s = environ.get("FOX_READY_FD"), environ.get("FOX_BEAT_S")
     return PodSettings(
         nats_url=environ["FOX_NATS_URL"],
         identity=Identity(
@@ -90,6 +93,7 @@ def load_settings(environ: Mapping[str, str]) -> PodSettings:
         bundle=Path(environ["FOX_BUNDLE"]),
         entry=environ["FOX_ENTRY"],
         ready_fd=int(ready_fd) if ready_fd else None,
+        beat_s=float(beat_s) if beat_s else None,
         has_lifeline=environ.get("FOX_LIFELINE") == "stdin",
         log_format=environ.get("FOX_LOG_FORMAT", "json"),
         log_level=environ.get("FOX_LOG_LEVEL", "INFO"),
@@ -152,7 +156,7 @@ async def _serve(kit: Kit, settings: PodSettings) -> int:
             open_telemetry(telemetry, bus),
             receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source),
         ):
-            _say_ready(settings.ready_fd)
+            ReadyPipe(settings.ready_fd, settings.beat_s).tell_ready()
             logger.info("ready")
             await _stopped_or_closed(stop, bus)
             logger.info("draining")
@@ -210,12 +214,6 @@ def _end_session() -> None:
     """End what this process has started, and itself: the driver would have, but it is gone."""
     if os.getsid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
-
-
-def _say_ready(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.write(descriptor, b"ready\n")
-        os.close(descriptor)
 
 
 if __name__ == "__main__":

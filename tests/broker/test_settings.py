@@ -50,6 +50,10 @@ def test_a_flag_wins_over_a_variable_and_none_is_no_flag() -> None:
     assert settings == Settings(http_port=2, data_dir=Path("a"))
 
 
+def test_pods_need_not_say_that_they_live() -> None:
+    assert load({"FOX_POD_LIVENESS_S": "0"}) == Settings(pod_liveness_s=0)
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -61,6 +65,10 @@ def test_a_flag_wins_over_a_variable_and_none_is_no_flag() -> None:
         ("FOX_EVENT_TTL_S", "inf"),
         ("FOX_EVENT_TTL_S", "nan"),
         ("FOX_DRAIN_S", "-1"),
+        ("FOX_POD_LIVENESS_S", "0.5"),
+        ("FOX_POD_LIVENESS_S", "-1"),
+        ("FOX_POD_LIVENESS_S", "inf"),
+        ("FOX_POD_LIVENESS_S", "nan"),
         ("FOX_BODY_LIMIT_BYTES", "0"),
         ("FOX_BODY_LIMIT_BYTES", "5MB"),
         ("FOX_LOG_FORMAT", "xml"),

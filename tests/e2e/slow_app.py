@@ -1,4 +1,4 @@
-"""An app whose only handler waits for a sign, so that a test decides how long it takes."""
+"""An app that waits for a sign, or for a time, so that a test decides how long it takes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _MAIN = '''\
 """Waits for a sign."""
 
 import asyncio
+import time
 from pathlib import Path
 
 from fox import Context, Kit
@@ -33,6 +34,13 @@ async def wait(ctx: Context) -> str:
     (signs / "begun").touch()
     while not (signs / "end").exists():
         await asyncio.sleep(0.02)
+    return "done"
+
+
+@kit.route("Path(`/block`)")
+async def block(ctx: Context) -> str:
+    """Hold up the event loop, as a handler never should."""
+    time.sleep(float(ctx.query["for_s"]))
     return "done"
 '''
 

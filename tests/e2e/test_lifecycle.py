@@ -136,13 +136,50 @@ async def test_a_second_ctrl_c_ends_it_at_once(slow: Platform, tmp_path: Path) -
     await wait_gone(processes)
 
 
+async def test_a_pod_whose_handler_blocks_for_too_long_is_killed_and_its_callers_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FOX_POD_LIVENESS_S", "1")
+    async with Platform(tmp_path / "data") as platform:
+        await deploy_slow(platform, tmp_path / "app")
+        for_a_while = await ask_to_block(platform, 0.6)
+        (before,) = await platform.get("pods")
+
+        async with asyncio.timeout(SOON_S):
+            for_ever = await ask_to_block(platform, 3600)
+        await platform.wait_pods(1)
+
+        (after,) = await platform.get("pods")
+        logs = await platform.fox("logs", "slow")
+        assert (await ask_to_block(platform, 0))[0] == 200
+
+    assert for_a_while[0] == 200
+    assert for_ever[0] == 502
+    assert (before["restarts"], after["restarts"]) == (0, 1)
+    # Where it stood still.
+    assert "in block" in logs
+    assert "stood still for" in platform.log.read_text()
+
+
+async def ask_to_block(platform: Platform, for_s: float) -> tuple[int, str]:
+    """Return the answer of the app, which holds its loop for so long."""
+    query = {"kf-dep": "slow", "kf-ve": "here", "for_s": str(for_s)}
+    async with aiohttp.request("GET", f"{platform.http_url}/block", params=query) as response:
+        return response.status, await response.text()
+
+
 @pytest.fixture
 async def slow(platform: Platform, tmp_path: Path) -> Platform:
     """A platform with an app that answers when it gets a sign."""
-    slow_app.build(tmp_path / "app")
-    await platform.fox("apply", "-f", tmp_path / "app" / "environments.yaml")
-    await platform.fox("deploy", "slow", "--dirty", "--wait", cwd=tmp_path / "app")
+    await deploy_slow(platform, tmp_path / "app")
     return platform
+
+
+async def deploy_slow(platform: Platform, folder: Path) -> None:
+    """Make the app in ``folder`` and deploy it."""
+    slow_app.build(folder)
+    await platform.fox("apply", "-f", folder / "environments.yaml")
+    await platform.fox("deploy", "slow", "--dirty", "--wait", cwd=folder)
 
 
 async def ask_slowly(platform: Platform, signs: Path) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -68,7 +69,11 @@ class Pod:
         self._reading = asyncio.create_task(self._read())
 
     async def wait_ready(self) -> None:
-        assert await asyncio.to_thread(os.read, self._ready_fd, 100) == b"ready\n", self.lines
+        assert (await self.read_told()).startswith(b"ready\n"), self.lines
+
+    async def read_told(self) -> bytes:
+        """Return what it tells its driver next; nothing once it has closed the descriptor."""
+        return await asyncio.to_thread(os.read, self._ready_fd, 100)
 
     async def wait(self) -> int:
         """Return the exit code."""
@@ -206,6 +211,20 @@ async def wait_gone(plane: DataPlane) -> None:
             return
         except DeadlineExceeded:
             continue  # it died with the question
+
+
+async def test_a_ready_pod_says_again_and_again_that_its_loop_runs(pods: Pods) -> None:
+    pod = await pods.start(FOX_BEAT_S="0.01")
+
+    told = b""
+    while told.count(b"\n") < 4:
+        told += await pod.read_told()
+
+    ready, *beats = told.splitlines()
+    assert ready == b"ready"
+    times_s = [float(beat.removeprefix(b"alive ")) for beat in beats]
+    assert times_s == sorted(times_s)
+    assert all(each <= time.monotonic() for each in times_s)
 
 
 async def test_a_pod_is_ready_when_it_answers(plane: DataPlane, pods: Pods) -> None:

@@ -49,6 +49,7 @@ class Platform:
         limits: Limits = LIMITS,
         ttl_s: float = 10,
         grace_s: float = 30,
+        liveness_s: float = 0,
         command: Sequence[str] = programs.COMMAND,
     ) -> AsyncIterator[Reconciler]:
         driver = LocalDriver(
@@ -58,6 +59,7 @@ class Platform:
             logs=self._logs,
             command=command,
             grace_s=grace_s,
+            liveness_s=liveness_s,
         )
         async with open_reconciler(
             self.bus,

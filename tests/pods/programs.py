@@ -20,6 +20,13 @@ READY = "import os; os.write(int(os.environ['FOX_READY_FD']), b'ready\\n')\n"
 DRAIN = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
 UNTIL_LIFELINE_ENDS = "import sys; sys.stdin.read()\n"
 
+BEAT = (
+    "import os, time\n"
+    "def beat():\n"
+    "    line = b'alive %.3f\\n' % time.monotonic()\n"
+    "    os.write(int(os.environ['FOX_READY_FD']), line)\n"
+)
+
 GOOD = DRAIN + READY + UNTIL_LIFELINE_ENDS
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + UNTIL_LIFELINE_ENDS

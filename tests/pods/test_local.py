@@ -46,6 +46,7 @@ class TestLocalDriver(DriverContract):
         bundles: Bundles,
         *,
         grace_s: float = 30,
+        liveness_s: float = 0,
         command: tuple[str, ...] = programs.COMMAND,
     ) -> LocalDriver:
         return LocalDriver(
@@ -55,6 +56,7 @@ class TestLocalDriver(DriverContract):
             logs=self.logs,
             command=command,
             grace_s=grace_s,
+            liveness_s=liveness_s,
         )
 
     async def test_a_pod_is_told_who_it_is_and_where_its_code_lies(
@@ -116,6 +118,25 @@ class TestLocalDriver(DriverContract):
             await pod.wait_gone()
 
         assert pod.end.message == "killed by SIGKILL"
+
+    async def test_a_pod_that_says_no_more_that_it_runs_is_killed(self, bundles: Bundles) -> None:
+        source = programs.READY + programs.BEAT + "beat()\n" + programs.UNTIL_LIFELINE_ENDS
+        driver = self.open_driver(bundles, liveness_s=0.2)
+
+        async with driver.run(bundles.add(source)) as pod:
+            await pod.wait_ready()
+            await pod.wait_gone()
+
+        assert "after its event loop stood still for" in pod.end.message
+
+    async def test_a_pod_that_says_that_it_runs_is_left_alone(self, bundles: Bundles) -> None:
+        source = programs.READY + programs.BEAT + "for _ in range(20): beat(); time.sleep(0.05)\n"
+        driver = self.open_driver(bundles, liveness_s=0.2)
+
+        async with driver.run(bundles.add(source)) as pod:
+            await pod.wait_gone()
+
+        assert pod.end.is_clean
 
     async def test_what_a_pod_started_goes_with_it(
         self, driver: PodDriver, bundles: Bundles
