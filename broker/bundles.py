@@ -17,7 +17,7 @@ from nats.js.errors import NotFoundError
 from nats.js.object_store import ObjectStore
 
 from broker.bus import Bus
-from broker.jetstream import reported
+from broker.jetstream import Writes, reported
 from model.errors import InternalError, NotFound
 
 BUCKET = "kubefox-bundles"
@@ -38,6 +38,12 @@ class Bundles:
         """Wrap an open object store; see ``open_bundles``."""
         self._bus = bus
         self._objects = objects
+        self._writes = Writes(bus)
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether the last bundle could be stored, as far as this process knows."""
+        return self._writes.are_possible
 
     async def put(self, digest: str, data: bytes) -> None:
         """Store a bundle under its content hash; one that is there already is left alone.
@@ -48,7 +54,7 @@ class Bundles:
         """
         if await self.has(digest):
             return
-        with reported(self._bus, f"store bundle {digest}"):
+        with self._writes.noted(), reported(self._bus, f"store bundle {digest}", writes=True):
             await self._objects.put(digest, data)
 
     async def get(self, digest: str) -> bytes:

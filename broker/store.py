@@ -23,7 +23,7 @@ from broker.arrivals import Entry
 from broker.breath import Breath
 from broker.bus import Bus
 from broker.follow import Batches, follow
-from broker.jetstream import WRONG_LAST_SEQUENCE
+from broker.jetstream import WRONG_LAST_SEQUENCE, Writes, refusal, silence
 from model import records
 from model.errors import BodyTooLarge, FoxError, NatsUnavailable, RevisionConflict
 from model.records import Change, Record
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 BUCKET = "kubefox"
 HISTORY = 64
+_WRITES = ("create", "update", "delete")
 _PLATFORM_KEY = "platform.key"
 _PLATFORM_KEY_BYTES = 32
 
@@ -46,7 +47,13 @@ class Store:
         self._bucket = bucket
         self._current = current
         self._changed = asyncio.Event()
+        self._writes = Writes(bus)
         self.snapshot = Snapshot.empty()
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether the last record could be written, as far as this process knows."""
+        return self._writes.are_possible
 
     @property
     def is_current(self) -> bool:
@@ -79,7 +86,7 @@ class Store:
             BodyTooLarge: It does not fit one message.
             NatsUnavailable: NATS does not answer; whether it was written is not known.
         """
-        with _reported(self._bus, "create", key):
+        with self._writes.noted(), _reported(self._bus, "create", key):
             return await self._bucket.create(key, records.encode(record))
 
     async def update(self, key: str, record: Record, revision: int) -> int:
@@ -90,7 +97,7 @@ class Store:
             BodyTooLarge: It does not fit one message.
             NatsUnavailable: NATS does not answer; whether it was written is not known.
         """
-        with _reported(self._bus, "update", key):
+        with self._writes.noted(), _reported(self._bus, "update", key):
             return await self._bucket.update(key, records.encode(record), revision)
 
     async def put_new(self, key: str, record: Record) -> None:
@@ -105,7 +112,7 @@ class Store:
             RevisionConflict: The record has another revision by now.
             NatsUnavailable: NATS does not answer; whether it was deleted is not known.
         """
-        with _reported(self._bus, "delete", key):
+        with self._writes.noted(), _reported(self._bus, "delete", key):
             await self._bucket.delete(key, last=revision)
 
     async def platform_key(self) -> bytes:
@@ -208,12 +215,12 @@ def _reported(bus: Bus, what: str, key: str) -> Iterator[None]:
         # nats-py has an error of its own for it when it writes, and none when it deletes.
         if error.err_code in WRONG_LAST_SEQUENCE:
             raise _conflict(key) from error
-        raise NatsUnavailable(f"NATS refuses to {what} {key}: {error.description}") from error
+        raise refusal(f"{what} {key}", error) from error
     except MaxPayloadError as error:
         limit = bus.max_payload_bytes
         raise BodyTooLarge(f"cannot {what} {key}: it is over the limit of {limit} bytes") from error
     except (NatsError, TimeoutError) as error:
-        raise NatsUnavailable(f"NATS does not answer: cannot {what} {key}") from error
+        raise silence(f"{what} {key}", writes=what in _WRITES) from error
 
 
 def _conflict(key: str) -> RevisionConflict:

@@ -148,6 +148,7 @@ class Platform:
             if not self._nats_url:
                 self._nats = await enter(run_nats_server(self._data_dir.nats))
                 self._nats_url = self._nats.url
+                self._readiness["storage"] = partial(getattr, self._nats, "takes_writes")
         host = clean_name(socket.gethostname()) or "host"
         process_id = f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
         self._bus = await enter(nats_bus.connect(self._nats_url, process_id=process_id))
@@ -188,6 +189,8 @@ class Platform:
         holder = f"{socket.gethostname()}:{path}"
         limits = Limits(event_ttl_s=settings.event_ttl_s)
         store = self._broker.store
+        self._readiness["records"] = lambda: store.takes_writes
+        self._readiness["bundles"] = lambda: bundles.takes_writes
         await enter(open_reconciler(self._bus, store, board, driver, holder=holder, limits=limits))
         control = Control(
             store,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -97,6 +98,35 @@ async def test_when_nats_dies_the_platform_says_so_and_ends(platform: Platform) 
     assert exit_code == 1
     assert "nats-server" in platform.log.read_text()
     await wait_gone(processes)
+
+
+async def test_a_disk_that_was_full_is_told_and_deploying_goes_on_when_there_is_room(
+    slow: Platform, tmp_path: Path
+) -> None:
+    processes = family(slow.process.pid)
+    nats = next(pid for pid, name in processes.items() if name == "nats-server")
+    app = tmp_path / "app"
+    (app / "components" / "slow" / "data").write_bytes(os.urandom(300_000))
+    # As a full disk does, to files of this process alone.
+    resource.prlimit(nats, resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    async with asyncio.TaskGroup() as group:
+        refused = group.create_task(slow.run("deploy", "larger", "--dirty", cwd=app))
+        await wait_for(says(slow, "not ready: storage"), SOON_S)
+    await wait_for(says(slow, '"status":"ok"'), 2 * SOON_S)
+    await slow.fox("deploy", "larger", "--dirty", "--wait", cwd=app)
+
+    assert "make room on its disk" in refused.result().err
+
+
+def says(platform: Platform, text: str) -> Callable[[], Awaitable[bool]]:
+    """Return a condition: that the platform says so of its readiness."""
+
+    async def condition() -> bool:
+        async with aiohttp.request("GET", f"{platform.control_url}/readyz") as response:
+            return text in await response.text()
+
+    return condition
 
 
 async def test_a_platform_that_is_killed_leaves_no_process_behind(slow: Platform) -> None:
