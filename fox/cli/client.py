@@ -50,13 +50,15 @@ class Control:
     Args:
         url: Such as ``http://127.0.0.1:8081``; a path in it is a prefix.
         timeout_s: How long one answer may keep silent.
+        start: The command that starts a platform there, for who finds none.
 
     Raises:
         InvalidRequest: It is not an HTTP URL.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, start: str = "fox up") -> None:
         """Take the URL apart; nothing is connected yet."""
+        self._start = start
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         parts = urlsplit(self.url)
@@ -141,7 +143,7 @@ class Control:
 
     def _unreachable(self, error: Exception) -> NoPlatform:
         if isinstance(error, ConnectionRefusedError):
-            return NoPlatform(f"no platform answers at {self.url}: start one with `fox up`")
+            return NoPlatform(f"no platform answers at {self.url}: start one with `{self._start}`")
         if isinstance(error, TimeoutError):
             return NoPlatform(f"the platform at {self.url} does not answer in time")
         reason = str(error) or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fox.cli.client import Control
+from fox.cli.client import Control, NoPlatform
 from fox.data_dir import PlatformInfo, read_info
 
 DATA_DIR = ".kubefox"
@@ -38,13 +38,20 @@ DataDir = Annotated[
 def connect(control_url: str | None, data_dir: Path | None) -> Control:
     """Return the control API to use: of the flag, of the data folder, or at the default URL.
 
+    Only who names neither gets the default: another platform may answer there.
+
     Raises:
         InvalidRequest: The URL is not valid.
+        NoPlatform: No platform runs on the folder that was given.
     """
     if control_url:
         return Control(control_url)
     platform = find_platform(data_dir)
-    return Control(platform.control_url if platform and platform.control_url else DEFAULT_URL)
+    if data_dir is None:
+        return Control(platform.control_url if platform and platform.control_url else DEFAULT_URL)
+    if platform is None or not platform.control_url:
+        raise _no_platform(data_dir)
+    return Control(platform.control_url, start=f"fox up --data-dir {data_dir}")
 
 
 def find_platform(data_dir: Path | None) -> PlatformInfo | None:
@@ -56,3 +63,14 @@ def find_platform(data_dir: Path | None) -> PlatformInfo | None:
     here = Path.cwd()
     folders = [data_dir] if data_dir else [each / DATA_DIR for each in (here, *here.parents)]
     return next(filter(None, map(read_info, folders)), None)
+
+
+def _no_platform(data_dir: Path) -> NoPlatform:
+    below = data_dir / DATA_DIR
+    if read_info(below) is not None:
+        return NoPlatform(f"no platform runs on data folder {data_dir}, but one on {below}")
+    return NoPlatform(
+        f"no platform runs on data folder {data_dir}: start one with "
+        f"`fox up --data-dir {data_dir}`, or name another with --data-dir, FOX_DATA_DIR, "
+        "--control-url or FOX_CONTROL_URL"
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import sys
-from typing import Any
 
 from fox.cli.client import NoPlatform
 from fox.cli.locate import ControlUrl, DataDir, connect
@@ -17,15 +17,15 @@ def version(
     data_dir: DataDir = None,
 ) -> None:
     """Show the version of this command and of the platform."""
-    control = connect(control_url, data_dir)
     client = importlib.metadata.version("kubefox")
-    try:
-        platform: Any = control.get("v1", "version")
-    except NoPlatform:
-        platform = None
+    url, platform = "", None
+    with contextlib.suppress(NoPlatform):
+        control = connect(control_url, data_dir)
+        url = control.url
+        platform = control.get("v1", "version")
 
     def as_table() -> None:
-        there = f"{platform['version']} at {control.url}" if platform else "not running"
+        there = f"{platform['version']} at {url}" if platform else "not running"
         sys.stdout.write(f"fox       {client}\nplatform  {there}\n")
 
-    show(output, {"client": client, "platform": platform, "control_url": control.url}, as_table)
+    show(output, {"client": client, "platform": platform, "control_url": url}, as_table)

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_without_a_platform_a_command_says_where_it_looked() -> None:
     assert done.stderr == (
         "error: no platform answers at http://127.0.0.1:1: start one with `fox up`\n"
     )
+
+
+def test_a_data_folder_without_a_platform_is_no_reason_to_ask_another(tmp_path: Path) -> None:
+    done = run("get", "pods", FOX_CONTROL_URL="", FOX_DATA_DIR=str(tmp_path))
+    version = run("version", FOX_CONTROL_URL="", FOX_DATA_DIR=str(tmp_path))
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: no platform runs on data folder {tmp_path}: ")
+    assert (version.returncode, "not running" in version.stdout) == (0, True)
 
 
 def test_a_part_of_the_platform_is_not_served_without_nats() -> None:
