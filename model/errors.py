@@ -37,11 +37,17 @@ Statuses and codes: docs/architecture.md, "Errors".
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import msgspec
 
+from model.component import SHORT_HASH_LENGTH
+
 RETRY_AFTER_S = 1
+
+# A component version as events are signed, ``Event.source``: with its whole hash.
+_SIGNED = re.compile(rf"(@[0-9a-f]{{{SHORT_HASH_LENGTH}}})[0-9a-f]+")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +71,7 @@ class ErrorDetail(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         code: ``FoxError.code``.
         detail: Text that may be shown to the client.
-        hop: ``component@hash`` that failed or was waiting, or empty.
+        hop: ``component@hash``, the hash short, that failed or was waiting, or empty.
     """
 
     code: str
@@ -80,6 +86,9 @@ class FoxError(Exception):
         detail: What, which one and what was expected. Shown to clients, so it never
             names internal causes: chain those with ``raise … from``.
         hop: ``component@hash`` that failed or was waiting, where known.
+
+    In both, ``component@hash`` becomes the form that people are shown elsewhere: with the first
+    12 characters of the hash.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -87,9 +96,9 @@ class FoxError(Exception):
 
     def __init__(self, detail: str, *, hop: str = "") -> None:
         """Keep the text for the client and the hop for the operator."""
-        super().__init__(detail)
-        self.detail = detail
-        self.hop = hop
+        self.detail = _SIGNED.sub(r"\1", detail)
+        self.hop = _SIGNED.sub(r"\1", hop)
+        super().__init__(self.detail)
 
     def to_detail(self) -> ErrorDetail:
         """Return the form that crosses the wire."""

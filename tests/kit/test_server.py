@@ -12,6 +12,7 @@ import pytest
 from broker.bus import Bus
 from fox import Context, Kit
 from model import codec, subjects
+from model.component import short
 from model.context import seal, source_name
 from model.errors import (
     ComponentFailed,
@@ -270,7 +271,7 @@ async def test_a_failure_below_is_the_callers_to_handle(plane: DataPlane) -> Non
 
     answer = await plane.get("/", "v1", "team-a")
 
-    assert answer.json() == ["component_failed", source_name("api", digest("v1"))]
+    assert answer.json() == ["component_failed", f"api@{short(digest('v1'))}"]
 
 
 async def test_a_child_never_outlives_its_parent(plane: DataPlane) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
-from model import errors
+from model import errors, subjects
+from model.context import source_name
 from model.errors import (
     ErrorDetail,
     FoxError,
@@ -31,6 +32,29 @@ def test_an_error_keeps_its_kind_over_the_wire(kind: type[FoxError]) -> None:
 
     assert type(received) is kind
     assert (received.detail, received.hop, str(received)) == (sent.detail, sent.hop, "bad")
+
+
+@pytest.mark.parametrize(
+    ("hop", "shown"),
+    [
+        (source_name("api", "0123456789abcdef" * 2), "api@0123456789ab"),
+        (subjects.hop(f"evt.shop.api.{'0123456789abcdef' * 2}"), "api@0123456789ab"),
+        ("api@0123456789ab", "api@0123456789ab"),
+        ("adapter/state-store", "adapter/state-store"),
+        ("", ""),
+    ],
+)
+def test_a_component_version_is_named_in_one_form(hop: str, shown: str) -> None:
+    error = FoxError(f"time ran out in {hop}, which waited", hop=hop)
+
+    assert (error.hop, error.detail) == (shown, f"time ran out in {shown}, which waited")
+    assert str(error) == error.detail
+
+
+def test_the_hash_of_a_bundle_is_told_whole() -> None:
+    digest = "0123456789abcdef" * 2
+
+    assert digest in FoxError(f"there is no bundle {digest}").detail
 
 
 def test_every_kind_has_a_code_of_its_own() -> None:

@@ -17,6 +17,7 @@ from broker.receiver import Reply, receive
 from fox import Context, Kit, Response
 from model import subjects
 from model.codec import Body
+from model.component import short
 from model.event import Event
 from tests.adapters.http.raw import Answer, ask, connect
 from tests.support.data_plane import APP, SETTINGS, DataPlane, digest, open_data_plane
@@ -542,7 +543,7 @@ async def test_a_handler_that_fails_tells_nothing_of_why(
     answer = await ask(adapter.port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
     assert problem(answer) == (500, "component_failed")
-    assert answer.json()["hop"] == f"web@{digest('v1')}"
+    assert answer.json()["hop"] == f"web@{short(digest('v1'))}"
     assert b"internal" not in answer.body
 
 
