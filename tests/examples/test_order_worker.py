@@ -55,6 +55,19 @@ async def test_the_report_counts_orders_and_names_who_counted(client: TestClient
     assert (report["deployment"], report["virtual_environment"]) == ("order-app-v1", "team-a")
 
 
+async def test_a_browser_is_shown_the_report_as_a_page(client: TestClient) -> None:
+    await ORDERS.put("1001", order(1001, "placed"), ctx=client.state_store)
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    page = await client.get("/dev/order-app/fulfillment", headers=browser)
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["vary"] == "accept"
+    assert '<dd id="placed">1</dd>' in page.text
+    assert 'href="../order-app?kf-dep=order-app-v1&amp;kf-ve=team-a"' in page.text
+    assert page.text.count("data-source=") == 2
+
+
 async def test_other_components_may_ask_for_the_report_too(client: TestClient) -> None:
     report = (await client.call("GET", "/")).json()
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from fox import Context, Kit
+import report_page
 
+from fox import Context, Kit, Response
+
+# For caches: one URL has two answers.
+VARIES = {"vary": "accept"}
 NEXT = {"placed": "packed", "packed": "shipped", "shipped": "delivered"}
 
 kit = Kit(title="Order Worker", description="Packs, ships and delivers what was ordered.")
@@ -22,10 +26,24 @@ async def tick(ctx: Context) -> None:
             await _move(ctx, order["number"], order["status"])
 
 
-@kit.route("Path(`/{{.Vars.subPath}}/order-app/fulfillment`) && Method(`GET`)")
+@kit.route("Path(`/{{.Vars.subPath}}/order-app/fulfillment`) && Method(`GET`, `HEAD`)")
+async def show_report(ctx: Context) -> Response:
+    """Show the report as a page to a browser, and as JSON to a program."""
+    told = await _count(ctx)
+    if "text/html" not in ctx.headers.get("accept", ""):
+        return Response(told, headers=VARIES)
+    page = report_page.render(ctx, told["orders"], told["components"])
+    return Response(page, headers=VARIES, content_type="text/html; charset=utf-8")
+
+
 @kit.default
 async def report(ctx: Context) -> dict[str, Any]:
-    """Tell how many orders are at each step, and who counted them."""
+    """Give other components the report."""
+    return await _count(ctx)
+
+
+async def _count(ctx: Context) -> dict[str, Any]:
+    """Return how many orders are at each step, and who counted them."""
     response = await api.get("/orders", ctx=ctx)
     count = Counter(order["status"] for order in response.json()["orders"])
     return {
