@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -35,12 +34,6 @@ from tests.support.nats import NatsServer
 UI = component("order-ui", routes=["Path(`/{{.Vars.subPath}}/orders`)"], calls=["api-server"])
 API = component("api-server", adapters=["state-store"])
 API_V2 = component("api-server", "v2", adapters=["state-store"])
-
-
-@pytest.fixture
-async def plane(own_nats_server: NatsServer) -> AsyncIterator[Plane]:
-    async with open_plane(own_nats_server.url) as plane:
-        yield plane
 
 
 def problems_of(error: pytest.ExceptionInfo[ProblemsFound]) -> set[tuple[str, str]]:

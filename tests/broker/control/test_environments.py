@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -34,12 +33,6 @@ TEAM = VirtualEnvironment(
 )
 MAIL = HTTPAdapter(name="mail", url="https://mail.example/{{.Vars.path}}")
 API = component("api-server")
-
-
-@pytest.fixture
-async def plane(own_nats_server: NatsServer) -> AsyncIterator[Plane]:
-    async with open_plane(own_nats_server.url) as plane:
-        yield plane
 
 
 async def stored_secret(plane: Plane) -> object:

@@ -1,0 +1,187 @@
+"""The control API as its clients use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from broker.api.operations import OPERATIONS
+from broker.control.secrets import MASK
+from model.deployment import Deployment
+from model.environment import Environment, EnvironmentData
+from model.release import ReleaseState
+from tests.broker.api.client import API, UI, Client, upload
+from tests.support.control_plane import Plane, pods_of
+
+
+async def test_the_story_of_a_release(client: Client, plane: Plane) -> None:
+    await plane.environments("team-a")
+    wanted = {"order-ui": UI.hash, "api-server": API.hash}
+
+    plan = {"name": "order-app-v1", "app": "order-app", "components": wanted}
+    status, planned = await client.call("POST", "/v1/plans", plan)
+    assert (status, planned["missing_bundles"]) == (200, sorted(wanted.values()))
+
+    await upload(client)
+    status, deployed = await client.deploy("order-app-v1", "v1")
+    assert status == 200
+    assert deployed.keys() == {"revision", "object"}
+    assert await client.call("GET", "/v1/deployments") == (200, [deployed])
+    assert await client.call("GET", "/v1/deployments/order-app-v1") == (200, deployed)
+    assert msgspec.convert(deployed["object"], Deployment).components == wanted
+
+    status, pending = await client.call("POST", "/v1/releases/team-a", {"selector": "v1"})
+    assert status == 200
+    state = msgspec.convert(pending["object"], ReleaseState)
+    assert state.pending is not None
+    assert [each.type for each in state.pending.problems] == ["PodNotReady", "PodNotReady"]
+
+    async with plane.control.activator:
+        await plane.publish(*pods_of(UI, API))
+        await plane.wait_data(
+            lambda: plane.control.releases.get("team-a").object.active is not None
+        )
+    status, active = await client.call("GET", "/v1/releases/team-a")
+    assert (status, active["object"]["pending"]) == (200, None)
+    assert await client.call("GET", "/v1/releases") == (200, [active])
+
+    status, _ = await client.call("DELETE", "/v1/deployments/order-app-v1")
+    assert status == 409
+
+    apps = {"order-app": {"deployment": "order-app-v1", "version": "v1"}}
+    status, again = await client.call("POST", "/v1/releases/team-a", {"apps": apps})
+    assert (status, again) == (200, active)
+
+    status, pods = await client.call("GET", "/v1/pods")
+    assert (status, sorted(each["component"] for each in pods)) == (200, ["api-server", "order-ui"])
+
+    url = "/v1/explain?url=http://localhost/team-a/orders/7&header=Accept:%20text/html"
+    status, explained = await client.call("GET", url)
+    assert (status, explained["winner"]["component"]) == (200, "order-ui")
+    assert explained["winner"]["params"] == {"id": "7"}
+
+
+async def test_a_rollback_over_the_api(client: Client, plane: Plane) -> None:
+    await plane.environments("team-a")
+    await upload(client)
+    await plane.publish(*pods_of(UI, API))
+    for version in ("v1", "v2"):
+        await client.deploy(f"order-app-{version}", version)
+        await client.call("POST", "/v1/releases/team-a", {"selector": version})
+
+    status, answer = await client.call("POST", "/v1/releases/team-a/rollback")
+
+    assert status == 200
+    assert answer["object"]["active"]["apps"]["order-app"]["deployment"] == "order-app-v1"
+
+
+async def test_an_undeployment_answers_without_content(client: Client) -> None:
+    await upload(client)
+    await client.deploy("main")
+
+    assert await client.call("DELETE", "/v1/deployments/main") == (204, None)
+    assert (await client.call("GET", "/v1/deployments/main"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "record"),
+    [
+        ("/v1/environments/dev", {"name": "dev", "data": {"vars": {"a": [1, "b"]}}}),
+        ("/v1/virtual-environments/team-b", {"name": "team-b", "environment": "dev"}),
+        ("/v1/http-adapters/mail", {"name": "mail", "url": "https://mail.example"}),
+    ],
+)
+async def test_every_kind_is_written_read_listed_and_deleted(
+    client: Client, plane: Plane, path: str, record: dict[str, Any]
+) -> None:
+    if "virtual" in path:
+        await plane.environments()
+
+    status, stored = await client.call("PUT", path, record)
+    assert status == 200
+    assert record.items() <= {**stored["object"], "data": record.get("data")}.items()
+    assert await client.call("GET", path) == (200, stored)
+    assert await client.call("GET", path.rpartition("/")[0]) == (200, [stored])
+
+    match = {"if-match": f'"{stored["revision"]}"'}
+    assert await client.call("DELETE", path, headers=match) == (204, None)
+    assert (await client.call("DELETE", path))[0] == 404
+
+
+async def test_if_match_keeps_writers_apart(client: Client) -> None:
+    record = {"name": "dev"}
+    _, stored = await client.call("PUT", "/v1/environments/dev", record, headers={"if-match": "0"})
+
+    status, answer = await client.call(
+        "PUT", "/v1/environments/dev", record, headers={"if-match": "0"}
+    )
+    assert (status, answer["code"]) == (409, "revision_conflict")
+    for seen in (str(stored["revision"]), "*"):
+        status, _ = await client.call(
+            "PUT", "/v1/environments/dev", record, headers={"if-match": seen}
+        )
+        assert status == 200
+    status, _ = await client.call(
+        "PUT", "/v1/environments/dev", record, headers={"if-match": "new"}
+    )
+    assert status == 400
+
+
+async def test_secrets_are_masked_and_the_etag_is_the_revision(
+    client: Client, plane: Plane
+) -> None:
+    data = EnvironmentData(secrets={"token": "s3cret"})
+    await plane.control.environments.put(Environment(name="dev", data=data))
+
+    async with client.session.get(f"{client.url}/v1/environments/dev") as answer:
+        stored = await answer.json()
+
+    assert stored["object"]["data"]["secrets"] == {"token": MASK}
+    assert answer.headers["etag"] == f'"{stored["revision"]}"'
+
+
+async def test_a_virtual_environment_with_a_release_is_deleted_by_force(
+    client: Client, plane: Plane
+) -> None:
+    await plane.environments("team-a")
+    await upload(client)
+    await client.deploy("order-app-v1", "v1")
+    await client.call("POST", "/v1/releases/team-a", {"selector": "v1"})
+
+    status, answer = await client.call("DELETE", "/v1/virtual-environments/team-a")
+    assert (status, answer["code"]) == (409, "immutable")
+    status, _ = await client.call("DELETE", "/v1/virtual-environments/team-a?force=true")
+    assert status == 204
+
+
+async def test_the_description_names_every_operation(client: Client) -> None:
+    status, described = await client.call("GET", "/openapi.json")
+
+    assert (status, described["openapi"], described["info"]["version"]) == (200, "3.1.0", "1.2.3")
+    assert {
+        (path, method) for path, methods in described["paths"].items() for method in methods
+    } == {(each.path, each.method.lower()) for each in OPERATIONS}
+    schemas = described["components"]["schemas"]
+    assert {"Deployment", "ReleaseState", "ProblemDetails", "Plan"} <= schemas.keys()
+    assert _references(described) <= {f"#/components/schemas/{name}" for name in schemas}
+    get_logs = described["paths"]["/v1/logs"]["get"]
+    assert {each["name"] for each in get_logs["parameters"]} == {
+        "component",
+        "pod",
+        "deployment",
+        "virtual_environment",
+        "since_s",
+        "tail",
+        "follow",
+    }
+
+
+def _references(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        found = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return found.union(*map(_references, node.values()))
+    if isinstance(node, list):
+        return set().union(*map(_references, node))
+    return set()

@@ -1,0 +1,122 @@
+"""What the control API refuses, and how it says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from broker.control.deployments import Deployments
+from model import bundle
+from model.digest import RuntimeSpec
+from tests.broker.api.client import API, Client
+from tests.support.control_plane import code, deployment
+
+
+async def test_problems_are_listed(client: Client) -> None:
+    status, answer = await client.deploy("main")
+
+    assert (status, answer["code"], answer["title"]) == (
+        422,
+        "problems_found",
+        "Unprocessable Entity",
+    )
+    assert {each["type"] for each in answer["problems"]} == {"BundleNotFound"}
+    assert all(each.keys() == {"type", "message", "path"} for each in answer["problems"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v2/everything", None, 404),
+        ("GET", "/v1/deployments/nothing", None, 404),
+        ("GET", "/v1/releases/nothing", None, 404),
+        ("PATCH", "/v1/deployments", None, 405),
+        ("PUT", "/v1/deployments/a", {"deployment": {"name": "a"}}, 400),
+        ("PUT", "/v1/deployments/a", {"deployment": deployment("b", API)}, 400),
+        ("PUT", "/v1/environments/a", {"name": "b"}, 400),
+        ("PUT", "/v1/environments/a", {"name": "a", "data": {"vars": {"x": None}}}, 400),
+        ("POST", "/v1/plans", {"name": "a", "app": "b", "compnents": {}}, 400),
+        ("POST", "/v1/plans", {"name": "a", "app": "b", "components": {"c": "d"}}, 400),
+        ("POST", "/v1/releases/a", {}, 400),
+        ("POST", "/v1/releases/a", {"selector": "v1", "apps": {"a": {"deployment": "b"}}}, 400),
+        ("GET", "/v1/logs?tail=-1", None, 400),
+        ("GET", "/v1/logs?tail=many", None, 400),
+        ("GET", "/v1/logs?tail=1&tail=2", None, 400),
+        ("GET", "/v1/logs?lines=1", None, 400),
+        ("GET", "/v1/explain", None, 400),
+        ("GET", "/v1/explain?url=example.com/x", None, 400),
+        ("GET", "/v1/explain?url=http://[::1/x", None, 400),
+        ("GET", "/v1/explain?url=/x&header=nonsense", None, 400),
+        ("GET", "/v1/explain?url=/x%3Fkf-dep=a%26kf-dep=b", None, 400),
+    ],
+)
+async def test_what_cannot_be_done_is_told_as_problem_details(
+    client: Client, method: str, path: str, body: object, status: int
+) -> None:
+    actual, answer = await client.call(method, path, body)
+
+    assert (actual, answer["status"]) == (status, status)
+    assert answer["code"]
+    assert answer["detail"]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"{", b"\xff\xfe", b"[]", b"null", b'{"name": "\\ud800"}', b'{"data":' * 100_000],
+    ids=["cut", "no-utf-8", "list", "null", "surrogate", "endless"],
+)
+async def test_garbage_is_no_body(client: Client, garbage: bytes) -> None:
+    headers = {"content-type": "application/json"}
+
+    status, answer = await client.call("PUT", "/v1/environments/dev", raw=garbage, headers=headers)
+
+    assert (status, answer["code"]) == (400, "invalid_request")
+
+
+async def test_a_body_of_another_type_is_refused(client: Client) -> None:
+    status, answer = await client.call(
+        "POST", "/v1/plans", raw=b"{}", headers={"content-type": "text/plain"}
+    )
+
+    assert (status, answer["code"]) == (400, "unsupported_content_type")
+
+
+async def test_a_bundle_that_is_another_or_none_is_refused(client: Client) -> None:
+    content = bundle.pack(code("order-ui", "v1"), RuntimeSpec())
+
+    status, answer = await client.call("PUT", f"/v1/bundles/{API.hash}", raw=content)
+    assert (status, answer["problems"][0]["type"]) == (422, "HashMismatch")
+    status, answer = await client.call("PUT", f"/v1/bundles/{API.hash}", raw=b"garbage")
+    assert (status, answer["code"]) == (400, "invalid_bundle")
+    status, _ = await client.call("PUT", "/v1/bundles/latest", raw=content)
+    assert status == 400
+
+
+async def test_a_body_over_the_limit_is_refused_announced_or_not(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.api.reading.MAX_JSON_BYTES", 1000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 100
+
+    status, answer = await client.call("POST", "/v1/plans", {"name": "a" * 2000})
+    assert (status, answer["code"]) == (413, "body_too_large")
+    async with client.session.post(f"{client.url}/v1/plans", data=chunks()) as chunked:
+        assert chunked.status == 413
+
+
+async def test_a_failure_of_the_platform_is_not_told_to_the_client(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_deployments: Deployments) -> None:
+        raise KeyError("inner secret")
+
+    monkeypatch.setattr(Deployments, "all", fail)
+    status, answer = await client.call("GET", "/v1/deployments")
+
+    assert (status, answer["code"]) == (500, "internal_error")
+    assert "inner secret" not in str(answer)
+    assert "inner secret" in caplog.text
