@@ -42,6 +42,7 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
         params: Captured by the rule, decoded.
         traceparent: W3C trace context, or empty when not traced.
         sent_us: Unix time in µs at which it was sent; 0 when that is not known.
+        attempt: Which delivery this is, from 1; above it, the event may have been handled before.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
     params: dict[str, str] = {}
     traceparent: str = ""
     sent_us: int = 0
+    attempt: int = 1
 
     def remaining_s(self, now_s: float) -> float:
         """Return the seconds that are left at Unix time ``now_s``; never below 0."""

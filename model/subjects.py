@@ -2,6 +2,8 @@
 
 ==========================================  =====================================================
 ``evt.<app>.<component>.<hash>``            requests to one component version, queue group ``pods``
+``emit.<app>.<component>.<hash>``           events that wait for it, in stream ``kubefox-events``
+``dead.<app>.<component>.<hash>``           those that it will not handle, ``kubefox-dead-letters``
 ``adapter.<kind>``                          requests to an adapter, queue group ``adapters``
 ``inbox.<process>.<number>``                replies to one process
 ``broker.view``                             a pod asks for its view, queue group ``brokers``
@@ -36,6 +38,32 @@ KEEP_TRACE = "telemetry.keep"
 def component(app: str, name: str, digest: str) -> str:
     """Return where requests to one component version go."""
     return f"evt.{app}.{name}.{digest}"
+
+
+def is_component(target: str) -> bool:
+    """Return whether a component version listens to ``target``."""
+    return target.startswith("evt.")
+
+
+def emitted(target: str) -> str:
+    """Return where events wait for the component version that listens to ``target``."""
+    return f"emit.{target.removeprefix('evt.')}"
+
+
+def target_of(subject: str) -> str:
+    """Return where those listen whom events on ``emit.…`` or ``dead.…`` are for."""
+    return f"evt.{subject.partition('.')[2]}"
+
+
+def dead_letter(target: str) -> str:
+    """Return where events lie that ``target`` will not handle."""
+    return f"dead.{target.removeprefix('evt.')}"
+
+
+def version_of(target: str) -> tuple[str, str, str]:
+    """Return app, component and hash of the component version that listens to ``target``."""
+    _, app, name, digest = target.split(".")
+    return app, name, digest
 
 
 def adapter(kind: str) -> str:
