@@ -84,6 +84,10 @@ class Handling:
         """Return a call to enter."""
         return Call(self._traceparent)
 
+    def emit(self, dependency: str, subject: str) -> Call:
+        """Return the emitting of an event to enter."""
+        return Call(self._traceparent)
+
     def span(self, name: str, attributes: Attributes) -> AbstractContextManager[trace.Span]:
         """Return a span of the handler's own to enter."""
         return nullcontext(trace.INVALID_SPAN)
@@ -162,10 +166,14 @@ class MeasuredHandling(Handling):
 
     def call(self, dependency: str, subject: str) -> Call:
         """Return a call to enter; its parent is the author's span if there is one."""
-        current = self._current() if self._has_spans else None
-        parent_id = current.span_id if current else self._own_id()
         return MeasuredCall(
-            dependency, subject, self._traceparent, parent_id, self._scope, self._tracing
+            dependency, subject, self._traceparent, self._parent_id(), self._scope, self._tracing
+        )
+
+    def emit(self, dependency: str, subject: str) -> Call:
+        """Return the emitting of an event to enter; its parent is as that of a call."""
+        return MeasuredEmit(
+            dependency, subject, self._traceparent, self._parent_id(), self._scope, self._tracing
         )
 
     @contextmanager
@@ -197,6 +205,11 @@ class MeasuredHandling(Handling):
             return HandledRecord(*known, self._error)
         error = self._error or live.error
         return HandledRecord(*known, error, live.name, live.attributes, tuple(live.events))
+
+    def _parent_id(self) -> str:
+        """Return the span that a call belongs to now."""
+        current = self._current() if self._has_spans else None
+        return current.span_id if current else self._own_id()
 
     def _current(self) -> LiveSpan | None:
         """Return the current span of OpenTelemetry, if it belongs to this event's trace."""
@@ -241,6 +254,8 @@ class MeasuredCall(Call):
 
     _status = 0
     _error = ""
+    _verb = "send"
+    _kind = SpanKind.CLIENT
 
     def __init__(
         self,
@@ -293,4 +308,13 @@ class MeasuredCall(Call):
             self._end_ns,
             self._status,
             self._error,
+            self._verb,
+            self._kind,
         )
+
+
+class MeasuredEmit(MeasuredCall):
+    """The emitting of an event, traced: it ends when the event is stored."""
+
+    _verb = "emit"
+    _kind = SpanKind.PRODUCER

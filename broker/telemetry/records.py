@@ -193,6 +193,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
         end_ns: Unix time.
         status: HTTP status of the answer, 0 where there is none.
         error: Code of the failure, or empty.
+        verb: What it did: ``send``, or ``emit`` when it waited for no answer.
+        kind: Of the span.
     """
 
     traceparent: str
@@ -204,6 +206,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
     end_ns: int
     status: int
     error: str
+    verb: str = "send"
+    kind: SpanKind = SpanKind.CLIENT
 
     @property
     def trace_id(self) -> str:
@@ -216,8 +220,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
             self.trace_id,
             trace_context.parent_id_of(self.traceparent),
             self.parent_id,
-            f"send {self.dependency}",
-            SpanKind.CLIENT,
+            f"{self.verb} {self.dependency}",
+            self.kind,
             self.start_ns,
             self.end_ns,
             self.labels,

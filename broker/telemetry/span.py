@@ -89,6 +89,10 @@ def _messaging(span: SpanRecord) -> Attributes:
     """Return what is the same for all hops; so it need not travel."""
     if span.kind is SpanKind.CLIENT and "messaging.destination.name" in span.attributes:
         return {"messaging.system": "nats", "messaging.operation.type": "send"}
+    if span.kind is SpanKind.PRODUCER:
+        return {"messaging.system": "nats", "messaging.operation.type": "send"}
+    if span.kind is SpanKind.CONSUMER:
+        return {"messaging.system": "nats", "messaging.operation.type": "receive"}
     if span.kind is SpanKind.SERVER and "messaging.message.id" in span.attributes:
         return {"messaging.system": "nats", "messaging.operation.type": "process"}
     return {}

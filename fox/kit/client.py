@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fox.kit.context import Context
+from fox.kit.context import Context, Emission
 from fox.kit.response import JSON, Response
+from model.event import Headers
 
 
 class ComponentClient:
@@ -70,16 +71,72 @@ class ComponentClient:
         Raises:
             FoxError: Whatever stopped the call: no pod, time, a mismatch, its handler.
         """
-        pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
-        if json is not None:
-            body = msgspec.json.encode(json)
-            if "content-type" not in dict(pairs):
-                pairs.append(("content-type", JSON))
+        pairs, body = _encoded(headers, json, body)
         return await ctx.request(
             self.name,
             method,
             path,
             query=urlencode(query) if query else "",
-            headers=tuple(pairs),
+            headers=pairs,
             body=body,
         )
+
+    async def emit(
+        self,
+        path: str,
+        *,
+        ctx: Context,
+        method: str = "POST",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        body: bytes = b"",
+        key: str = "",
+    ) -> bool:
+        """Let the component's default handler handle something later; return once that is sure.
+
+        The event is stored. Then it is delivered to the version of this deployment, in this
+        virtual environment, with the variables as they are now, in this trace, until a handler
+        has answered below 400, at least once: ``ctx.attempt`` tells the handler which delivery
+        it sees. What it refuses with 4xx, and what fails too often, becomes a dead letter:
+        ``fox get dead-letters``.
+
+        Args:
+            path: Percent-encoded path.
+            ctx: The event that emits it. If that fails afterwards, this stays emitted.
+            method: HTTP method.
+            query: Parameters, encoded here.
+            headers: Further headers.
+            json: Sent as JSON body; None sends ``body``.
+            body: Bytes to send; the whole event may have 512 KiB.
+            key: Names what is to be done: the same key from this component to that one, in
+                this deployment and virtual environment, within five minutes is the same event.
+
+        Returns:
+            Whether it is new; False when an event of the same key was stored before.
+
+        Raises:
+            NotDeclared: This component does not declare that one.
+            BodyTooLarge: The event is over the limit.
+            Overloaded: As many events wait as may.
+            NatsUnavailable: Whether it is stored is not known.
+        """
+        pairs, body = _encoded(headers, json, body)
+        emission = Emission(
+            method=method,
+            path=path,
+            query=urlencode(query) if query else "",
+            headers=pairs,
+            body=body,
+            key=key,
+        )
+        return await ctx.emit(self.name, emission)
+
+
+def _encoded(headers: Mapping[str, str] | None, json: Any, body: bytes) -> tuple[Headers, bytes]:
+    pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
+    if json is not None:
+        body = msgspec.json.encode(json)
+        if "content-type" not in dict(pairs):
+            pairs.append(("content-type", JSON))
+    return tuple(pairs), body

@@ -42,6 +42,26 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     pod: str = ""
 
 
+class Emission(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event says that a component emits.
+
+    Attributes:
+        method: HTTP method.
+        path: Percent-encoded path.
+        query: Raw query string.
+        headers: Names in lower case.
+        body: With all the rest at most 512 KiB.
+        key: An event of the same key within five minutes is this one; empty has no such.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Headers = ()
+    body: bytes = b""
+    key: str = ""
+
+
 class Transport(Protocol):
     """Carries a call from one component to a dependency: NATS in a pod, memory in a test."""
 
@@ -57,6 +77,9 @@ class Transport(Protocol):
         body: bytes,
     ) -> Response:
         """Return the dependency's response; raise the FoxError that stopped it."""
+
+    async def emit(self, ctx: Context, dependency: str, emission: Emission) -> bool:
+        """Return once an event is stored, and whether it is new; raise what stopped it."""
 
 
 class Env(dict[str, Value]):
@@ -115,6 +138,11 @@ class Context:
     def source(self) -> str:
         """Who sent it: ``<component>@<hash>`` or ``adapter/<kind>``."""
         return self._event.source
+
+    @property
+    def attempt(self) -> int:
+        """Which delivery of an emitted event this is; above 1 it may have been handled before."""
+        return self._event.attempt
 
     @property
     def method(self) -> str:
@@ -281,3 +309,12 @@ class Context:
         return await self._transport.call(
             self, dependency, method, path, query=query, headers=headers, body=body
         )
+
+    async def emit(self, dependency: str, emission: Emission) -> bool:
+        """Store an event that a declared component handles later; see ``ComponentClient.emit``.
+
+        Raises:
+            NotDeclared: The component does not declare the dependency.
+            FoxError: Whatever stopped it from being stored.
+        """
+        return await self._transport.emit(self, dependency, emission)

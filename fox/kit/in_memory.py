@@ -8,7 +8,10 @@ exception that is no FoxError reaches the test as it is, with its traceback.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -23,11 +26,43 @@ from model.component import ComponentDefinition, Value
 from model.context import EventContext, adapter_source, view_of
 from model.deployment import Deployment
 from model.errors import DeadlineExceeded, NoPodReady
-from model.event import Event, Response
+from model.event import Event, Headers, Response
 from model.state_store import STATE_STORE
 
 HASH = "0" * 32
 """The content hash of every component: what is tested has not been deployed."""
+
+EVENT_TTL_S = 30
+_ERROR = 400
+
+
+class EmittedEvent(msgspec.Struct, kw_only=True):
+    """An event that a component has emitted.
+
+    Attributes:
+        source: Component that emitted it.
+        component: Component that it is for.
+        method: HTTP method.
+        path: Percent-encoded path.
+        query: Raw query string.
+        headers: Names in lower case.
+        body: As it travels.
+        is_delivered: Whether its component has answered it below 400.
+    """
+
+    source: str
+    component: str
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes
+    is_delivered: bool = False
+
+    def json(self, kind: Any = Any) -> Any:
+        """Return the body read as JSON; ``kind`` is a type to check it against."""
+        return msgspec.json.decode(self.body, type=kind)
+
 
 _decode_view_request = msgspec.msgpack.Decoder(ViewRequest).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,6 +76,10 @@ class InMemoryDeployment:
         kits: The components, by name.
         outside: Definitions of those that only send.
         values: Variables of the virtual environment.
+
+    Attributes:
+        state_store: What the components keep.
+        emitted: What they have emitted, in order, delivered or not.
     """
 
     process_id = "test"
@@ -66,6 +105,9 @@ class InMemoryDeployment:
         self._listening: dict[str, tuple[str, Handle]] = {
             subjects.adapter(STATE_STORE): (adapter_source(STATE_STORE), self._ask_state_store)
         }
+        self.emitted: list[EmittedEvent] = []
+        self._stored: deque[tuple[EmittedEvent, str, bytes]] = deque()
+        self._deduplication_ids: set[str] = set()
         for name, kit in kits.items():
             self._start(name, kit)
 
@@ -91,9 +133,36 @@ class InMemoryDeployment:
             raise DeadlineExceeded(f"time ran out in {source}", hop=hop) from error
         return codec.encode(Response(status=status, headers=headers, source=source), content)
 
+    async def store(
+        self, subject: str, frame: bytes, *, deduplication_id: str = "", timeout_s: float
+    ) -> bool:
+        """Keep an event until ``deliver_emitted``; see ``EventStore``."""
+        if deduplication_id in self._deduplication_ids:
+            return False
+        self._deduplication_ids |= {deduplication_id} - {""}
+        target = subjects.target_of(subject)
+        emitted = _shown(target, frame)
+        self.emitted.append(emitted)
+        self._stored.append((emitted, target, frame))
+        return True
+
+    async def deliver_emitted(self) -> None:
+        """Deliver what was emitted, one after another, until nothing waits any more.
+
+        Raises:
+            Exception: Whatever a handler raises. What was emitted after its event waits.
+        """
+        while self._stored:
+            emitted, target, frame = self._stored.popleft()
+            event, body = codec.decode_event(frame)
+            deadline_ms = int((time.time() + EVENT_TTL_S) * 1000)
+            event = msgspec.structs.replace(event, deadline_ms=deadline_ms)
+            answer = await self.request(target, codec.encode(event, body), EVENT_TTL_S)
+            emitted.is_delivered = codec.decode_response(answer)[0].status < _ERROR
+
     def _start(self, name: str, kit: Kit) -> None:
         identity = Identity(app=self._context.app, component=name, hash=HASH, pod=f"{name}-test")
-        server = ComponentServer(kit, identity, self)
+        server = ComponentServer(kit, identity, self, store=self)
         self._listening[self.subject(name)] = (server.source, server.handle)
 
     def _answer_view(self, payload: bytes) -> bytes:
@@ -118,3 +187,16 @@ class InMemoryDeployment:
             body=bytes(body),
         )
         return answer.to_reply()
+
+
+def _shown(target: str, frame: bytes) -> EmittedEvent:
+    event, body = codec.decode_event(frame)
+    return EmittedEvent(
+        source=event.source.partition("@")[0],
+        component=subjects.version_of(target)[1],
+        method=event.method,
+        path=event.path,
+        query=event.query,
+        headers=event.headers,
+        body=bytes(body),
+    )

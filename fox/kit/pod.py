@@ -25,6 +25,7 @@ import uvloop
 from broker import bus as nats_bus
 from broker import garbage, logs
 from broker.bus import Bus
+from broker.outbox import Outbox
 from broker.receiver import receive
 from broker.telemetry.telemetry import Telemetry, open_telemetry
 from fox.kit.context import Identity
@@ -150,7 +151,7 @@ async def _serve(kit: Kit, settings: PodSettings) -> int:
     process_id = f"{identity.pod}-{secrets.token_hex(4)}"
     async with nats_bus.connect(settings.nats_url, process_id=process_id) as bus:
         telemetry = Telemetry(identity.component, identity.pod, is_on=settings.telemetry)
-        server = ComponentServer(kit, identity, bus, telemetry)
+        server = ComponentServer(kit, identity, bus, telemetry, Outbox(bus))
         subject = subjects.component(identity.app, identity.component, identity.hash)
         async with (
             open_telemetry(telemetry, bus),

@@ -1,4 +1,4 @@
-"""What a component at work needs of its connection: NATS in a pod, memory in a unit test."""
+"""What a component at work needs of its surroundings: NATS in a pod, memory in a unit test."""
 
 from __future__ import annotations
 
@@ -14,3 +14,12 @@ class Requester(Protocol):
 
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         """Return the reply's frame; raise the FoxError that stopped it."""
+
+
+class EventStore(Protocol):
+    """Keeps events until they are handled; ``broker.outbox.Outbox`` is the real one."""
+
+    async def store(
+        self, subject: str, frame: bytes, *, deduplication_id: str = "", timeout_s: float
+    ) -> bool:
+        """Return whether an event was new; raise the FoxError that stopped it from being kept."""

@@ -9,9 +9,10 @@ from broker import logs
 from broker.answers import read_answer
 from broker.receiver import Reply
 from broker.telemetry.telemetry import Telemetry
-from fox.kit.context import Context, Identity
+from fox.kit.context import Context, Emission, Identity
+from fox.kit.emitting import Emitter
 from fox.kit.kit import Kit
-from fox.kit.requester import Requester
+from fox.kit.requester import EventStore, Requester
 from fox.kit.response import Response, to_reply
 from fox.kit.views import View, Views
 from model import codec
@@ -28,6 +29,7 @@ class ComponentServer:
         identity: Which version it is.
         bus: Connection to NATS.
         telemetry: Of the process; None measures nothing.
+        store: Keeps the events that are emitted; without one none can be.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class ComponentServer:
         identity: Identity,
         bus: Requester,
         telemetry: Telemetry | None = None,
+        store: EventStore | None = None,
     ) -> None:
         """Start without any view."""
         self.source = source_name(identity.component, identity.hash)
@@ -45,6 +48,7 @@ class ComponentServer:
         self._telemetry = telemetry or Telemetry(is_on=False)
         self._views = Views(bus, identity, self._telemetry)
         self._event_ids = itertools.count(1)
+        self._emitter = Emitter(self.source, bus.process_id, store, self._telemetry)
 
     async def handle(self, event: Event, body: codec.Body) -> Reply:
         """Return the handler's answer to one event.
@@ -101,6 +105,10 @@ class ComponentServer:
             response, content = read_answer(frame)
             call.answer(response.status)
             return Response.from_wire(response, content)
+
+    async def emit(self, ctx: Context, dependency: str, emission: Emission) -> bool:
+        """Store an event from one component for another; see ``Transport``."""
+        return await self._emitter.emit(ctx, dependency, self._target(ctx, dependency), emission)
 
     def _target(self, ctx: Context, dependency: str) -> str:
         target = ctx.view.targets.get(dependency)

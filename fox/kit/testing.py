@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fox.kit.context import FORM
-from fox.kit.in_memory import HASH, InMemoryDeployment
+from fox.kit.in_memory import HASH, EmittedEvent, InMemoryDeployment
 from fox.kit.kit import Handler, Kit
 from fox.kit.response import JSON, Response
 from fox.kit.state_store import InMemoryStateStore
@@ -59,6 +59,9 @@ class TestClient:
 
     Whatever a handler raises is raised here: a FoxError as it would travel, any other exception as
     it is. In a pod the latter becomes ComponentFailed.
+
+    What handlers emit is delivered, once and in order, when the one that was asked has ended; also
+    if it has failed, as on a platform. ``emitted`` lists it.
 
     Args:
         kit: The component.
@@ -111,6 +114,11 @@ class TestClient:
         """What the components keep: ``await orders.get("1", ctx=client.state_store)``."""
         return self._deployment.state_store
 
+    @property
+    def emitted(self) -> list[EmittedEvent]:
+        """What the components have emitted, in order; an event of a known key is not there."""
+        return self._deployment.emitted
+
     async def get(self, path: str, **sent: Unpack[Sent]) -> Response:
         """Send GET from outside; see ``request``."""
         return await self.request("GET", path, **sent)
@@ -157,12 +165,15 @@ class TestClient:
             body=body,
         )
 
-    async def call(self, method: str, path: str, **sent: Unpack[Sent]) -> Response:
+    async def call(
+        self, method: str, path: str, *, attempt: int = 1, **sent: Unpack[Sent]
+    ) -> Response:
         """Call the default handler, as another component does.
 
         Args:
             method: HTTP method.
             path: Percent-encoded path, with the query.
+            attempt: What ``ctx.attempt`` says, for an emitted event that is delivered again.
             sent: See ``Sent``.
 
         Raises:
@@ -179,6 +190,7 @@ class TestClient:
             query=query,
             headers=headers,
             body=body,
+            attempt=attempt,
         )
 
     async def tick(self, schedule: int = 0) -> Response:
@@ -219,6 +231,7 @@ class TestClient:
         headers: Headers = (),
         params: dict[str, str] | None = None,
         body: bytes = b"",
+        attempt: int = 1,
     ) -> Response:
         event_id = f"test-{next(self._event_ids)}"
         event = Event(
@@ -234,9 +247,13 @@ class TestClient:
             query=query,
             headers=headers,
             params=params or {},
+            attempt=attempt,
         )
         subject = self._deployment.subject(self._name)
-        frame = await self._deployment.request(subject, codec.encode(event, body), TTL_S)
+        try:
+            frame = await self._deployment.request(subject, codec.encode(event, body), TTL_S)
+        finally:
+            await self._deployment.deliver_emitted()
         return Response.from_wire(*codec.decode_response(frame))
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from broker import bus as buses
 from broker.broker import Broker, open_broker
 from broker.bus import Bus
+from broker.outbox import Outbox
 from broker.receiver import Receiver, receive
 from broker.settings import Settings
 from fox.kit.context import Identity
@@ -103,7 +104,7 @@ class DataPlane:
         identity = Identity(app=APP, component=component, hash=digest(text), pod=f"{component}-1")
         process_id = f"{component}-{digest(text)[:12]}"
         bus = await pods.enter_async_context(buses.connect(self.url, process_id=process_id))
-        server = ComponentServer(kit, identity, bus)
+        server = ComponentServer(kit, identity, bus, store=Outbox(bus))
         subject = subjects.component(APP, component, digest(text))
         serving = receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source)
         return bus, await pods.enter_async_context(serving)

@@ -9,6 +9,7 @@ import msgspec
 
 from broker import bus as buses
 from broker.bus import Bus
+from broker.outbox import Outbox
 from broker.pod_board import open_pod_board
 from broker.receiver import receive
 from broker.telemetry.collector import Collector, open_collector
@@ -41,7 +42,7 @@ class Watched:
         telemetry = Telemetry(component, identity.pod)
         subject = subjects.component(APP, component, digest(text))
         async with buses.connect(self.plane.url, process_id=process_id) as bus:
-            server = ComponentServer(kit, identity, bus, telemetry)
+            server = ComponentServer(kit, identity, bus, telemetry, Outbox(bus))
             async with (
                 open_telemetry(telemetry, bus),
                 receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source),

@@ -1,0 +1,87 @@
+"""Events that nobody waits for: made like calls, and stored instead of sent."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+
+from broker.telemetry.telemetry import Telemetry
+from fox.kit.context import Context, Emission
+from fox.kit.requester import EventStore
+from model import codec, subjects
+from model.errors import InvalidRequest, NatsUnavailable
+from model.event import Event, EventType
+
+_ID_LENGTH = 32
+
+
+class Emitter:
+    """Stores the events of one component version.
+
+    Args:
+        source: The version, as in ``Event.source``.
+        process_id: Part of the ids of its events.
+        store: Keeps them; None keeps nothing.
+        telemetry: Of the process.
+    """
+
+    def __init__(
+        self, source: str, process_id: str, store: EventStore | None, telemetry: Telemetry
+    ) -> None:
+        """Start with nothing emitted."""
+        self._source = source
+        self._process_id = process_id
+        self._store = store
+        self._event_ids = itertools.count(1)
+        self._emitted = 0
+        telemetry.metrics.watch_counter("events_emitted", lambda: self._emitted)
+
+    async def emit(self, ctx: Context, dependency: str, target: str, emission: Emission) -> bool:
+        """Store an event for ``target``; see ``fox.kit.context.Transport``."""
+        subject = subjects.emitted(_checked(dependency, target))
+        if self._store is None:
+            raise NatsUnavailable("this process keeps no events", hop=self._source)
+        parent, now_s = ctx.event, time.time()
+        with ctx.handling.emit(dependency, subject) as emitting:
+            event = Event(
+                id=f"{self._process_id}-emit-{next(self._event_ids):x}",
+                genesis_id=parent.genesis_id,
+                type=EventType.COMPONENT,
+                context=parent.context,
+                source=self._source,
+                # While it waits it has none: each attempt to deliver it gets its own.
+                deadline_ms=0,
+                method=emission.method,
+                path=emission.path,
+                query=emission.query,
+                headers=emission.headers,
+                traceparent=emitting.traceparent,
+                sent_us=int(now_s * 1_000_000),
+            )
+            is_new = await self._store.store(
+                subject,
+                codec.encode(event, emission.body),
+                deduplication_id=deduplication_id(ctx, dependency, emission.key),
+                timeout_s=parent.remaining_s(now_s),
+            )
+        self._emitted += is_new
+        return is_new
+
+
+def deduplication_id(ctx: Context, dependency: str, key: str) -> str:
+    """Return what tells an event from others of its key; nothing without a key.
+
+    A key is a word between two components of one deployment in one virtual environment: what is
+    emitted in another one is never lost for it.
+    """
+    if not key:
+        return ""
+    place = (ctx.app, ctx.deployment, ctx.virtual_environment, ctx.component, dependency)
+    return hashlib.sha256("\0".join((*place, key)).encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _checked(dependency: str, target: str) -> str:
+    if not subjects.is_component(target):
+        raise InvalidRequest(f"{dependency} is an adapter: events are emitted to components")
+    return target
