@@ -83,6 +83,7 @@ class Broker:
         self.telemetry = telemetry
         self._contexts = contexts
         self._open: dict[EventContext, _OpenContext] = {}
+        self._delivering: list[frozenset[str]] = []
         self._last_event = 0
         self._draining = False
         self._answering: set[asyncio.Task[None]] = set()
@@ -176,6 +177,34 @@ class Broker:
             context.in_flight -= 1
         return read_answer(frame)
 
+    @property
+    def contexts(self) -> Contexts:
+        """What sealed contexts stand for."""
+        return self._contexts
+
+    async def deliver(
+        self, event: Event, body: codec.Body, target: str, data: ContextData, ttl_s: float
+    ) -> tuple[Response, memoryview]:
+        """Send an event that was stored to its component and return the response's head and body.
+
+        Args:
+            event: With a deadline ``ttl_s`` from now.
+            body: Its body.
+            target: Subject of the component version.
+            data: What the event's context stands for.
+            ttl_s: Time for this attempt and all below it.
+
+        Raises:
+            FoxError: Whatever stopped it: no pod, time, a mismatch, the handler.
+        """
+        hashes = frozenset(data.deployment.components.values())
+        self._delivering.append(hashes)
+        try:
+            frame = await self.bus.request(target, codec.encode(event, body), ttl_s)
+        finally:
+            self._delivering.remove(hashes)
+        return read_answer(frame)
+
     async def authorize(self, event: Event, adapter_kind: str) -> ContextData:
         """Return what an event's context stands for, once its sender may call the adapter.
 
@@ -241,6 +270,7 @@ class Broker:
     async def answer_usage(self, _payload: bytes, reply: str) -> None:
         """Tell which component versions the genesis events in flight here may still need."""
         busy = [each.hashes for each in self._open.values() if each.in_flight]
+        busy += self._delivering
         usage = Usage(revision=self.snapshot.revision, hashes=frozenset().union(*busy))
         if reply:
             await self.bus.publish(reply, _encode(usage))

@@ -66,6 +66,14 @@ class Contexts:
         """Return the token of a context."""
         return seal(context, self._key)
 
+    def claims(self, token: str) -> EventContext:
+        """Return what a token claims, whether or not its data is still kept.
+
+        Raises:
+            InvalidEvent: The token is not one of this platform.
+        """
+        return unseal(token, self._key)
+
     async def open(self, token: str) -> ContextData:
         """Return what a token stands for, at exactly the revisions it names.
 

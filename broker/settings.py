@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pod_liveness_s: How long a pod's event loop may stand still before the pod is killed and
             started again; 0 lets it.
         event_ttl_s: Time a genesis event and all below it may take.
+        emit_attempts: How often an emitted event is delivered before it is given up.
+        emit_retry_s: Pause after the first failed attempt; it grows four times with each.
         body_limit_bytes: Largest request body that is buffered for a handler.
         body_memory_bytes: What the bodies of all requests in hand may take together.
         drain_s: How long a shutdown waits for what is in flight.
@@ -51,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pod_driver: str = "local"
     pod_liveness_s: float = 10
     event_ttl_s: float = 30
+    emit_attempts: int = 5
+    emit_retry_s: float = 1
     body_limit_bytes: int = 5 * MIB
     body_memory_bytes: int = 256 * MIB
     drain_s: float = 30
@@ -107,7 +111,7 @@ def _check(name: str, value: Any) -> None:
     if name == "pod_liveness_s":
         if value != 0 and not _LEAST_LIVENESS_S <= value < float("inf"):
             raise ValueError(f"expected 0, or a number from {_LEAST_LIVENESS_S}")
-    elif name.endswith(("_s", "_bytes", "_workers")) and not 0 < value < float("inf"):
+    elif name.endswith(("_s", "_bytes", "_workers", "_attempts")) and not 0 < value < float("inf"):
         raise ValueError("expected a number above 0")
     if name.endswith("_ratio") and not 0 <= value <= 1:
         raise ValueError("expected a number from 0 to 1")

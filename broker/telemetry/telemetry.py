@@ -13,6 +13,7 @@ import msgspec
 
 from broker.bus import Bus
 from broker.telemetry import live_span, otlp, trace_context
+from broker.telemetry.delivering import Delivering, MeasuredDelivering
 from broker.telemetry.figures import Labels, Role
 from broker.telemetry.genesis import Genesis, MeasuredGenesis
 from broker.telemetry.handling import Handling, MeasuredHandling
@@ -90,6 +91,15 @@ class Telemetry:
             return Handling(event.traceparent)
         scope = self._scopes_of(source, Role.ADAPTER).of(context)
         return MeasuredHandling(event, scope, self.tracing)
+
+    def delivering(
+        self, event: Event, target: str, source: str, context: EventContext
+    ) -> Delivering:
+        """Return an event that an adapter, ``adapter/<kind>``, delivers to ``target``, to enter."""
+        if not self._is_on:
+            return Delivering(event.traceparent)
+        scope = self._scopes_of(source, Role.ADAPTER).of(context)
+        return MeasuredDelivering(event, target, scope, self.tracing)
 
     def _scopes_of(self, source: str, role: str) -> Scopes:
         scopes = self._scopes.get(source)

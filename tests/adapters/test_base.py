@@ -15,7 +15,7 @@ class TestInstalledAdapters(AdapterContract):
 
 
 def test_the_built_in_adapters_are_installed() -> None:
-    assert {"cron", "http", "state-store"} <= set(base.kinds())
+    assert {"cron", "emit", "http", "state-store"} <= set(base.kinds())
 
 
 @pytest.mark.parametrize("kind", base.kinds())

@@ -1,0 +1,62 @@
+"""An event between the stream and its component: measured, and in its emitter's trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from broker.telemetry import trace_context
+from broker.telemetry.handling import Handling, MeasuredHandling
+from broker.telemetry.scope import Scope
+from broker.telemetry.span import SpanKind, SpanRecord
+from broker.telemetry.tracing import Tracing
+from model import subjects
+from model.event import Event
+
+
+class Delivering(Handling):
+    """An event that is being delivered, while telemetry is off."""
+
+    def send(self) -> str:
+        """Return the ``traceparent`` to deliver it with."""
+        return self._traceparent
+
+
+class MeasuredDelivering(MeasuredHandling, Delivering):
+    """An event that is being delivered, counted and traced.
+
+    Args:
+        event: As it was stored, with the number of its attempt.
+        target: Subject of its component.
+        scope: Of the adapter, in the event's context.
+        tracing: Takes its span.
+    """
+
+    def __init__(self, event: Event, target: str, scope: Scope, tracing: Tracing) -> None:
+        """Take the time, and count the time it has waited until its first attempt."""
+        is_first = event.attempt == 1
+        super().__init__(
+            event if is_first else msgspec.structs.replace(event, sent_us=0), scope, tracing
+        )
+        self._target, self._attempt = target, event.attempt
+
+    def send(self) -> str:
+        """Return the ``traceparent`` to deliver it with."""
+        return trace_context.write(self.trace_id, self._own_id(), is_sampled=self._is_sampled)
+
+    def records(self) -> Iterator[SpanRecord]:
+        """Yield the span of the delivery, which has ended."""
+        _, component, _ = subjects.version_of(self._target)
+        for record in super().records():
+            attributes = {
+                **record.attributes,
+                "messaging.destination.name": subjects.emitted(self._target),
+                "kubefox.attempt": self._attempt,
+            }
+            yield msgspec.structs.replace(
+                record,
+                name=f"deliver {component}",
+                kind=SpanKind.CONSUMER,
+                attributes=attributes,
+            )
