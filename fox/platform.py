@@ -33,6 +33,7 @@ from broker.api.server import open_control_api
 from broker.broker import open_broker
 from broker.bundles import open_bundles
 from broker.control.control import Control
+from broker.dead_letters import open_dead_letters
 from broker.pod_board import open_pod_board
 from broker.settings import Settings
 from broker.telemetry.collector import open_collector
@@ -205,6 +206,7 @@ class Platform:
                 control,
                 pod_logs,
                 await enter(open_collector(self._bus, board)),
+                await open_dead_letters(self._bus),
                 host=settings.control_host,
                 port=settings.control_port,
                 version=version("kubefox"),

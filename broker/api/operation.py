@@ -9,6 +9,7 @@ import msgspec
 
 from broker.api.messages import NoQuery
 from broker.control.control import Control
+from broker.dead_letters import DeadLetters
 from broker.pod_logs import PodLogs
 from broker.telemetry.collector import Collector
 
@@ -20,6 +21,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         control: The rules.
         logs: Pods' output.
         collector: Figures and traces.
+        dead_letters: Events that were given up.
         version: Of the platform.
         readiness: Whether each part of the process is ready, by its name.
     """
@@ -27,6 +29,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     control: Control
     logs: PodLogs
     collector: Collector
+    dead_letters: DeadLetters
     version: str
     readiness: Mapping[str, Callable[[], bool]]
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 from broker.api.explaining import explain_url
 from broker.api.messages import (
+    DeadLettersQuery,
     DeleteQuery,
     DeployRequest,
     ExplainQuery,
@@ -24,6 +25,7 @@ from broker.control.writes import Stored
 from broker.pod_logs import LogQuery
 from broker.telemetry import prometheus
 from broker.telemetry.trace_store import TraceQuery
+from model.dead_letter import DeadLetter
 from model.deployment import Deployment
 from model.distill import Plan
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
@@ -36,6 +38,7 @@ from routing.explain import Explanation
 MAX_TAIL = 10_000
 MAX_WINDOW_S = 60
 MAX_TRACES = 1_000
+MAX_DEAD_LETTERS = 10_000
 
 
 async def _alive(_parts: Parts, _call: Call) -> Health:
@@ -130,7 +133,8 @@ async def _stats(parts: Parts, call: Call) -> Stats:
 
 
 async def _metrics(parts: Parts, _call: Call) -> str:
-    return await parts.collector.prometheus()
+    counts = await parts.dead_letters.counts()
+    return await parts.collector.prometheus() + prometheus.render_events(*counts)
 
 
 async def _traces(parts: Parts, call: Call) -> tuple[TraceSummary, ...]:
@@ -142,6 +146,25 @@ async def _traces(parts: Parts, call: Call) -> tuple[TraceSummary, ...]:
 
 async def _trace(parts: Parts, call: Call) -> Trace:
     return await parts.collector.traces.find(call.path["id"])
+
+
+async def _list_dead_letters(parts: Parts, call: Call) -> tuple[DeadLetter, ...]:
+    wanted: DeadLettersQuery = call.query
+    if not 0 < wanted.limit <= MAX_DEAD_LETTERS:
+        raise InvalidRequest(f"limit is {wanted.limit}, expected 1 to {MAX_DEAD_LETTERS}")
+    return tuple(await parts.dead_letters.all(wanted.limit))
+
+
+async def _get_dead_letter(parts: Parts, call: Call) -> DeadLetter:
+    return await parts.dead_letters.get(call.path["id"])
+
+
+async def _redeliver(parts: Parts, call: Call) -> None:
+    await parts.dead_letters.redeliver(call.path["id"])
+
+
+async def _delete_dead_letter(parts: Parts, call: Call) -> None:
+    await parts.dead_letters.delete(call.path["id"])
 
 
 def _check_name(call: Call, name: str) -> None:
@@ -343,6 +366,33 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="One trace, by its id or the beginning of it, or by the id of one of its events",
         answer=_trace,
         result=Trace,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/dead-letters",
+        summary="Emitted events that were given up, the oldest first, without their bodies",
+        answer=_list_dead_letters,
+        query=DeadLettersQuery,
+        result=tuple[DeadLetter, ...],
+    ),
+    Operation(
+        method="GET",
+        path="/v1/dead-letters/{id}",
+        summary="One of them, with its body",
+        answer=_get_dead_letter,
+        result=DeadLetter,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/dead-letters/{id}/redeliver",
+        summary="Deliver one of them again, to the version and in the context that it was for",
+        answer=_redeliver,
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/dead-letters/{id}",
+        summary="Drop one of them for good",
+        answer=_delete_dead_letter,
     ),
     Operation(
         method="GET",

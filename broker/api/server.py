@@ -13,6 +13,7 @@ from broker.api.guard import Guard
 from broker.api.operation import Parts
 from broker.api.operations import OPERATIONS
 from broker.control.control import Control
+from broker.dead_letters import DeadLetters
 from broker.pod_logs import PodLogs
 from broker.telemetry.collector import Collector
 
@@ -46,6 +47,7 @@ async def open_control_api(
     control: Control,
     logs: PodLogs,
     collector: Collector,
+    dead_letters: DeadLetters,
     *,
     host: str,
     port: int,
@@ -59,6 +61,7 @@ async def open_control_api(
         control: The rules.
         logs: Pods' output.
         collector: Figures and traces.
+        dead_letters: Events that were given up.
         host: Address to listen on; on loopback, requests under other host names are refused.
         port: 0 takes any free one.
         version: Of the platform.
@@ -69,7 +72,12 @@ async def open_control_api(
         OSError: The address is in use, or not one of this machine.
     """
     parts = Parts(
-        control=control, logs=logs, collector=collector, version=version, readiness=readiness
+        control=control,
+        logs=logs,
+        collector=collector,
+        dead_letters=dead_letters,
+        version=version,
+        readiness=readiness,
     )
     api = Api(parts, Guard(host, allowed_hosts))
     runner = web.AppRunner(

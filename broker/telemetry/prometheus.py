@@ -32,6 +32,16 @@ def render(totals: Totals, pods: Sequence[PodStatus]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_events(waiting: int, dead: int) -> str:
+    """Return what ``/metrics`` shows of emitted events, whoever delivers them."""
+    shown = (
+        ("kubefox_events_waiting", "Emitted events that wait or are in hand", waiting),
+        ("kubefox_dead_letters", "Emitted events that were given up", dead),
+    )
+    lines = ([*_head(name, "gauge", what), _line(name, {}, count)] for name, what, count in shown)
+    return "".join(f"{line}\n" for each in lines for line in each)
+
+
 def _requests(series: Iterable[SeriesFigures]) -> Iterator[str]:
     yield from _head("kubefox_requests_total", "counter", "Events that were answered")
     for each in series:

@@ -7,7 +7,15 @@ from pathlib import Path
 import typer
 
 from fox.cli.client import Control
-from fox.cli.kinds import DEPLOYMENTS, KINDS, PODS, VIRTUAL_ENVIRONMENTS, Kind, find_kind
+from fox.cli.kinds import (
+    DEAD_LETTERS,
+    DEPLOYMENTS,
+    KINDS,
+    PODS,
+    VIRTUAL_ENVIRONMENTS,
+    Kind,
+    find_kind,
+)
 from fox.cli.locate import connect
 from model.errors import FoxError
 
@@ -33,6 +41,11 @@ def complete_pod(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_component(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the components that have pods and whose names begin so."""
     return _names(ctx, PODS, incomplete, key="component")
+
+
+def complete_dead_letter(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the dead letters whose ids begin so."""
+    return _names(ctx, DEAD_LETTERS, incomplete)
 
 
 def complete_kind(incomplete: str) -> list[str]:

@@ -9,11 +9,18 @@ import typer
 
 from fox.cli.completion import complete_name
 from fox.cli.get import KindArgument
-from fox.cli.kinds import ENVIRONMENTS, HTTP_ADAPTERS, VIRTUAL_ENVIRONMENTS, Kind, find_kind
+from fox.cli.kinds import (
+    DEAD_LETTERS,
+    ENVIRONMENTS,
+    HTTP_ADAPTERS,
+    VIRTUAL_ENVIRONMENTS,
+    Kind,
+    find_kind,
+)
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
 
-DELETED = (ENVIRONMENTS, VIRTUAL_ENVIRONMENTS, HTTP_ADAPTERS)
+DELETED = (ENVIRONMENTS, VIRTUAL_ENVIRONMENTS, HTTP_ADAPTERS, DEAD_LETTERS)
 
 
 def delete(
@@ -28,7 +35,8 @@ def delete(
 ) -> None:
     """Delete an environment, a virtual environment or an HTTP adapter that is not in use.
 
-    Components' data in the state store stays. Deployments go by `fox undeploy`.
+    A dead letter is dropped for good: what it asked for is never done. Components' data in the
+    state store stays. Deployments go by `fox undeploy`.
     """
     found = _deleted(kind)
     if force and found is not VIRTUAL_ENVIRONMENTS:

@@ -31,8 +31,9 @@ def get(
 ) -> None:
     """List one kind, or show the one called NAME.
 
-    KIND is deployments, pods, releases, environments, virtual-environments or http-adapters; dep,
-    env and ve are short for some. Releases go by the name of their virtual environment.
+    KIND is deployments, pods, releases, environments, virtual-environments, http-adapters or
+    dead-letters; dep, env, ve and dl are short for some. Releases go by the name of their virtual
+    environment, dead letters by their id.
     """
     wanted = find_kind(kind)
     control = connect(control_url, data_dir)

@@ -10,6 +10,7 @@ import typer
 
 from fox.cli.words import age, listed, source_text
 from model.component import short
+from model.dead_letter import DeadLetter
 from model.deployment import Deployment
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.pod import PodStatus
@@ -127,6 +128,20 @@ def _http_adapter_rows(each: HTTPAdapter, _now_s: float) -> Rows:
     yield each.name, each.url, listed(each.headers)
 
 
+def _dead_letter_rows(each: DeadLetter, now_s: float) -> Rows:
+    yield (
+        each.id,
+        each.app,
+        f"{each.component}@{short(each.hash)}",
+        each.deployment,
+        each.virtual_environment,
+        f"{each.method} {each.path}".strip(),
+        each.attempts,
+        age(each.died_at_s, now_s),
+        each.detail,
+    )
+
+
 DEPLOYMENTS = Kind(
     path="deployments",
     aliases=frozenset({"deployment", "dep", "deps"}),
@@ -171,4 +186,30 @@ HTTP_ADAPTERS = Kind(
     columns=("NAME", "URL", "HEADERS"),
     rows=_http_adapter_rows,
 )
-KINDS = (DEPLOYMENTS, PODS, RELEASES, ENVIRONMENTS, VIRTUAL_ENVIRONMENTS, HTTP_ADAPTERS)
+DEAD_LETTERS = Kind(
+    path="dead-letters",
+    aliases=frozenset({"dead-letter", "deadletter", "dl"}),
+    record=DeadLetter,
+    key="id",
+    columns=(
+        "ID",
+        "APP",
+        "FOR",
+        "DEPLOYMENT",
+        "ENVIRONMENT",
+        "EVENT",
+        "ATTEMPTS",
+        "AGE",
+        "REASON",
+    ),
+    rows=_dead_letter_rows,
+)
+KINDS = (
+    DEPLOYMENTS,
+    PODS,
+    RELEASES,
+    ENVIRONMENTS,
+    VIRTUAL_ENVIRONMENTS,
+    HTTP_ADAPTERS,
+    DEAD_LETTERS,
+)

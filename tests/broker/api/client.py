@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
 import msgspec
 
+from broker.api.server import ControlApi
 from model import bundle
 from model.digest import RuntimeSpec
 from pods.base import PodSpec
@@ -17,6 +19,9 @@ from tests.support.control_plane import code, component, deployment
 UI = component("order-ui", routes=["Path(`/{{.Vars.subPath}}/orders/{id}`)"], calls=["api-server"])
 API = component("api-server")
 POD = PodSpec(id="api-server-1", app="order-app", component="api-server", hash=API.hash)
+
+OpenApi = Callable[..., AbstractAsyncContextManager[ControlApi]]
+"""Opens the control API; takes ``host``, ``port`` and what else ``open_control_api`` does."""
 
 
 class Client:

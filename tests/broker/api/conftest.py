@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import aiohttp
 import pytest
 
 from broker.api.server import ControlApi, open_control_api
+from broker.dead_letters import DeadLetters, open_dead_letters
 from broker.telemetry.collector import Collector, open_collector
 from pods.logs import PodLogs, open_logs
-from tests.broker.api.client import Client
+from tests.broker.api.client import Client, OpenApi
 from tests.support.control_plane import Plane
 
 
@@ -28,16 +30,22 @@ async def collector(plane: Plane) -> AsyncIterator[Collector]:
 
 
 @pytest.fixture
-async def api(plane: Plane, logs: PodLogs, collector: Collector) -> AsyncIterator[ControlApi]:
-    async with open_control_api(
-        plane.control,
-        logs,
-        collector,
-        host="127.0.0.1",
-        port=0,
-        version="1.2.3",
-        readiness={"nats": lambda: plane.bus.is_ready},
-    ) as api:
+async def dead_letters(plane: Plane) -> DeadLetters:
+    return await open_dead_letters(plane.bus)
+
+
+@pytest.fixture
+def open_api(
+    plane: Plane, logs: PodLogs, collector: Collector, dead_letters: DeadLetters
+) -> OpenApi:
+    """Return what opens the control API; where it listens, and the rest, is up to the test."""
+    return functools.partial(open_control_api, plane.control, logs, collector, dead_letters)
+
+
+@pytest.fixture
+async def api(plane: Plane, open_api: OpenApi) -> AsyncIterator[ControlApi]:
+    readiness = {"nats": lambda: plane.bus.is_ready}
+    async with open_api(host="127.0.0.1", port=0, version="1.2.3", readiness=readiness) as api:
         yield api
 
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from broker.api.server import open_control_api
-from broker.telemetry.collector import Collector
-from pods.logs import PodLogs
-from tests.broker.api.client import Client
-from tests.support.control_plane import Plane
+from tests.broker.api.client import Client, OpenApi
 
 
 @pytest.mark.parametrize(
@@ -42,19 +38,10 @@ async def test_a_page_of_its_own_may_call(client: Client, host: str) -> None:
     assert status == 200
 
 
-async def test_a_name_that_is_allowed_may_be_called(
-    plane: Plane, logs: PodLogs, collector: Collector
-) -> None:
+async def test_a_name_that_is_allowed_may_be_called(open_api: OpenApi) -> None:
     async with (
-        open_control_api(
-            plane.control,
-            logs,
-            collector,
-            host="localhost",
-            port=0,
-            version="1",
-            readiness={},
-            allowed_hosts=["Fox.Example"],
+        open_api(
+            host="localhost", port=0, version="1", readiness={}, allowed_hosts=["Fox.Example"]
         ) as api,
         aiohttp.ClientSession() as session,
     ):

@@ -9,8 +9,13 @@ import pytest
 
 from broker.api.operations import OPERATIONS
 from broker.control.secrets import MASK
+from broker.dead_letters import DeadLetters
+from broker.outbox import ensure_outbox
+from model import subjects
+from model.dead_letter import Burial
 from model.deployment import Deployment
 from model.environment import Environment, EnvironmentData
+from model.errors import ErrorDetail
 from model.release import ReleaseState
 from tests.broker.api.client import API, UI, Client, upload
 from tests.support.control_plane import Plane, pods_of
@@ -185,3 +190,36 @@ def _references(node: Any) -> set[str]:
     if isinstance(node, list):
         return set().union(*map(_references, node))
     return set()
+
+
+async def test_dead_letters_are_listed_looked_at_sent_again_and_dropped(
+    client: Client, plane: Plane, dead_letters: DeadLetters
+) -> None:
+    await ensure_outbox(plane.bus)
+    target = subjects.component("order-app", "api-server", API.hash)
+    reason = ErrorDetail("refused", "api-server answered 404")
+    for number in (1, 2):
+        buried = Burial(target, b"body", reason, 1, emitted_at_s=number, died_at_s=3)
+        await dead_letters.bury(buried, number)
+        await dead_letters.bury(buried, number)  # as after a crash: it is the same letter
+
+    _, listed = await client.call("GET", "/v1/dead-letters?limit=10")
+    _, first = await client.call("GET", f"/v1/dead-letters/{listed[0]['id']}")
+    sent, _ = await client.call("POST", f"/v1/dead-letters/{first['id']}/redeliver", {})
+    dropped, _ = await client.call("DELETE", f"/v1/dead-letters/{listed[1]['id']}")
+    gone, _ = await client.call("GET", f"/v1/dead-letters/{first['id']}")
+
+    assert [each["body"] for each in (*listed, first)] == ["", "", "body"]
+    assert first["detail"] == "api-server answered 404"
+    assert (sent, dropped, gone) == (204, 204, 404)
+    assert await dead_letters.counts() == (1, 0)
+    async with client.session.get(f"{client.url}/metrics") as answer:
+        assert "kubefox_events_waiting{} 1\n" in await answer.text()
+
+
+@pytest.mark.parametrize("limit", [0, 10_001])
+async def test_not_any_number_of_dead_letters_is_listed(client: Client, limit: int) -> None:
+    status, problem = await client.call("GET", f"/v1/dead-letters?limit={limit}")
+
+    assert status == 400
+    assert "expected 1 to 10000" in problem["detail"]

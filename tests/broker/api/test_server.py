@@ -9,10 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from broker.api.server import ControlApi, open_control_api
-from broker.telemetry.collector import Collector
-from pods.logs import PodLogs
-from tests.broker.api.client import POD, Client
+from broker.api.server import ControlApi
+from tests.broker.api.client import POD, Client, OpenApi
 from tests.support.control_plane import Plane
 from tests.support.nats import NatsServer
 
@@ -80,7 +78,7 @@ async def test_a_stream_that_breaks_off_is_logged(
 
 
 async def test_a_shutdown_ends_streams_and_finishes_writes(
-    plane: Plane, logs: PodLogs, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, open_api: OpenApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = type(plane.control.environments).put
     has_begun, may_end = asyncio.Event(), asyncio.Event()
@@ -92,9 +90,7 @@ async def test_a_shutdown_ends_streams_and_finishes_writes(
 
     monkeypatch.setattr(type(plane.control.environments), "put", put_slowly)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-        async with open_control_api(
-            plane.control, logs, collector, host="127.0.0.1", port=0, version="1", readiness={}
-        ) as api:
+        async with open_api(host="127.0.0.1", port=0, version="1", readiness={}) as api:
             client = Client(session, api.url)
             stream = await session.get(f"{api.url}/v1/logs?follow=true")
             write = group.create_task(client.call("PUT", "/v1/environments/dev", {"name": "dev"}))
@@ -127,17 +123,7 @@ async def test_a_client_that_leaves_does_not_stop_its_write(
     await plane.wait_data(lambda: "dev" in plane.store.snapshot.environments)
 
 
-async def test_a_port_in_use_is_an_error(
-    plane: Plane, api: ControlApi, logs: PodLogs, collector: Collector
-) -> None:
+async def test_a_port_in_use_is_an_error(api: ControlApi, open_api: OpenApi) -> None:
     with pytest.raises(OSError, match="in use"):
-        async with open_control_api(
-            plane.control,
-            logs,
-            collector,
-            host="127.0.0.1",
-            port=api.port,
-            version="1",
-            readiness={},
-        ):
+        async with open_api(host="127.0.0.1", port=api.port, version="1", readiness={}):
             pass

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker.telemetry.collected import Collected
 from broker.telemetry.figures import Labels
 from broker.telemetry.metrics import Metrics
-from broker.telemetry.prometheus import render
+from broker.telemetry.prometheus import render, render_events
 from model.pod import PodPhase, PodStatus
 
 STRANGE = 'a "strange"\\ name\nof two lines'
@@ -68,3 +68,12 @@ def test_the_rest_is_there_too() -> None:
     assert (reconnects.labels, reconnects.value) == ({"service": "kubefox"}, 4)
     current = found["kubefox_snapshot_current"].samples[0]
     assert (current.labels["process"], current.value) == ("p1", 1)
+
+
+def test_events_that_wait_and_dead_letters_are_shown() -> None:
+    shown = {
+        each.name: each.samples[0].value
+        for each in text_string_to_metric_families(render_events(3, 2))
+    }
+
+    assert shown == {"kubefox_events_waiting": 3, "kubefox_dead_letters": 2}
