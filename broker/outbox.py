@@ -111,6 +111,20 @@ async def ensure_outbox(bus: Bus) -> None:
     )
 
 
+async def events_for(bus: Bus, digest: str) -> int:
+    """Return how many events wait, or are in hand, for the component versions of a hash.
+
+    Raises:
+        NatsUnavailable: NATS does not answer.
+    """
+    with reported(bus, f"look at stream {STREAM}"):
+        try:
+            info = await bus.jetstream().stream_info(STREAM, subjects.emitted_to(digest))
+        except NotFoundError:
+            return 0
+    return sum((info.state.subjects or {}).values())
+
+
 def _refusal(error: APIError, subject: str, size_bytes: int) -> FoxError:
     if error.err_code == _TOO_LARGE:
         return _too_large(size_bytes)

@@ -1,7 +1,8 @@
 """Who still needs a component version: asked of every broker before its pods are stopped.
 
 A request sees one snapshot to its end, so a version that the newest data no longer names may yet
-be called by a request that began before. Only the broker that began it knows.
+be called by a request that began before. Only the broker that began it knows. Events that were
+emitted to the version wait for it in the stream, which knows them by their subjects.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import time
 import msgspec
 
 from broker.bus import Bus
+from broker.outbox import events_for
 from model import subjects
 from model.decoding import UNREADABLE
 from model.errors import NatsUnavailable
 
 # How long brokers have to answer one question; those that are alive take about a millisecond.
 _GATHER_S = 0.25
+EVENTS_S = 600.0
+"""How long emitted events may keep a version that nobody else needs; then they are dead letters.
+
+All attempts of one take 235 s by default; what still waits then has nobody who delivers it.
+"""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,18 +49,29 @@ async def wait_unused(bus: Bus, hashes: frozenset[str], revision: int, timeout_s
         bus: Connection to ask on.
         hashes: Versions that the data names no longer.
         revision: The first one of the data that does not name them.
-        timeout_s: How long a request may live: after it, nobody needs them.
+        timeout_s: How long a request may live: after it, none needs them. Emitted events may
+            need them for ``EVENTS_S`` more.
 
     Returns:
-        Whether every broker said so; False means that time ran out before.
+        Whether every broker, and the stream of events, said so; False means that time ran out.
     """
     try:
         async with asyncio.timeout(timeout_s):
             while not await _is_unused(bus, hashes, revision):
                 pass  # the question itself takes its time
+        async with asyncio.timeout(EVENTS_S):
+            while await _has_events(bus, hashes):  # noqa: ASYNC110 - they lie in NATS
+                await asyncio.sleep(_GATHER_S)
     except TimeoutError:
         return False
     return True
+
+
+async def _has_events(bus: Bus, hashes: frozenset[str]) -> bool:
+    try:
+        return any([await events_for(bus, digest) for digest in hashes])
+    except NatsUnavailable:
+        return True
 
 
 async def _is_unused(bus: Bus, hashes: frozenset[str], revision: int) -> bool:

@@ -50,6 +50,11 @@ def emitted(target: str) -> str:
     return f"emit.{target.removeprefix('evt.')}"
 
 
+def emitted_to(digest: str) -> str:
+    """Return the pattern of where events wait for the component versions of a hash."""
+    return f"emit.*.*.{digest}"
+
+
 def target_of(subject: str) -> str:
     """Return where those listen whom events on ``emit.…`` or ``dead.…`` are for."""
     return f"evt.{subject.partition('.')[2]}"

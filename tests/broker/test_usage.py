@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from broker import bus as buses
 from broker.bus import Bus
+from broker.outbox import STREAM, Outbox, ensure_outbox
 from broker.usage import Usage, wait_unused
 from model import subjects
 from tests.support.nats import NatsServer
@@ -61,6 +63,30 @@ async def test_one_broker_of_several_that_needs_it_is_enough(bus: Bus) -> None:
     await answer(bus, Usage(revision=7, hashes=HASHES))
 
     assert not await wait_unused(bus, HASHES, 7, timeout_s=0.4)
+
+
+async def test_a_version_is_needed_until_its_events_are_settled(bus: Bus) -> None:
+    await ensure_outbox(bus)
+    for digest in ("a" * 32, "b" * 32):
+        subject = subjects.emitted(subjects.component("shop", "mail", digest))
+        await Outbox(bus).store(subject, b"")
+
+    waiting = asyncio.create_task(wait_unused(bus, HASHES, 7, LONG_S))
+    await asyncio.wait([waiting], timeout=0.1)
+    assert not waiting.done()
+    await bus.jetstream().purge_stream(STREAM, subject=subjects.emitted_to("a" * 32))
+
+    assert await waiting
+
+
+async def test_events_that_nobody_delivers_do_not_keep_a_version_for_ever(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.usage.EVENTS_S", 0.05)
+    await ensure_outbox(bus)
+    await Outbox(bus).store(subjects.emitted(subjects.component("shop", "mail", "a" * 32)), b"")
+
+    assert not await wait_unused(bus, HASHES, 7, LONG_S)
 
 
 async def test_while_nats_is_away_nobody_can_say_so(bus: Bus, own_nats_server: NatsServer) -> None:

@@ -82,3 +82,18 @@ async def test_a_restart_ends_what_is_in_hand_and_goes_on_with_the_rest(
     assert before == (["1"], [])
     assert emitting.done(tmp_path, "slow") == ["1"]
     assert not (tmp_path / "slow-2").exists()
+
+
+async def test_pods_of_what_is_undeployed_stay_until_its_events_are_handled(
+    platform: Platform, tmp_path: Path
+) -> None:
+    await emit(platform, "poison", tmp_path)
+    await wait_until((tmp_path / "poison-1").exists)
+
+    await platform.fox("undeploy", "jobs-v1")
+    await wait_until((tmp_path / "poison-2").exists)
+    (tmp_path / "cured").touch()
+    await platform.wait_pods(0)
+
+    assert len(emitting.done(tmp_path, "poison")) == 1
+    assert await platform.get("dead-letters") == []
