@@ -26,7 +26,14 @@ from broker.settings import Settings
 from model import codec, subjects
 from model.context import adapter_source
 from model.dead_letter import Burial
-from model.errors import DeadlineExceeded, ErrorDetail, FoxError, InternalError, NotDeclared
+from model.errors import (
+    ComponentFailed,
+    DeadlineExceeded,
+    ErrorDetail,
+    FoxError,
+    InternalError,
+    NotDeclared,
+)
 from model.event import NO_ROUTE, Event, EventType
 
 logger = logging.getLogger(__name__)
@@ -111,9 +118,8 @@ class EmitAdapter:
 
     async def _attempt(self, stored: StoredEvent) -> Failure | None:
         hop = subjects.hop(subjects.target_of(stored.subject))
-        if time.time() - stored.stored_at_s > MAX_WAIT_S:
-            late = DeadlineExceeded(f"it has waited for more than {MAX_WAIT_S:g} s", hop=hop)
-            return Failure(_ERROR, late.to_detail())
+        if (over := self._over(stored, hop)) is not None:
+            return Failure(_ERROR, over.to_detail())
         try:
             status = await self._send(stored)
         except FoxError as error:
@@ -123,6 +129,16 @@ class EmitAdapter:
             failed = InternalError("the platform failed; its log tells why", hop=hop)
             return Failure(failed.http_status, failed.to_detail())
         return Failure(status, reason_of(status, hop)) if status >= _ERROR else None
+
+    def _over(self, stored: StoredEvent, hop: str) -> FoxError | None:
+        """Return why there is to be no attempt any more."""
+        attempts = self._settings.emit_attempts
+        if stored.deliveries > attempts:
+            # Its dead letter could not be stored, or whoever made the last attempt died in it.
+            return ComponentFailed(f"it had {attempts} attempts, the log tells of them", hop=hop)
+        if time.time() - stored.stored_at_s > MAX_WAIT_S:
+            return DeadlineExceeded(f"it is older than {MAX_WAIT_S:g} s", hop=hop)
+        return None
 
     async def _send(self, stored: StoredEvent) -> int:
         """Return the status of the component's answer."""

@@ -7,7 +7,7 @@ from enum import Enum
 from model.errors import ComponentMismatch, ErrorDetail, FoxError
 
 MAX_WAIT_S = 7 * 86_400.0
-"""An event that could not even be tried for so long is given up."""
+"""What is older is given up: so late it may do harm, and its context is hardly kept any more."""
 MAX_DELAY_S = 300.0
 _GROWTH = 4
 _ERROR = 400

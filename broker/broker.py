@@ -184,7 +184,7 @@ class Broker:
 
     async def deliver(
         self, event: Event, body: codec.Body, target: str, data: ContextData, ttl_s: float
-    ) -> tuple[Response, memoryview]:
+    ) -> tuple[Response, codec.Body]:
         """Send an event that was stored to its component and return the response's head and body.
 
         Args:

@@ -33,7 +33,8 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
         type: One of ``EventType``.
         context: Sealed EventContext; see ``model.context``.
         source: Who sent it: ``<component>@<hash>`` in full, or ``adapter/<kind>``.
-        deadline_ms: Unix time in ms after which nobody waits for the answer.
+        deadline_ms: Unix time in ms after which nobody waits for the answer; 0 while an emitted
+            event is stored, for each attempt to deliver it gets its own.
         handler: Route id, schedule id for type cron, or NO_ROUTE for the default handler.
         method: HTTP method, or the operation asked of an adapter.
         path: Percent-encoded path, beginning with ``/``.

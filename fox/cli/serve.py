@@ -28,8 +28,8 @@ def serve(
 ) -> None:
     """Run one part of the platform, until Ctrl-C. The parts meet on the NATS of --nats-url.
 
-    http takes requests; adapters are the state store and the clock; control answers commands and
-    runs the pods. Each option can be set by a variable too, as for `fox up`.
+    http takes requests; adapters are the state store, the clock and what delivers events; control
+    answers commands and runs the pods. Each option can be set by a variable too, as for `fox up`.
     """
     if workers is not None and role is not Role.HTTP:
         raise typer.BadParameter("only http has --workers")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from broker import deliveries
+from broker import dead_letters, deliveries
 from broker.outbox import MAX_EVENT_BYTES, STREAM, Outbox
 from fox import Context, Kit, Response
 from model import codec, records, subjects
@@ -498,6 +498,42 @@ async def test_a_full_stream_refuses_what_is_new_and_keeps_the_rest(world: EmitW
 async def emit_for_ever(world: EmitWorld) -> None:
     while True:
         await world.emit()
+
+
+async def test_while_dead_letters_are_full_what_is_given_up_stays_where_it_is(
+    world: EmitWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "_HOLD_S", 0.05)
+    jetstream = world.broker.bus.jetstream()
+    config = (await jetstream.stream_info(dead_letters.STREAM)).config
+    await jetstream.update_stream(config.evolve(max_bytes=1))
+    await world.start()
+    world.worker.answers = [Response(status=404)] * 1_000
+
+    async with world.delivering():
+        await world.emit()
+        for _ in range(EMIT.emit_attempts):
+            await world.worker.next()
+        before = await world.letters.counts()
+        await jetstream.update_stream(config)
+        letter = await world.dead_letter()
+
+    assert before == (1, 0)
+    assert letter.attempts >= EMIT.emit_attempts
+    assert len(world.worker.seen) == EMIT.emit_attempts
+
+
+async def test_an_event_that_is_too_old_is_given_up(
+    world: EmitWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.emit.MAX_WAIT_S", 0.0)
+    await world.start()
+    await world.emit()
+
+    async with world.delivering():
+        letter = await world.dead_letter()
+
+    assert (letter.code, world.worker.seen) == ("deadline_exceeded", [])
 
 
 async def test_an_event_over_the_limit_is_refused_and_one_below_is_not(world: EmitWorld) -> None:

@@ -21,6 +21,7 @@ from tests.e2e.test_readme import PROJECT, blocks
 
 GUIDE = (PROJECT / "docs" / "guide.md").read_text()
 APP, CLEARING, PARTS = blocks(GUIDE, "sh")
+COUNTER, SHOP, MAIL = blocks(GUIDE, "python")
 ENVIRON = os.environ | {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     **{f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
@@ -49,11 +50,7 @@ async def test_an_app_of_ones_own_comes_and_goes(tmp_path: Path) -> None:
 
 
 async def test_the_component_counts_in_its_store() -> None:
-    [code] = blocks(GUIDE, "python")
-    names: dict[str, object] = {}
-    exec(code, names)  # noqa: S102 - it is our own guide
-    kit = names["kit"]
-    assert isinstance(kit, Kit)
+    kit = kit_of(COUNTER)
 
     async def greeter(ctx: Context) -> str:
         return "Moin"
@@ -68,6 +65,38 @@ async def test_the_component_counts_in_its_store() -> None:
     assert answers == ["Moin Ada, 2 times", "Moin Ada, 4 times"]
     assert totals == {"Ada": 4}
     assert (await client.call("GET", "/")).json() == {}
+
+
+async def test_an_order_is_answered_at_once_and_confirmed_later() -> None:
+    shop = TestClient(
+        kit_of(SHOP), name="shop", env={"subPath": "dev"}, dependencies={"mail": kit_of(MAIL)}
+    )
+
+    answers = [(await shop.post("/dev/orders/7")).text for _ in range(2)]
+
+    assert answers == ["Thank you", "Thank you"]
+    (mail,) = shop.emitted
+    assert (mail.component, mail.json(), mail.is_delivered) == ("mail", {"order": "7"}, True)
+
+
+async def test_a_confirmation_that_comes_again_is_not_sent_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mail = TestClient(kit_of(MAIL), name="mail")
+
+    with caplog.at_level("INFO"):
+        for attempt in (1, 2):
+            await mail.call("POST", "/confirmations", json={"order": "7"}, attempt=attempt)
+
+    assert [each.getMessage() for each in caplog.records] == ["mail goes out"]
+
+
+def kit_of(code: str) -> Kit:
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 - it is our own guide
+    kit = names["kit"]
+    assert isinstance(kit, Kit)
+    return kit
 
 
 @pytest.mark.timeout(120)

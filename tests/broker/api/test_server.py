@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from broker.api.server import ControlApi
+from pods.logs import PodLogs
 from tests.broker.api.client import POD, Client, OpenApi
 from tests.support.control_plane import Plane
 from tests.support.nats import NatsServer
