@@ -10,7 +10,7 @@ from broker.telemetry.telemetry import Telemetry
 from fox.kit.context import Context, Emission
 from fox.kit.requester import EventStore
 from model import codec, subjects
-from model.errors import InvalidRequest, NatsUnavailable
+from model.errors import DeadlineExceeded, InvalidRequest, NatsUnavailable
 from model.event import Event, EventType
 
 _ID_LENGTH = 32
@@ -43,6 +43,9 @@ class Emitter:
         if self._store is None:
             raise NatsUnavailable("this process keeps no events", hop=self._source)
         parent, now_s = ctx.event, time.time()
+        remaining_s = parent.remaining_s(now_s)
+        if remaining_s <= 0:
+            raise DeadlineExceeded(f"time ran out before it was emitted to {dependency}")
         with ctx.handling.emit(dependency, subject) as emitting:
             event = Event(
                 id=f"{self._process_id}-emit-{next(self._event_ids):x}",
@@ -63,7 +66,7 @@ class Emitter:
                 subject,
                 codec.encode(event, emission.body),
                 deduplication_id=deduplication_id(ctx, dependency, emission.key),
-                timeout_s=parent.remaining_s(now_s),
+                timeout_s=remaining_s,
             )
         self._emitted += is_new
         return is_new

@@ -536,6 +536,21 @@ async def test_an_event_that_is_too_old_is_given_up(
     assert (letter.code, world.worker.seen) == ("deadline_exceeded", [])
 
 
+async def test_a_fault_of_the_platform_is_an_attempt_that_failed(
+    running: EmitWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(running.broker, "deliver", break_down)
+    await running.emit()
+
+    letter = await running.dead_letter()
+
+    assert (letter.code, letter.attempts) == ("internal_error", EMIT.emit_attempts)
+    assert "a fault" not in letter.detail
+
+
 async def test_an_event_over_the_limit_is_refused_and_one_below_is_not(world: EmitWorld) -> None:
     outbox, subject = Outbox(world.broker.bus), subjects.emitted(WORKER)
 

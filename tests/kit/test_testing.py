@@ -19,6 +19,7 @@ from model.errors import (
     NotDeclared,
     RouteNotFound,
 )
+from model.event import Event
 
 
 @pytest.fixture
@@ -474,3 +475,20 @@ async def test_events_are_emitted_to_declared_components_only(kit: Kit) -> None:
         await client.call("POST", "/mail")
     with pytest.raises(InvalidRequest, match="is an adapter"):
         await client.call("POST", "/state-store")
+
+
+async def test_nothing_is_emitted_after_the_deadline(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = kit.component("mail")
+
+    @kit.default
+    async def emit(ctx: Context) -> None:
+        monkeypatch.setattr(Event, "remaining_s", lambda *_: 0.0)
+        await mail.emit("/", ctx=ctx)
+
+    client = TestClient(kit, dependencies={"mail": kit})
+
+    with pytest.raises(DeadlineExceeded, match="before it was emitted to mail"):
+        await client.call("POST", "/")
+    assert client.emitted == []
