@@ -8,12 +8,16 @@ sorted, so the first that accepts wins. Like every index it narrows and never de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeAlias, TypeVar, Union
 
 from routing.facts import Facts
 from routing.keys import ANY, END, Element, Key, Keys
 
-Candidates = tuple[int, ...]
-"""Numbers of routes in the order in which they win."""
+Route = TypeVar("Route")
+
+Candidates: TypeAlias = tuple[Route, ...]
+"""Routes in the order in which they win."""
+Tree: TypeAlias = Union["Branch[Route]", Candidates[Route]]
 
 # Asking three routes costs about as much as asking one more branch.
 SMALL = 3
@@ -22,53 +26,59 @@ MAX_POSITION = 12
 COPIES = 16
 
 
-class Branch:
+class Branch(Generic[Route]):
     """Candidates by one thing that is asked of a request."""
 
     __slots__ = ("cases", "otherwise")
 
-    def __init__(self, cases: dict[str, Tree], otherwise: Tree) -> None:
+    def __init__(self, cases: dict[str, Tree[Route]], otherwise: Tree[Route]) -> None:
         """Make a branch; ``otherwise`` is for values that no route names."""
         self.cases = cases
         self.otherwise = otherwise
 
-    def follow(self, facts: Facts) -> Tree:
+    def follow(self, facts: Facts) -> Tree[Route]:
         """Return what is below for this request."""
         raise NotImplementedError
 
 
-class ByHost(Branch):
+class ByHost(Branch[Route]):
     """Asks for the host."""
 
     __slots__ = ()
 
-    def follow(self, facts: Facts) -> Tree:
+    def follow(self, facts: Facts) -> Tree[Route]:
         """Return what is below for the host."""
         return self.cases.get(facts.host, self.otherwise)
 
 
-class ByMethod(Branch):
+class ByMethod(Branch[Route]):
     """Asks for the method."""
 
     __slots__ = ()
 
-    def follow(self, facts: Facts) -> Tree:
+    def follow(self, facts: Facts) -> Tree[Route]:
         """Return what is below for the method."""
         return self.cases.get(facts.method, self.otherwise)
 
 
-class BySegment(Branch):
+class BySegment(Branch[Route]):
     """Asks for the segment at one position; ``ended`` is for paths that end before it."""
 
     __slots__ = ("at", "ended")
 
-    def __init__(self, at: int, cases: dict[str, Tree], otherwise: Tree, ended: Tree) -> None:
+    def __init__(
+        self,
+        at: int,
+        cases: dict[str, Tree[Route]],
+        otherwise: Tree[Route],
+        ended: Tree[Route],
+    ) -> None:
         """Make a branch."""
         super().__init__(cases, otherwise)
         self.at = at
         self.ended = ended
 
-    def follow(self, facts: Facts) -> Tree:
+    def follow(self, facts: Facts) -> Tree[Route]:
         """Return what is below for the segment."""
         segments = facts.segments
         if self.at < len(segments):
@@ -76,24 +86,22 @@ class BySegment(Branch):
         return self.ended
 
 
-Tree = Branch | Candidates
-
-
-def candidates(tree: Tree, facts: Facts) -> Candidates:
+def candidates(tree: Tree[Route], facts: Facts) -> Candidates[Route]:
     """Return the routes that could accept the request, best first."""
-    while isinstance(tree, Branch):
+    while not isinstance(tree, tuple):
         tree = tree.follow(facts)
     return tree
 
 
-def grow(keys: Sequence[Keys]) -> Tree:
+def grow(routes: Sequence[Route], keys: Sequence[Keys]) -> Tree[Route]:
     """Return the tree over routes.
 
     Args:
-        keys: Of each route, best first.
+        routes: Best first.
+        keys: Of each route.
     """
     items = [(number, key) for number, each in enumerate(keys) for key in each]
-    return _Grower(COPIES * len(items)).grow(items)
+    return _Grower(routes, COPIES * len(items)).grow(items)
 
 
 Item = tuple[int, Key]
@@ -127,11 +135,12 @@ class _Parts:
         return everywhere if element is ANY else [*everywhere, self.ended]
 
 
-class _Grower:
-    def __init__(self, copies: int) -> None:
+class _Grower(Generic[Route]):
+    def __init__(self, routes: Sequence[Route], copies: int) -> None:
+        self._routes = routes
         self._copies = copies
 
-    def grow(self, items: list[Item]) -> Tree:
+    def grow(self, items: list[Item]) -> Tree[Route]:
         count = _count(items)
         best: tuple[int, _Parts] | None = None
         if count > SMALL:
@@ -141,10 +150,11 @@ class _Grower:
                 if parts.largest < least and parts.copies <= self._copies:
                     best = (at, parts)
         if best is None:
-            return tuple(sorted({number for number, _ in items}))
+            numbers = sorted({number for number, _ in items})
+            return tuple([self._routes[number] for number in numbers])
         return self._branch(*best)
 
-    def _branch(self, at: int, parts: _Parts) -> Branch:
+    def _branch(self, at: int, parts: _Parts) -> Branch[Route]:
         self._copies -= max(0, parts.copies)
         cases = {element: self.grow(part) for element, part in parts.cases.items()}
         otherwise = self.grow(parts.otherwise)

@@ -1,7 +1,7 @@
 """The facts of a request that rules look at, each decoded once.
 
-Segments and method are needed by nearly every rule; query and headers are read only by few, so
-they are parsed when the first rule asks.
+Segments and method are needed by nearly every rule; host, query and headers are read only by few,
+so they are decoded when the first rule asks.
 """
 
 from __future__ import annotations
@@ -19,18 +19,29 @@ MAX_KNOWN_HOST = 260
 class Facts:
     """A request as rules see it. Lives as long as one decision."""
 
-    __slots__ = ("_headers", "_query", "host", "method", "request", "segments", "type")
+    __slots__ = ("_headers", "_host", "_query", "method", "request", "segments")
 
     def __init__(self, request: GenesisRequest) -> None:
         """Decode what nearly every rule reads."""
         self.request = request
-        self.type = request.type
         self.method = request.method
-        host = request.host
-        self.host = _known_host(host) if len(host) <= MAX_KNOWN_HOST else normal_host(host)
         self.segments = path_segments(request.path)
+        self._host: str | None = None
         self._query: Values | None = None
         self._headers: Values | None = None
+
+    @property
+    def type(self) -> str:
+        """Type of the event."""
+        return self.request.type
+
+    @property
+    def host(self) -> str:
+        """The host in lower case, without its port and root dot."""
+        if self._host is None:
+            host = self.request.host
+            self._host = _known_host(host) if len(host) <= MAX_KNOWN_HOST else normal_host(host)
+        return self._host
 
     @property
     def query(self) -> Values:

@@ -10,13 +10,14 @@ Every change returns a new trie that shares all untouched nodes with the old one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from immutables import Map
 
 from routing.facts import Facts
 from routing.keys import ANY, END, REST, Element, Key
+from routing.keytree import Beginnings, KeyTree
 
 Entry = TypeVar("Entry")
 
@@ -24,20 +25,68 @@ Entry = TypeVar("Entry")
 SPLIT_ABOVE = 3
 
 Elements = tuple[Element, ...]
-KeysOf = Callable[[Entry], Iterable[Key]]
+KeysOf = Callable[[Entry], KeyTree]
+
+_NONE: Map[str, Any] = Map()
 
 
 class Node(Generic[Entry]):
-    """A node is a leaf with entries, or split into nodes below by element."""
+    """A node is a leaf, which has entries, or is split into the nodes below it.
 
-    __slots__ = ("below", "entries")
+    Attributes:
+        entries: Of a leaf, at least one; of others none.
+        named: Nodes below by text.
+        unnamed: The node below for any text, or None.
+        end: The node below for a path that ends here, or None.
+        rest: The node below for a path that ends here or goes on, or None.
+    """
+
+    # The marks have places of their own: a look into a map costs ten times as much, and most
+    # nodes of most requests are asked for all of them.
+    __slots__ = ("end", "entries", "named", "rest", "unnamed")
 
     def __init__(
-        self, entries: tuple[Entry, ...], below: Map[Element, Node[Entry]] | None = None
+        self,
+        entries: tuple[Entry, ...] = (),
+        named: Map[str, Node[Entry]] = _NONE,
+        unnamed: Node[Entry] | None = None,
+        end: Node[Entry] | None = None,
+        rest: Node[Entry] | None = None,
     ) -> None:
-        """Make a node; ``below`` is None for one that is not split."""
+        """Make a node."""
         self.entries = entries
-        self.below = below
+        self.named = named
+        self.unnamed = unnamed
+        self.end = end
+        self.rest = rest
+
+    def below(self, element: Element) -> Node[Entry] | None:
+        """Return the node below for one element."""
+        if isinstance(element, str):
+            return self.named.get(element)
+        return self.unnamed if element is ANY else self.end if element is END else self.rest
+
+    def replaced(self, element: Element, below: Node[Entry] | None) -> Node[Entry]:
+        """Return this with another node below for one element, or with none."""
+        if isinstance(element, str):
+            named = self.named
+            if below is not None:
+                named = named.set(element, below)
+            elif element in named:
+                named = named.delete(element)
+            return Node((), named, self.unnamed, self.end, self.rest)
+        return Node(
+            (),
+            self.named,
+            below if element is ANY else self.unnamed,
+            below if element is END else self.end,
+            below if element is REST else self.rest,
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing here and below."""
+        return not (self.entries or self.named or self.unnamed or self.end or self.rest)
 
 
 class Index(Generic[Entry]):
@@ -61,17 +110,15 @@ class Index(Generic[Entry]):
 
     def added(self, entry: Entry) -> Index[Entry]:
         """Return the index with ``entry`` under all its keys."""
-        root = self._root
-        for key in self._keys_of(entry):
-            root = _insert(root, _elements(key), 0, entry, self._keys_of)
-        return Index(self._keys_of, root)
+        keys = self._keys_of(entry)
+        if not keys.root:
+            return self
+        return Index(self._keys_of, self._insert(self._root, keys, keys.root, (), entry))
 
     def removed(self, entry: Entry) -> Index[Entry]:
         """Return the index without ``entry``."""
-        root = self._root
-        for key in self._keys_of(entry):
-            root = _remove(root, _elements(key), 0, entry)
-        return Index(self._keys_of, root)
+        keys = self._keys_of(entry)
+        return Index(self._keys_of, _remove(self._root, keys, keys.root, entry))
 
     def candidates(self, facts: Facts) -> list[Entry]:
         """Return every entry that could accept the request, some perhaps twice, in no order."""
@@ -79,91 +126,106 @@ class Index(Generic[Entry]):
 
     def near(self, key: Key) -> list[Entry]:
         """Return every entry whose keys include ``key``, and perhaps others."""
+        host, path, method = key
         found: list[Entry] = []
         node = self._root
-        for element in _elements(key):
+        for element in (host, *path, method):
             if node is None:
                 return found
             found += node.entries
-            node = node.below.get(element) if node.below else None
+            node = node.below(element)
         return [*found, *node.entries] if node else found
+
+    def _insert(
+        self,
+        node: Node[Entry] | None,
+        keys: KeyTree,
+        beginnings: Beginnings,
+        prefix: Elements,
+        entry: Entry,
+    ) -> Node[Entry]:
+        if node is None:
+            return Node((entry,))
+        if not node.entries:
+            for element, following in keys.following(beginnings):
+                at = (*prefix, element)
+                below = self._insert(node.below(element), keys, following, at, entry)
+                node = node.replaced(element, below)
+            return node
+        if entry in node.entries:
+            return node
+        grown = Node((*node.entries, entry))
+        is_end = not beginnings
+        return grown if is_end or len(grown.entries) <= SPLIT_ABOVE else self._split(grown, prefix)
+
+    def _split(self, leaf: Node[Entry], prefix: Elements) -> Node[Entry]:
+        # No key is the beginning of another, so every entry has a way down.
+        split: Node[Entry] = Node()
+        for entry in leaf.entries:
+            keys = self._keys_of(entry)
+            for beginnings in keys.after(prefix):
+                split = self._insert(split, keys, beginnings, prefix, entry)
+        return split
 
 
 def candidates(root: Node[Entry], facts: Facts) -> list[Entry]:
     """Return what the nodes hold that the elements of the request lead to."""
     found = list(root.entries)
-    if root.below is None:
-        return found
-    segments, count = facts.segments, len(facts.segments)
-    below = root.below.get
-    pending = [(node, 0) for node in (below(facts.host), below(ANY)) if node is not None]
-    while pending:
-        node, at = pending.pop()
+    nodes = _for_host(root, facts)
+    for segment in facts.segments:
+        nodes = _further(nodes, segment, facts.method, found)
+        if not nodes:
+            return found
+    for node in nodes:
         found += node.entries
-        if node.below is None:
-            continue
-        below = node.below.get
-        if at < count:
-            if (child := below(segments[at])) is not None:
-                pending.append((child, at + 1))
-            if (child := below(ANY)) is not None:
-                pending.append((child, at + 1))
-        elif (child := below(END)) is not None:
-            _collect_method(child, facts.method, found)
-        if (child := below(REST)) is not None:
-            _collect_method(child, facts.method, found)
+        if node.end is not None:
+            _collect_method(node.end, facts.method, found)
+        if node.rest is not None:
+            _collect_method(node.rest, facts.method, found)
     return found
+
+
+def _for_host(root: Node[Entry], facts: Facts) -> list[Node[Entry]]:
+    nodes = [] if root.unnamed is None else [root.unnamed]
+    # Most platforms name no host in their rules: then it is not even read.
+    if root.named and (node := root.named.get(facts.host)) is not None:
+        nodes.append(node)
+    return nodes
+
+
+def _further(
+    nodes: list[Node[Entry]], segment: str, method: str, found: list[Entry]
+) -> list[Node[Entry]]:
+    """Return the nodes one segment further down, and collect what is found on the way."""
+    below = []
+    for node in nodes:
+        found += node.entries
+        if node.rest is not None:
+            _collect_method(node.rest, method, found)
+        if node.unnamed is not None:
+            below.append(node.unnamed)
+        if (child := node.named.get(segment)) is not None:
+            below.append(child)
+    return below
 
 
 def _collect_method(node: Node[Entry], method: str, found: list[Entry]) -> None:
     found += node.entries
-    if node.below is not None:
-        for element in (method, ANY):
-            if (child := node.below.get(element)) is not None:
-                found += child.entries
+    if node.unnamed is not None:
+        found += node.unnamed.entries
+    if (child := node.named.get(method)) is not None:
+        found += child.entries
 
 
-def _elements(key: Key) -> Elements:
-    host, path, method = key
-    return (host, *path, method)
-
-
-def _insert(
-    node: Node[Entry] | None, key: Elements, at: int, entry: Entry, keys_of: KeysOf[Entry]
-) -> Node[Entry]:
-    if node is None:
-        return Node((entry,))
-    if node.below is not None and at < len(key):
-        before = node.below.get(key[at])
-        child = _insert(before, key, at + 1, entry, keys_of)
-        return node if child is before else Node((), node.below.set(key[at], child))
-    if entry in node.entries:
-        return node
-    grown = Node((*node.entries, entry))
-    if len(grown.entries) <= SPLIT_ABOVE or at == len(key):
-        return grown
-    return _split(grown, key[:at], keys_of)
-
-
-def _split(node: Node[Entry], prefix: Elements, keys_of: KeysOf[Entry]) -> Node[Entry]:
-    # No key is the beginning of another, so every entry has a way down.
-    at = len(prefix)
-    split: Node[Entry] = Node((), Map())
-    for entry in node.entries:
-        for key in map(_elements, keys_of(entry)):
-            if key[:at] == prefix:
-                split = _insert(split, key, at, entry, keys_of)
-    return split
-
-
-def _remove(node: Node[Entry] | None, key: Elements, at: int, entry: Entry) -> Node[Entry] | None:
+def _remove(
+    node: Node[Entry] | None, keys: KeyTree, beginnings: Beginnings, entry: Entry
+) -> Node[Entry] | None:
     if node is None:
         return None
-    if node.below is None:
-        entries = tuple(each for each in node.entries if each != entry)
+    if node.entries:
+        entries = tuple([each for each in node.entries if each != entry])
         return Node(entries) if entries else None
-    child = _remove(node.below.get(key[at]), key, at + 1, entry)
-    if child is not None:
-        return Node((), node.below.set(key[at], child))
-    below = node.below.delete(key[at]) if key[at] in node.below else node.below
-    return Node((), below) if below else None
+    for element, following in keys.following(beginnings):
+        below = _remove(node.below(element), keys, following, entry)
+        node = node.replaced(element, below)
+    return None if node.is_empty else node

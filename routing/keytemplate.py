@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from routing.compiled import Rule
 from routing.keys import Element, Key, Keys
+from routing.keytree import KeyTree, merged
 from routing.template import Filling, Fillings, TooManyAlternatives
 
 
@@ -21,7 +22,7 @@ class KeyTemplate:
         rules: Any rules.
     """
 
-    __slots__ = ("_keys", "_rules", "_stand_ins")
+    __slots__ = ("_beginnings", "_rules", "_stand_ins")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         """Find out where each variable comes out in the keys."""
@@ -31,19 +32,24 @@ class KeyTemplate:
         words = {name: Filling((word,), is_word=True) for name, word in self._stand_ins.items()}
         keys = _keys_of(rules, words)
         clear = all(map(self._is_clear, keys))
-        self._keys = keys if clear else None
+        self._beginnings = merged(keys) if clear else None
 
-    def keys(self, fillings: Fillings) -> Keys:
+    def keys(self, fillings: Fillings) -> KeyTree:
         """Return the keys for some values; rules that lack one have none."""
-        if self._keys is None or len(fillings) < len(self._stand_ins):
-            return _keys_of(self._rules, fillings)
+        words = self._words(fillings)
+        if self._beginnings is None or words is None:
+            return KeyTree(merged(_keys_of(self._rules, fillings)))
+        return KeyTree(self._beginnings, words)
+
+    def _words(self, fillings: Fillings) -> Mapping[Element, str] | None:
+        """Return the word for each stand-in, or None if some have none or not just one."""
         words: dict[Element, str] = {}
         for name, stand_in in self._stand_ins.items():
-            filling = fillings[name]
-            if not filling.is_word:
-                return _keys_of(self._rules, fillings)
+            filling = fillings.get(name)
+            if filling is None or not filling.is_word:
+                return None
             words[stand_in] = filling.texts[0]
-        return tuple([_filled(key, words) for key in self._keys])
+        return words
 
     def _is_clear(self, key: Key) -> bool:
         """Return whether every stand-in is an element of its own, as it was put in."""
@@ -59,15 +65,6 @@ class KeyTemplate:
 def _stand_in(number: int) -> str:
     # No rule holds a NUL, and a predicate that changes case shows by changing one of the letters.
     return f"\0Va{number}"
-
-
-def _filled(key: Key, words: Mapping[Element, str]) -> Key:
-    host, path, method = key
-    return (
-        words.get(host, host),
-        tuple([words.get(element, element) for element in path]),
-        words.get(method, method),
-    )
 
 
 def _keys_of(rules: Iterable[Rule], fillings: Fillings) -> Keys:

@@ -82,12 +82,11 @@ class RouteTable:
         """Sort and index the routes."""
         self.routes = tuple(sorted(routes, key=_order))
         self.problems = problems
-        self._tree = grow([route.index_keys() for route in self.routes])
+        self._tree = grow(self.routes, [route.index_keys() for route in self.routes])
 
     def match(self, facts: Facts) -> Match | None:
         """Return the route that wins and what it captured, or None."""
-        for number in candidates(self._tree, facts):
-            route = self.routes[number]
+        for route in candidates(self._tree, facts):
             params = route.accepts(facts)
             if params is not None:
                 return route, params
@@ -95,7 +94,7 @@ class RouteTable:
 
     def candidates(self, facts: Facts) -> tuple[CompiledRoute, ...]:
         """Return the routes that ``match`` would ask, if all refused."""
-        return tuple(self.routes[number] for number in candidates(self._tree, facts))
+        return candidates(self._tree, facts)
 
 
 def compile_table(components: Iterable[ComponentRoutes], layers: Layers) -> RouteTable:

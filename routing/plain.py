@@ -17,6 +17,7 @@ from routing.active import ActiveApp, ActiveRelease, active_release, component_k
 from routing.facts import Facts
 from routing.index import Index, Node, candidates
 from routing.keys import Key
+from routing.keytree import NO_KEYS, KeyTree
 from routing.records import Records
 from routing.template import fill
 
@@ -71,7 +72,7 @@ class PlainIndex:
 
     def near(self, key: Key) -> list[Released]:
         """Return every released app that has a rule with this key, and perhaps others."""
-        index = Index[Released](lambda _: (), self._root)
+        index = Index[Released](lambda _: NO_KEYS, self._root)
         return list(dict.fromkeys(index.near(key)))
 
     def updated(self, changed: Iterable[str], records: Records) -> PlainIndex:
@@ -154,7 +155,7 @@ class _Update:
         self._note_waiting(name, after)
         self._note_ticking(name, after)
 
-    def _keys_of(self, released: Released) -> Iterable[Key]:
+    def _keys_of(self, released: Released) -> KeyTree:
         name, app = released
         active = self._active[name]
         return active.apps[app].rules.keys(active.layers)

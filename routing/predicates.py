@@ -124,18 +124,16 @@ class AnySegments(Leaf):
 class PathIs(AnySegments):
     """``Path(p)`` and ``PathPrefix(p)``."""
 
-    __slots__ = ("_only",)
+    __slots__ = ("_ask",)
 
     def __init__(self, text: str, alternatives: Sequence[Segments]) -> None:
-        """Keep the alternatives; nearly always there is one."""
+        """Keep the alternatives; nearly always there is one, which is asked without a loop."""
         super().__init__(text, alternatives)
-        self._only = alternatives[0].accepts if len(alternatives) == 1 else None
+        self._ask = alternatives[0].accepts if len(alternatives) == 1 else self._accepts
 
     def accepts(self, facts: Facts) -> Params | None:
         """Accept the path."""
-        if self._only is not None:
-            return self._only(facts.segments)
-        return self._accepts(facts.segments)
+        return self._ask(facts.segments)
 
 
 class HostIs(AnySegments):

@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 
 from model.component import ComponentDefinition
 from routing.compiled import Rule, compile_rule
-from routing.keys import Keys
 from routing.keytemplate import KeyTemplate
+from routing.keytree import KeyTree
 from routing.matcher import ComponentRoutes, RouteTable, compile_table
 from routing.rule import RuleError
 from routing.template import Filling, Layers, fill
@@ -52,8 +52,8 @@ class RuleSet:
             table = self._tables[used] = compile_table(self.components, layers)
         return table
 
-    def keys(self, layers: Layers) -> Keys:
-        """Return the index keys of all routes for these values, each once."""
+    def keys(self, layers: Layers) -> KeyTree:
+        """Return the index keys of all routes for these values."""
         used = zip(self.variables, self.used(layers), strict=True)
         return self._keys.keys({name: each for name, each in used if each is not None})
 

@@ -60,7 +60,10 @@ class Shape:
 
     def captured(self, segments: list[str]) -> Params:
         """Return the parameters of segments that match."""
-        params = {name: segments[at] for at, name in self._names}
+        params = {}
+        # A comprehension would be a call of its own: it costs more than what it does here.
+        for at, name in self._names:
+            params[name] = segments[at]
         if self._tail is not None:
             params[self._tail] = "/".join(segments[self.length :])
         elif self.most > self.length:
