@@ -42,8 +42,8 @@ class Mirror(Protocol):
         """
         ...
 
-    def change(self, entry: Entry) -> None:
-        """Take one new value or deletion."""
+    async def change(self, entry: Entry) -> None:
+        """Take one new value or deletion; with much to do for it, let the loop run."""
         ...
 
 
@@ -130,7 +130,7 @@ class Follower:
             if arrivals.is_complete and arrivals.is_empty:
                 self._current.set()
             for entry in await arrivals.take():
-                self._mirror.change(entry)
+                await self._mirror.change(entry)
                 self._revision = max(self._revision, entry.revision)
                 await breath.take()
 

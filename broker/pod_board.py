@@ -91,7 +91,7 @@ class PodBoard:
         self._statuses = statuses
         self._tell()
 
-    def change(self, entry: Entry) -> None:
+    async def change(self, entry: Entry) -> None:
         """See ``broker.follow.Mirror``."""
         _note(self._statuses, entry)
         self._tell()

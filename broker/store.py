@@ -27,7 +27,7 @@ from broker.jetstream import WRONG_LAST_SEQUENCE, Writes, refusal, silence
 from model import records
 from model.errors import BodyTooLarge, FoxError, NatsUnavailable, RevisionConflict
 from model.records import Change, Record
-from routing.snapshot import Snapshot
+from routing.snapshot import Snapshot, Transition
 
 logger = logging.getLogger(__name__)
 
@@ -138,20 +138,21 @@ class Store:
         return self.snapshot
 
     async def replace(self, batches: Batches) -> None:
-        """See ``broker.follow.Mirror``.
-
-        Releases come last: put together once, when all that they are made of is there.
-        """
-        snapshot, breath = Snapshot.empty(), Breath()
-        with garbage.paused():
-            async for change in _releases_last(batches):
-                snapshot = snapshot.apply((change,))
-                await breath.take()
-        self._show(snapshot)
-
-    def change(self, entry: Entry) -> None:
         """See ``broker.follow.Mirror``."""
-        self._show(self.snapshot.apply(_to_changes((entry,))))
+        transition, breath = Transition(Snapshot.empty()), Breath()
+        with garbage.paused():
+            async for entries in batches:
+                for change in _to_changes(entries):
+                    transition.take(change)
+                    await breath.take()
+            self._show(await _finished(transition))
+
+    async def change(self, entry: Entry) -> None:
+        """See ``broker.follow.Mirror``."""
+        transition = Transition(self.snapshot)
+        for change in _to_changes((entry,)):
+            transition.take(change)
+        self._show(await _finished(transition))
 
     def _show(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -227,16 +228,12 @@ def _conflict(key: str) -> RevisionConflict:
     return RevisionConflict(f"{key} was changed by someone else meanwhile")
 
 
-async def _releases_last(batches: Batches) -> AsyncIterator[Change]:
-    releases: list[Change] = []
-    async for entries in batches:
-        for change in _to_changes(entries):
-            if records.kind_of(change.key) == "release":
-                releases.append(change)
-            else:
-                yield change
-    for change in releases:
-        yield change
+async def _finished(transition: Transition) -> Snapshot:
+    """Return the next snapshot; whatever it takes, the loop has its turn in between."""
+    breath = Breath()
+    for _ in transition.steps():
+        await breath.take()
+    return transition.finish()
 
 
 def _to_changes(entries: Iterable[Entry]) -> Iterator[Change]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -10,10 +10,14 @@ from model import records as keys
 from model.component import ComponentDefinition
 from model.context import EventContext
 from model.deployment import Deployment
+from model.environment import Environment
 from model.release import Release
-from routing.records import Records
+from routing.records import Entry, Records
 from routing.ruleset import RuleSet, rule_set
 from routing.template import Layers
+
+Dependency = str | tuple[str, str]
+"""A KV key; or the key of an environment and the name of one of its variables."""
 
 
 class ActiveApp(msgspec.Struct, frozen=True):
@@ -39,10 +43,11 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
         virtual_environment: Its name.
         release: The release.
         apps: By app name; those that can be routed to.
-        layers: Variables, highest precedence first.
+        layers: Variables, highest precedence first. Those that rules use are always right; others
+            are as they were when this was put together.
         virtual_environment_revision: 0 with a manifest.
-        environment_revision: 0 with a manifest.
-        depends_on: KV keys, besides its own and its manifest's, that change what is above.
+        environment: Name of the environment whose values are live, None with a manifest.
+        depends_on: What, besides its own key and its manifest's, changes the above.
         missing: KV keys of records it needs that are not there.
         removals: ``Records.removals`` at the time: until that changes, an app that is complete
             stays so.
@@ -53,8 +58,8 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
     apps: dict[str, ActiveApp]
     layers: Layers
     virtual_environment_revision: int = 0
-    environment_revision: int = 0
-    depends_on: frozenset[str] = frozenset()
+    environment: str | None = None
+    depends_on: frozenset[Dependency] = frozenset()
     missing: tuple[str, ...] = ()
     removals: int = 0
 
@@ -63,8 +68,17 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
         """When it became active: between routes that tie, the later release wins."""
         return self.release.activated_at_s or 0, self.release.id
 
-    def context(self, app: str) -> EventContext:
-        """Return the context of events that this release sends to an app."""
+    def live_environment(self, records: Records) -> Entry[Environment] | None:
+        """Return the environment as it is now, None with a manifest."""
+        return None if self.environment is None else records.environments[self.environment]
+
+    def context(self, app: str, environment_revision: int) -> EventContext:
+        """Return the context of events that this release sends to an app.
+
+        Args:
+            app: One of ``apps``.
+            environment_revision: Of ``live_environment``, 0 with a manifest.
+        """
         active = self.apps[app]
         return EventContext(
             app=active.deployment.app,
@@ -74,7 +88,7 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
             manifest=self.release.manifest or "",
             deployment_revision=active.revision,
             virtual_environment_revision=self.virtual_environment_revision,
-            environment_revision=self.environment_revision,
+            environment_revision=environment_revision,
         )
 
 
@@ -168,17 +182,30 @@ def _live(
     apps, missing = _apps(found, records, before)
     needed = {app: keys.deployment_key(deployment) for app, deployment in deployments.items()}
     gone = tuple(key for app, key in needed.items() if app not in found)
+    inherited = _used(apps) - virtual.record.data.vars.keys()
     return ActiveRelease(
         virtual_environment=name,
         release=release,
         apps=apps,
         layers=(virtual.record.data.vars, environment.record.data.vars),
         virtual_environment_revision=virtual.revision,
-        environment_revision=environment.revision,
-        depends_on=frozenset({environment_key, *needed.values(), *missing}),
+        environment=virtual.record.environment,
+        depends_on=frozenset(
+            {
+                environment_key,
+                *((environment_key, variable) for variable in inherited),
+                *needed.values(),
+                *missing,
+            }
+        ),
         missing=(*gone, *missing),
         removals=records.removals,
     )
+
+
+def _used(apps: Mapping[str, ActiveApp]) -> frozenset[str]:
+    """Return the names of all variables that rules use."""
+    return frozenset().union(*{app.rules.variables for app in apps.values()})
 
 
 def _apps(

@@ -18,7 +18,7 @@ from model.environment import Environment, VirtualEnvironment
 from model.errors import DeploymentNotFound, EnvironmentNotFound, Unavailable
 from routing.active import ActiveRelease, definitions_of
 from routing.matcher import CompiledRoute
-from routing.plain import Released
+from routing.plain import PlainIndex, Released
 from routing.recent import Recent
 from routing.records import Entry, Records
 from routing.ruleset import RuleSet, rule_set
@@ -56,7 +56,8 @@ class Binding:
         context: What its events carry.
         deployment: The deployment.
         table: Compiled routes, perhaps shared with other bindings.
-        verified: The moment of the records, or the active release, it was last found right for.
+        recency: Of the active release it is of.
+        verified: The moment of the records that it was last found right for.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Binding:
         "_targets",
         "context",
         "deployment",
+        "recency",
         "table",
         "verified",
     )
@@ -77,9 +79,9 @@ class Binding:
         rules: RuleSet,
         layers: Layers,
         *,
-        made_of: tuple[object, ...] = (),
-        verified: object,
+        made_of: tuple[object, ...],
         removals: int = 0,
+        recency: tuple[float, str] = (0, ""),
     ) -> None:
         """Make a binding.
 
@@ -88,21 +90,22 @@ class Binding:
             deployment: The deployment.
             rules: Of its components; held, so that other bindings find the table there.
             layers: Variables, highest precedence first.
-            made_of: Entries that the binding is right for.
-            verified: See there.
-            removals: ``Records.removals`` at the time.
+            made_of: What the binding is right for, as long as they are these very objects.
+            removals: ``Records.removals`` at the time, if components are looked up live.
+            recency: ``ActiveRelease.recency``.
         """
         self.context = context
         self.deployment = deployment
         self.table = rules.table(layers)
-        self.verified = verified
+        self.recency = recency
+        self.verified: object = None
         self._rules = rules
         self._made_of = made_of
         self._removals = removals
         self._targets: dict[CompiledRoute, Target] = {}
 
-    def is_right(self, parts: tuple[object, ...], removals: int) -> bool:
-        """Return whether it was made of these very entries and no component is gone since."""
+    def is_right(self, parts: tuple[object, ...], removals: int = 0) -> bool:
+        """Return whether it was made of these very objects and no component is gone since."""
         return self._removals == removals and all(map(is_, self._made_of, parts))
 
     def target(self, route: CompiledRoute) -> Target:
@@ -153,19 +156,23 @@ class Bindings:
         binding.verified = records.moment
         return binding
 
-    def released(self, released: Released, active: ActiveRelease) -> Binding:
-        """Return an app of an active release bound to that release's values."""
+    def released(self, released: Released, plain: PlainIndex, records: Records) -> Binding:
+        """Return an app of an active release bound to that release's values.
+
+        Args:
+            released: Virtual environment and app.
+            plain: Holds the active release.
+            records: Of the same snapshot.
+        """
         binding = self._released.get(released)
-        if binding is None or binding.verified is not active:
-            app = active.apps[released[1]]
-            binding = Binding(
-                active.context(released[1]),
-                app.deployment,
-                app.rules,
-                active.layers,
-                verified=active,
-            )
+        if binding is not None and binding.verified is records.moment:
+            return binding
+        active = plain.active[released[0]]
+        environment = active.live_environment(records)
+        if binding is None or not binding.is_right((active, environment)):
+            binding = _of_release(released[1], active, environment)
             self._released.put(released, binding)
+        binding.verified = records.moment
         return binding
 
 
@@ -229,8 +236,19 @@ def _live(
         rule_set(definitions.values()),
         layers,
         made_of=(deployment, virtual, environment),
-        verified=records.moment,
         removals=records.removals,
+    )
+
+
+def _of_release(app: str, active: ActiveRelease, environment: Entry[Environment] | None) -> Binding:
+    found = active.apps[app]
+    return Binding(
+        active.context(app, environment.revision if environment else 0),
+        found.deployment,
+        found.rules,
+        active.layers,
+        made_of=(active, environment),
+        recency=active.recency,
     )
 
 

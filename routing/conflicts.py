@@ -74,14 +74,13 @@ def ties(route: CompiledRoute, snapshot: Snapshot) -> Iterator[Conflict]:
     released = dict.fromkeys(
         found for key in route.index_keys() for found in snapshot.plain.near(key)
     )
-    for virtual_environment, app in released:
-        active = snapshot.plain.active[virtual_environment]
-        binding = snapshot.bindings.released((virtual_environment, app), active)
+    for each in released:
+        binding = snapshot.bindings.released(each, snapshot.plain, snapshot.records)
         for other in binding.table.routes:
             if sameness(other) == wanted:
                 yield Conflict(
-                    virtual_environment=virtual_environment,
-                    release=active.release.id,
+                    virtual_environment=binding.context.virtual_environment,
+                    release=binding.context.release,
                     deployment=binding.deployment.name,
                     path=other.place,
                     rule=other.rule.text,

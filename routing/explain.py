@@ -136,7 +136,6 @@ def explain(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
 
 class _Bound(msgspec.Struct, frozen=True):
     binding: Binding
-    recency: tuple[float, str] = (0, "")
     app: str = ""
 
 
@@ -164,16 +163,15 @@ def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Iterator
     else:
         found = [(virtual, app) for app in find_active(virtual, snapshot).apps]
     for released in found:
-        active = snapshot.plain.active[released[0]]
-        binding = snapshot.bindings.released(released, active)
-        yield _Bound(binding, active.recency, released[1])
+        binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
+        yield _Bound(binding, released[1])
 
 
 def _in_order(bindings: list[_Bound]) -> list[_Weighed]:
     weighed = [_Weighed(each, route) for each in bindings for route in each.binding.table.routes]
     # Each sort keeps the order of the one before among equals, so the last is the first criterion.
     weighed.sort(key=_names)
-    weighed.sort(key=lambda each: each.bound.recency, reverse=True)
+    weighed.sort(key=lambda each: each.bound.binding.recency, reverse=True)
     weighed.sort(key=lambda each: each.route.rank, reverse=True)
     return weighed
 

@@ -1,7 +1,8 @@
 """The index for plain URLs: over the active releases of all virtual environments.
 
 It is brought up to date by what changed, never rebuilt: a change finds the virtual environments it
-matters to, and of those only apps whose rules or used values are different move in the index.
+matters to, and of those only apps whose rules or used values are different move in the index. A
+value of an environment matters where a rule uses it and the virtual environment has none itself.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from immutables import Map
 
 from model.component import Value
 from model.records import kind_of
-from routing.active import ActiveApp, ActiveRelease, active_release, component_keys
+from routing.active import ActiveApp, ActiveRelease, Dependency, active_release, component_keys
 from routing.facts import Facts
 from routing.index import Index, Node, candidates
 from routing.keys import Key
 from routing.keytree import NO_KEYS, KeyTree
-from routing.records import Records
+from routing.records import Names, Records
 from routing.template import fill
 
 Released = tuple[str, str]
 """Virtual environment and app: what the index holds."""
 
-Names = Map[str, None]
-"""A persistent set."""
+Dependents = Map[Dependency, Names]
+"""Virtual environments by what their active releases depend on."""
 
 _NO_LAYER: Mapping[str, Value] = {}
 
@@ -45,7 +46,7 @@ class PlainIndex:
         self,
         active: Map[str, ActiveRelease],
         root: Node[Released] | None,
-        dependents: Map[str, Names],
+        dependents: Dependents,
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
         ticking: Names,
@@ -75,53 +76,74 @@ class PlainIndex:
         index = Index[Released](lambda _: NO_KEYS, self._root)
         return list(dict.fromkeys(index.near(key)))
 
-    def updated(self, changed: Iterable[str], records: Records) -> PlainIndex:
-        """Return the index after some records changed.
+    def affected(self, key: str, before: Records, after: Records) -> Iterable[str] | None:
+        """Return the virtual environments whose active releases must be put together again.
 
         Args:
-            changed: KV keys of those records.
-            records: All records after the change.
-        """
-        affected: dict[str, None] = {}
-        for key in changed:
-            affected.update(dict.fromkeys(self._affected(key, records)))
-        if not affected:
-            return self
-        update = _Update(
-            self.active, self._root, self._dependents, self._uses, self.waiting, self.ticking
-        )
-        for name in affected:
-            update.replace(name, active_release(name, records, self.active.get(name)))
-        return update.finish()
+            key: KV key of a record that changed.
+            before: All records before the change.
+            after: All records after it.
 
-    def _affected(self, key: str, records: Records) -> Iterable[str]:
+        Returns:
+            Names; none of them if only contexts change; None if nothing here is concerned.
+        """
         match kind_of(key):
             case "release" | "virtual-environment":
                 return (key.partition(".")[2],)
             case "manifest":
                 return self._with_manifest(key)
-            case "component" if key in self._uses and records.revision_of(key) == 0:
+            case "component" if key in self._uses and after.revision_of(key) == 0:
                 # Nobody deletes what an active release is made of, so this may be slow.
                 return [name for name, each in self.active.items() if _is_part(key, each)]
+            case "environment" if key in self._dependents:
+                return self._with_environment(key, before, after)
             case _:
-                return self._dependents.get(key, ())
+                return self._dependents.get(key)
 
-    def _with_manifest(self, key: str) -> Iterable[str]:
+    def update(self, records: Records) -> PlainUpdate:
+        """Return what makes the index after ``records`` have changed."""
+        return PlainUpdate(
+            records,
+            self.active,
+            self._root,
+            self._dependents,
+            self._uses,
+            self.waiting,
+            self.ticking,
+        )
+
+    def _with_manifest(self, key: str) -> Iterable[str] | None:
         _, name, release = key.split(".", 2)
         active = self.active.get(name)
-        return (name,) if active is not None and active.release.manifest == release else ()
+        return (name,) if active is not None and active.release.manifest == release else None
+
+    def _with_environment(self, key: str, before: Records, after: Records) -> Iterable[str]:
+        name = key.partition(".")[2]
+        old, new = before.environments.get(name), after.environments.get(name)
+        if old is None or new is None:
+            return self._dependents[key]
+        return dict.fromkeys(
+            dependent
+            for variable in _changed_names(old.record.data.vars, new.record.data.vars)
+            for dependent in self._dependents.get((key, variable), ())
+        )
 
 
-class _Update:
+class PlainUpdate:
+    """The next index, one active release after another. Made by ``PlainIndex.update``."""
+
     def __init__(
         self,
+        records: Records,
         active: Map[str, ActiveRelease],
         root: Node[Released] | None,
-        dependents: Map[str, Names],
+        dependents: Dependents,
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
         ticking: Names,
     ) -> None:
+        """Begin with the parts of the index of before."""
+        self._records = records
         self._active = active.mutate()
         self._index = Index(self._keys_of, root)
         self._dependents = dependents.mutate()
@@ -130,6 +152,7 @@ class _Update:
         self._ticking = ticking.mutate()
 
     def finish(self) -> PlainIndex:
+        """Return the index; nothing may be replaced after that."""
         return PlainIndex(
             self._active.finish(),
             self._index.root,
@@ -139,8 +162,10 @@ class _Update:
             self._ticking.finish(),
         )
 
-    def replace(self, name: str, after: ActiveRelease | None) -> None:
+    def replace(self, name: str) -> None:
+        """Put the active release of a virtual environment together again."""
         before = self._active.get(name)
+        after = active_release(name, self._records, before)
         stale, fresh = _moved(before, after)
         for app in stale:
             self._index = self._index.removed((name, app))
@@ -230,13 +255,18 @@ def _changed_variables(before: ActiveRelease, after: ActiveRelease) -> frozenset
     names = {
         name
         for old, new in zip_longest(before.layers, after.layers, fillvalue=_NO_LAYER)
-        if old is not new
-        for name in old.keys() | new.keys()
-        if _may_differ(old.get(name), new.get(name))
+        for name in _changed_names(old, new)
     }
     return frozenset(
         name for name in names if fill(name, before.layers) != fill(name, after.layers)
     )
+
+
+def _changed_names(old: Mapping[str, Value], new: Mapping[str, Value]) -> list[str]:
+    """Return the names of variables of one layer that are, or may be, different now."""
+    if old is new:
+        return []
+    return [name for name in old.keys() | new.keys() if _may_differ(old.get(name), new.get(name))]
 
 
 def _may_differ(old: Value | None, new: Value | None) -> bool:

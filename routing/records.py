@@ -6,12 +6,11 @@ docs/decisions/012-immutables.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Iterator, Mapping, ValuesView
 from typing import Any, Generic, TypeVar, cast
 
-from immutables import Map
+from immutables import Map, MapMutation
 
-from model import records
 from model.component import ComponentVersion
 from model.deployment import Deployment
 from model.distill import Version
@@ -21,6 +20,9 @@ from model.release import ReleaseManifest, ReleaseState
 from routing.sharing import Shared
 
 Kind = TypeVar("Kind")
+
+Names = Map[str, None]
+"""A persistent set."""
 
 # Deleted keys whose revision is remembered, so that a replayed older change stays ignored. Replays
 # come within moments, so forgetting the older half at the bound is safe.
@@ -76,7 +78,7 @@ class _Values(ValuesView[Kind]):
 
 
 class Records:
-    """All records at one moment. Never changes; ``apply`` returns another.
+    """All records at one moment. Never changes; a ``Writer`` makes others of it.
 
     Attributes:
         revision: The highest KV revision that was applied.
@@ -157,63 +159,90 @@ class Records:
         entry = self._kinds[kind].get(name) if kind in self._kinds else None
         return 0 if entry is None else entry.revision
 
-    def apply(self, changes: Iterable[Change]) -> tuple[Records, list[str]]:
-        """Return the records with changes, and the keys that really changed.
-
-        A change that is not newer than what is known of its key is ignored, so a watcher that
-        begins again may replay whatever it likes.
-        """
-        writer = _Writer(self._kinds, self._tombstones, self.uses, self._shared)
-        revision, removals = self.revision, self.removals
-        for change in changes:
-            revision = max(revision, change.revision)
-            if writer.write(change) and records.kind_of(change.key) == "component":
-                removals += 1
-        kinds, tombstones, uses = writer.finish()
-        after = Records(kinds, tombstones, uses, self._shared, revision=revision, removals=removals)
-        return after, writer.changed
+    def writer(self) -> Writer:
+        """Return what makes these records with some changes."""
+        return Writer(
+            self._kinds,
+            self._tombstones,
+            self.uses,
+            self._shared,
+            revision=self.revision,
+            removals=self.removals,
+        )
 
 
-class _Writer:
+class Writer:
+    """Takes changes, any number of them at the price of each. Made by ``Records.writer``.
+
+    Attributes:
+        changed: KV keys of the records that really changed, perhaps some twice.
+    """
+
     def __init__(
         self,
         kinds: Mapping[str, Map[str, Entry[Any]]],
         tombstones: Map[str, int],
         uses: Map[Version, int],
         shared: Shared,
+        *,
+        revision: int,
+        removals: int,
     ) -> None:
-        self._kinds = {kind: entries.mutate() for kind, entries in kinds.items()}
+        """Begin with the maps of the records of before."""
+        self._kinds = kinds
+        self._open: dict[str, MapMutation[str, Entry[Any]]] = {}
         self._tombstones = tombstones.mutate()
         self._uses = uses.mutate()
         self._shared = shared
+        self._revision = revision
+        self._removals = removals
         self.changed: list[str] = []
 
-    def write(self, change: Change) -> bool:
-        """Return whether a record was taken away or replaced."""
+    def write(self, change: Change) -> None:
+        """Take a change.
+
+        One that is not newer than what is known of its key is ignored, so a watcher that begins
+        again may replay whatever it likes.
+        """
+        self._revision = max(self._revision, change.revision)
         kind, name = _split(change.key)
         if kind not in self._kinds:
-            return False
-        entries = self._kinds[kind]
+            return
+        entries = self._entries(kind)
         before = entries.get(name)
         known = self._tombstones.get(change.key, 0) if before is None else before.revision
         if change.revision <= known:
-            return False
+            return
         if kind == "deployment":
             self._count_uses(None if before is None else before.record, -1)
             self._count_uses(cast("Deployment | None", change.record), 1)
+        if kind == "component" and before is not None:
+            self._removals += 1
         if change.record is None:
-            self._delete(change, was_there=before is not None)
+            entries.pop(name, None)
+            self._tombstones[change.key] = change.revision
         else:
             entries[name] = Entry(self._shared.record(change.record), change.revision)
             self._tombstones.pop(change.key, None)
         self.changed.append(change.key)
-        return before is not None
 
-    def finish(
-        self,
-    ) -> tuple[dict[str, Map[str, Entry[Any]]], Map[str, int], Map[Version, int]]:
-        kinds = {kind: entries.finish() for kind, entries in self._kinds.items()}
-        return kinds, _bounded(self._tombstones.finish()), self._uses.finish()
+    def finish(self) -> Records:
+        """Return the records; nothing may be written after that."""
+        opened = {kind: entries.finish() for kind, entries in self._open.items()}
+        return Records(
+            {**self._kinds, **opened},
+            _bounded(self._tombstones.finish()),
+            self._uses.finish(),
+            self._shared,
+            revision=self._revision,
+            removals=self._removals,
+        )
+
+    def _entries(self, kind: str) -> MapMutation[str, Entry[Any]]:
+        entries = self._open.get(kind)
+        if entries is None:
+            entries = self._open[kind] = self._kinds[kind].mutate()
+        return entries
 
     def _count_uses(self, deployment: Deployment | None, step: int) -> None:
         if deployment is None:
@@ -225,12 +254,6 @@ class _Writer:
                 self._uses[version] = count
             else:
                 del self._uses[version]
-
-    def _delete(self, change: Change, *, was_there: bool) -> None:
-        kind, name = _split(change.key)
-        if was_there:
-            del self._kinds[kind][name]
-        self._tombstones[change.key] = change.revision
 
 
 def _split(key: str) -> tuple[str, str]:

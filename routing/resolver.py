@@ -92,8 +92,7 @@ def find_active(name: str, snapshot: Snapshot) -> ActiveRelease:
 class Contender(msgspec.Struct, frozen=True):
     """A route of an active release that accepts the request."""
 
-    active: ActiveRelease
-    app: str
+    released: Released
     binding: Binding
     route: CompiledRoute
     params: Params
@@ -102,17 +101,13 @@ class Contender(msgspec.Struct, frozen=True):
         """Return whether this comes first: rank, then the later release, then names and id."""
         if self.route.rank != other.route.rank:
             return self.route.rank > other.route.rank
-        if self.active.recency != other.active.recency:
-            return self.active.recency > other.active.recency
+        if self.binding.recency != other.binding.recency:
+            return self.binding.recency > other.binding.recency
         return self._names() < other._names()
 
     def _names(self) -> tuple[str, int, str, str]:
-        return (
-            self.route.component,
-            self.route.route.id,
-            self.app,
-            self.active.virtual_environment,
-        )
+        virtual_environment, app = self.released
+        return self.route.component, self.route.route.id, app, virtual_environment
 
 
 def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision:
@@ -130,14 +125,12 @@ def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision
 def _best(facts: Facts, candidates: Iterable[Released], snapshot: Snapshot) -> Contender | None:
     best = None
     for released in candidates:
-        active = snapshot.plain.active[released[0]]
-        binding = snapshot.bindings.released(released, active)
+        binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
         match = binding.table.match(facts)
-        if match is None:
-            continue
-        contender = Contender(active, released[1], binding, match[0], match[1])
-        if best is None or contender.wins_over(best):
-            best = contender
+        if match is not None:
+            contender = Contender(released, binding, *match)
+            if best is None or contender.wins_over(best):
+                best = contender
     return best
 
 
@@ -153,7 +146,10 @@ def _no_route_in(
     name = active.virtual_environment
     if active.missing:
         return _incomplete(name, active.missing)
-    bindings = (snapshot.bindings.released((name, app), active) for app in active.apps)
+    bindings = (
+        snapshot.bindings.released((name, app), snapshot.plain, snapshot.records)
+        for app in active.apps
+    )
     problems = tuple(problem for each in bindings for problem in each.table.problems)
     return _nothing_accepts(f"the release of {name}", problems)
 

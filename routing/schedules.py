@@ -46,7 +46,7 @@ def _schedules(active: ActiveRelease, app: str, snapshot: Snapshot) -> Iterator[
             continue
         released = (active.virtual_environment, app)
         target = Target(
-            context=snapshot.bindings.released(released, active).context,
+            context=snapshot.bindings.released(released, snapshot.plain, snapshot.records).context,
             deployment=deployment,
             component=component,
             hash=digest,

@@ -1,12 +1,13 @@
 """Everything routing knows at one moment.
 
 A process follows the KV bucket with ``snapshot = snapshot.apply(changes)``: one assignment. Whoever
-decides holds on to one snapshot, so a change in mid-request does not change its answer.
+decides holds on to one snapshot, so a change in mid-request does not change its answer. A change
+that touches many active releases takes a while: a ``Transition`` does it in steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from model.component import ComponentVersion
 from model.deployment import Deployment
@@ -50,8 +51,12 @@ class Snapshot:
 
         Costs in proportion to the changes and the active releases they touch.
         """
-        records, changed = self.records.apply(changes)
-        return Snapshot(records, self.plain.updated(changed, records), self.bindings)
+        transition = Transition(self)
+        for change in changes:
+            transition.take(change)
+        for _ in transition.steps():
+            pass
+        return transition.finish()
 
     @property
     def revision(self) -> int:
@@ -99,3 +104,48 @@ class Snapshot:
     def component(self, app: str, name: str, digest: str) -> ComponentVersion | None:
         """Return a component version, or None."""
         return self.records.component(app, name, digest)
+
+
+class Transition:
+    """The way from one snapshot to the next, in steps between which others may have their turn.
+
+    First it takes changes, then its steps are gone through, then it is finished. Until then
+    nobody sees anything of it.
+
+    Args:
+        before: Where it begins.
+    """
+
+    def __init__(self, before: Snapshot) -> None:
+        """Take over nothing yet."""
+        self._before = before
+        self._writer = before.records.writer()
+        self._records = before.records
+        self._plain = before.plain
+
+    def take(self, change: Change) -> None:
+        """Take a change; in any order, and perhaps one that was seen before."""
+        self._writer.write(change)
+
+    def steps(self) -> Iterator[None]:
+        """Work the changes off. Each step is short: one key, or one active release."""
+        before = self._before
+        self._records = self._writer.finish()
+        affected: dict[str, None] = {}
+        is_touched = False
+        for key in self._writer.changed:
+            found = before.plain.affected(key, before.records, self._records)
+            if found is not None:
+                is_touched = True
+                affected.update(dict.fromkeys(found))
+            yield
+        if is_touched:
+            update = before.plain.update(self._records)
+            for name in affected:
+                update.replace(name)
+                yield
+            self._plain = update.finish()
+
+    def finish(self) -> Snapshot:
+        """Return the snapshot after all steps."""
+        return Snapshot(self._records, self._plain, self._before.bindings)

@@ -106,7 +106,8 @@ def _released_routes(snapshot: Snapshot, count: int) -> Ranked:
             if count == 0:
                 return routes
             count -= 1
-            routes += snapshot.bindings.released((name, app), active).table.routes
+            binding = snapshot.bindings.released((name, app), snapshot.plain, snapshot.records)
+            routes += binding.table.routes
     return routes
 
 

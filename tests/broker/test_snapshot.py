@@ -87,10 +87,10 @@ async def test_a_change_that_cannot_be_taken_is_taken_once_it_can(
     change = Store.change
     failures = [RuntimeError("a bug")]
 
-    def fail_once(self: Store, entry: Entry) -> None:
+    async def fail_once(self: Store, entry: Entry) -> None:
         if failures:
             raise failures.pop()
-        change(self, entry)
+        await change(self, entry)
 
     monkeypatch.setattr(Store, "change", fail_once)
     revision = await store.create(KEY, dev())
@@ -187,6 +187,36 @@ async def test_others_have_their_turns_while_the_bucket_is_read(
         assert len(later.snapshot.environments) == 500
 
     assert turns > 500
+
+
+async def test_others_have_their_turns_while_a_change_touches_many_releases(
+    store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"team-{number}" for number in range(100)]
+    release = Release(id="r1", apps={}, manifest=None, requested_at_s=1, activated_at_s=1)
+    for name in names:
+        await store.create(
+            f"virtual-environment.{name}", VirtualEnvironment(name=name, environment="dev")
+        )
+        state = ReleaseState(virtual_environment=name, active=release)
+        await store.create(f"release.{name}", state)
+    await store.wait_revision(2 * len(names))
+    monkeypatch.setattr(breath, "HOLD_S", 0)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while not store.snapshot.environments:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    await store.change(Entry(KEY, b'{"name": "dev"}', 1_000))
+    await others
+
+    active = store.snapshot.plain.active
+    assert all(not each.missing for each in active.values())
+    assert turns >= len(active) == len(names)
 
 
 async def test_a_release_is_put_together_when_all_it_is_made_of_is_read(
