@@ -51,6 +51,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         """Whether other content may not be deployed under this name."""
         return self.version is not None
 
+    @property
+    def labels(self) -> frozenset[str]:
+        """What it answers to besides its name; of the commit the shortest that it answers to."""
+        source = self.source
+        texts = (self.version, source.tag, source.branch, source.commit[:MIN_COMMIT_PREFIX])
+        return frozenset(text for text in texts if text)
+
     def answers_to(self, selector: str) -> bool:
         """Return whether ``selector`` names this: name, version, tag, branch or commit.
 

@@ -61,25 +61,26 @@ def distill(
     name: str,
     app: str,
     components: Mapping[str, str],
-    deployments: Mapping[str, Deployment],
+    uses: Mapping[Version, int],
     *,
+    replaced: Deployment | None = None,
     bundles: Iterable[str] = (),
 ) -> Plan:
     """Return what deploying ``components`` under ``name`` means for pods.
 
     Args:
-        name: Name of the deployment; one that exists is replaced.
+        name: Name of the deployment.
         app: Name of the app.
         components: Component name to hash; empty to plan an undeployment.
-        deployments: All deployments there are, by name.
+        uses: How many deployments are made of each component version.
+        replaced: The deployment of that name now.
         bundles: Hashes whose code the platform holds.
     """
-    before = versions_in_use(deployments.values())
-    others = versions_in_use(each for each in deployments.values() if each.name != name)
     wanted = {(app, component, digest) for component, digest in components.items()}
+    given_up = versions_in_use((replaced,) if replaced else ()) - wanted
     steps = [
-        *((version, Step.REUSED if version in before else Step.NEW) for version in wanted),
-        *((version, Step.NO_LONGER_USED) for version in before - others - wanted),
+        *((version, Step.REUSED if version in uses else Step.NEW) for version in wanted),
+        *((version, Step.NO_LONGER_USED) for version in given_up if uses[version] == 1),
     ]
     held = frozenset(bundles)
     return Plan(

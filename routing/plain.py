@@ -16,10 +16,11 @@ from model.component import Value
 from model.records import kind_of
 from routing.active import ActiveApp, ActiveRelease, Dependency, active_release, component_keys
 from routing.facts import Facts
+from routing.groups import Names, put_in, take_out
 from routing.index import Index, Node, candidates
 from routing.keys import Key
 from routing.keytree import NO_KEYS, KeyTree
-from routing.records import Names, Records
+from routing.records import Records
 from routing.template import fill
 
 Released = tuple[str, str]
@@ -208,13 +209,9 @@ class PlainUpdate:
         old = before.depends_on if before else frozenset()
         new = after.depends_on if after else frozenset()
         for key in new - old:
-            self._dependents[key] = self._dependents.get(key, Map()).set(name, None)
+            put_in(self._dependents, key, name)
         for key in old - new:
-            left = self._dependents[key].delete(name)
-            if left:
-                self._dependents[key] = left
-            else:
-                del self._dependents[key]
+            take_out(self._dependents, key, name)
 
     def _note_waiting(self, name: str, after: ActiveRelease | None) -> None:
         if after is not None and after.missing:

@@ -17,12 +17,10 @@ from model.distill import Version
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.records import KINDS, Change
 from model.release import ReleaseManifest, ReleaseState
+from routing.groups import Names, put_in, take_out
 from routing.sharing import Shared
 
 Kind = TypeVar("Kind")
-
-Names = Map[str, None]
-"""A persistent set."""
 
 # Deleted keys whose revision is remembered, so that a replayed older change stays ignored. Replays
 # come within moments, so forgetting the older half at the bound is safe.
@@ -83,6 +81,7 @@ class Records:
     Attributes:
         revision: The highest KV revision that was applied.
         uses: How many deployments are made of each component version.
+        labelled: Names of deployments by each of their labels.
         moment: Stands for these very records, for who must not keep them alive.
         removals: How often a component version was taken away or replaced.
     """
@@ -95,6 +94,7 @@ class Records:
         "components",
         "deployments",
         "environments",
+        "labelled",
         "moment",
         "removals",
         "revision",
@@ -107,6 +107,7 @@ class Records:
         kinds: Mapping[str, Map[str, Entry[Any]]],
         tombstones: Map[str, int],
         uses: Map[Version, int],
+        labelled: Map[str, Names],
         shared: Shared,
         *,
         revision: int,
@@ -117,6 +118,7 @@ class Records:
         self._tombstones = tombstones
         self._shared = shared
         self.uses = uses
+        self.labelled = labelled
         self.revision = revision
         self.removals = removals
         self.moment = object()
@@ -131,7 +133,7 @@ class Records:
     def empty() -> Records:
         """Return no records."""
         kinds: dict[str, Map[str, Entry[Any]]] = {kind: Map() for kind in KINDS}
-        return Records(kinds, Map(), Map(), Shared(), revision=0, removals=0)
+        return Records(kinds, Map(), Map(), Map(), Shared(), revision=0, removals=0)
 
     @property
     def http_adapters(self) -> Map[str, Entry[HTTPAdapter]]:
@@ -165,6 +167,7 @@ class Records:
             self._kinds,
             self._tombstones,
             self.uses,
+            self.labelled,
             self._shared,
             revision=self.revision,
             removals=self.removals,
@@ -183,6 +186,7 @@ class Writer:
         kinds: Mapping[str, Map[str, Entry[Any]]],
         tombstones: Map[str, int],
         uses: Map[Version, int],
+        labelled: Map[str, Names],
         shared: Shared,
         *,
         revision: int,
@@ -193,6 +197,7 @@ class Writer:
         self._open: dict[str, MapMutation[str, Entry[Any]]] = {}
         self._tombstones = tombstones.mutate()
         self._uses = uses.mutate()
+        self._labelled = labelled.mutate()
         self._shared = shared
         self._revision = revision
         self._removals = removals
@@ -214,8 +219,9 @@ class Writer:
         if change.revision <= known:
             return
         if kind == "deployment":
-            self._count_uses(None if before is None else before.record, -1)
-            self._count_uses(cast("Deployment | None", change.record), 1)
+            self._note_deployment(
+                None if before is None else before.record, cast("Deployment | None", change.record)
+            )
         if kind == "component" and before is not None:
             self._removals += 1
         if change.record is None:
@@ -233,6 +239,7 @@ class Writer:
             {**self._kinds, **opened},
             _bounded(self._tombstones.finish()),
             self._uses.finish(),
+            self._labelled.finish(),
             self._shared,
             revision=self._revision,
             removals=self._removals,
@@ -244,9 +251,17 @@ class Writer:
             entries = self._open[kind] = self._kinds[kind].mutate()
         return entries
 
-    def _count_uses(self, deployment: Deployment | None, step: int) -> None:
-        if deployment is None:
-            return
+    def _note_deployment(self, before: Deployment | None, after: Deployment | None) -> None:
+        if before is not None:
+            self._count_uses(before, -1)
+            for label in before.labels:
+                take_out(self._labelled, label, before.name)
+        if after is not None:
+            self._count_uses(after, 1)
+            for label in after.labels:
+                put_in(self._labelled, label, after.name)
+
+    def _count_uses(self, deployment: Deployment, step: int) -> None:
         for component, digest in deployment.components.items():
             version = (deployment.app, component, digest)
             count = self._uses.get(version, 0) + step

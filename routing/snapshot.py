@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from model.component import ComponentVersion
-from model.deployment import Deployment
+from model.deployment import MIN_COMMIT_PREFIX, Deployment
 from model.distill import Version
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.records import Change
@@ -91,6 +91,22 @@ class Snapshot:
     def releases(self) -> Mapping[str, ReleaseState]:
         """Releases by virtual environment."""
         return View(self.records.releases)
+
+    def answering(self, selector: str) -> Iterator[Deployment]:
+        """Return the deployments that answer to a selector; looked up, not looked through."""
+        deployments, labelled = self.deployments, self.records.labelled
+        names = set(labelled.get(selector, ()))
+        if selector in deployments:
+            names.add(selector)
+        for name in labelled.get(selector[:MIN_COMMIT_PREFIX], ()):
+            if name not in names and deployments[name].answers_to(selector):
+                names.add(name)
+        return (deployments[name] for name in names)
+
+    @property
+    def uses(self) -> Mapping[Version, int]:
+        """How many deployments are made of each component version, 1 or more."""
+        return self.records.uses
 
     @property
     def versions(self) -> frozenset[Version]:

@@ -125,7 +125,7 @@ class Estate:
                 for name in ("web-ui", "api-server", "worker")
             },
             title=f"App {app}",
-            source=SourceRef(commit=f"{number:040x}", branch="main"),
+            source=SourceRef(commit=_commit(number), branch="main"),
             created_at_s=1_700_000_000.0 + number,
         )
         return self._change(deployment_key(record.name), record)
@@ -189,3 +189,8 @@ class Estate:
 
 def _digest(app: int, name: str, version: int) -> str:
     return f"{app:08x}{version:08x}{name.encode().hex()}".ljust(32, "0")[:32]
+
+
+def _commit(number: int) -> str:
+    # Told apart by its beginning, as Git's are.
+    return f"{number:07x}".ljust(40, "0")

@@ -93,11 +93,13 @@ class Deployments:
         check_name(app, "app")
         check_components(components)
         missing = await self._bundles.missing(components.values())
+        snapshot = self._store.snapshot
         return distill(
             name,
             app,
             components,
-            self._store.snapshot.deployments,
+            snapshot.uses,
+            replaced=snapshot.deployments.get(name),
             bundles=frozenset(components.values()) - missing,
         )
 

@@ -97,7 +97,7 @@ class Releases:
             ProblemsFound: It cannot be released.
         """
         policy_in_force(self._store.snapshot, virtual_environment)
-        chosen = select_deployment(self._store.snapshot.deployments, selector, app)
+        chosen = select_deployment(self._store.snapshot, selector, app)
         released = ReleasedApp(deployment=chosen.name, version=chosen.version)
         return await self._submit(
             virtual_environment,

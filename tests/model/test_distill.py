@@ -1,8 +1,10 @@
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.deployment import Deployment
-from model.distill import Plan, Step, distill, versions_in_use
+from model.distill import Plan, Step, Version, distill, versions_in_use
 
 APP = "order-app"
 V1 = {"order-worker": "w1", "api-server": "a1", "order-ui": "u1"}
@@ -17,6 +19,19 @@ def deployments(**maps: dict[str, str]) -> dict[str, Deployment]:
     return {name: Deployment(name=name, app=APP, components=each) for name, each in maps.items()}
 
 
+def uses(**maps: dict[str, str]) -> Counter[Version]:
+    """Return how many of some deployments are made of each component version."""
+    return Counter(
+        (APP, component, digest) for each in maps.values() for component, digest in each.items()
+    )
+
+
+def replanned(name: str, components: dict[str, str], before: dict[str, dict[str, str]]) -> Plan:
+    """Return the plan for a name that may be there."""
+    replaced = deployments(**before).get(name)
+    return distill(name, APP, components, uses(**before), replaced=replaced)
+
+
 def steps(plan: Plan) -> list[tuple[str, str, Step]]:
     return [(each.component, each.hash, each.step) for each in plan.components]
 
@@ -29,7 +44,7 @@ def test_the_first_deployment_is_new_as_a_whole() -> None:
 
 
 def test_the_second_version_adds_only_what_changed() -> None:
-    plan = distill("v2", APP, V2, deployments(v1=V1), bundles=["a1", "u1", "w1"])
+    plan = distill("v2", APP, V2, uses(v1=V1), bundles=["a1", "u1", "w1"])
 
     assert steps(plan) == [
         ("api-server", "a2", Step.NEW),
@@ -40,27 +55,34 @@ def test_the_second_version_adds_only_what_changed() -> None:
 
 
 def test_the_story_ends_with_six_versions_in_use() -> None:
-    plan = distill("v3", APP, V3, deployments(v1=V1, v2=V2))
+    plan = distill("v3", APP, V3, uses(v1=V1, v2=V2))
 
     assert (plan.count(Step.NEW), plan.count(Step.REUSED)) == (2, 2)
     assert len(versions_in_use(deployments(v1=V1, v2=V2, v3=V3).values())) == 6
 
 
 def test_deploying_the_same_again_changes_nothing() -> None:
-    plan = distill("v1", APP, V1, deployments(v1=V1), bundles=V1.values())
+    plan = distill(
+        "v1",
+        APP,
+        V1,
+        uses(v1=V1),
+        replaced=deployments(v1=V1)["v1"],
+        bundles=V1.values(),
+    )
 
     assert plan.count(Step.REUSED) == len(plan.components) == 3
     assert plan.missing_bundles == ()
 
 
 def test_other_content_under_a_name_lists_what_it_leaves_unused_after_what_it_adds() -> None:
-    plan = distill("dev", APP, {"api-server": "a2"}, deployments(dev={"api-server": "a9"}))
+    plan = replanned("dev", {"api-server": "a2"}, {"dev": {"api-server": "a9"}})
 
     assert steps(plan) == [
         ("api-server", "a2", Step.NEW),
         ("api-server", "a9", Step.NO_LONGER_USED),
     ]
-    plan = distill("dev", APP, {"api-server": "a9"}, deployments(dev={"api-server": "a2"}))
+    plan = replanned("dev", {"api-server": "a9"}, {"dev": {"api-server": "a2"}})
     assert steps(plan) == [
         ("api-server", "a9", Step.NEW),
         ("api-server", "a2", Step.NO_LONGER_USED),
@@ -68,13 +90,13 @@ def test_other_content_under_a_name_lists_what_it_leaves_unused_after_what_it_ad
 
 
 def test_undeploying_leaves_alone_what_another_deployment_uses() -> None:
-    plan = distill("v1", APP, {}, deployments(v1=V1, v2=V2))
+    plan = replanned("v1", {}, {"v1": V1, "v2": V2})
 
     assert steps(plan) == [("api-server", "a1", Step.NO_LONGER_USED)]
 
 
 def test_equal_hashes_of_two_apps_are_two_versions() -> None:
-    plan = distill("other", "other-app", {"api-server": "a1"}, deployments(v1=V1))
+    plan = distill("other", "other-app", {"api-server": "a1"}, uses(v1=V1))
 
     assert steps(plan) == [("api-server", "a1", Step.NEW)]
 
@@ -83,7 +105,7 @@ def test_equal_hashes_of_two_apps_are_two_versions() -> None:
 def test_carrying_out_a_plan_gives_exactly_the_versions_in_use(
     before: dict[str, dict[str, str]], name: str, wanted: dict[str, str]
 ) -> None:
-    plan = distill(name, APP, wanted, deployments(**before))
+    plan = replanned(name, wanted, before)
 
     running = versions_in_use(deployments(**before).values())
     for each in plan.components:

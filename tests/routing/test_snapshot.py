@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.app import Module
-from model.deployment import Deployment
+from model.deployment import Deployment, SourceRef
 from model.environment import EnvironmentData, HTTPAdapter, VirtualEnvironment
 from model.errors import FoxError
 from model.records import (
@@ -383,3 +383,38 @@ def test_versions_in_use_are_counted_with_every_change() -> None:
     world.put(deployment_key("v2"), None)
     assert world.snapshot.versions == frozenset()
     assert list(world.snapshot.deployments.values()) == []
+
+
+COMMITS = ["abcdef1" + "0" * 33, "abcdef1" + "1" * 33, "abcdef2" + "0" * 33, ""]
+LABELS = ["v1", "v2", "main", ""]
+SELECTORS = ["d0", "v1", "main", "abcdef", "abcdef1", "abcdef10", COMMITS[1], "", "abcdef2x"]
+sources = st.builds(
+    SourceRef,
+    commit=st.sampled_from(COMMITS),
+    branch=st.sampled_from(LABELS),
+    tag=st.sampled_from([*LABELS, "abcdef1"]),
+)
+deployed = st.builds(
+    Deployment,
+    name=st.sampled_from(["d0", "d1", "v1"]),
+    app=st.just(APP),
+    components=st.just({}),
+    version=st.sampled_from([None, *LABELS]),
+    source=sources,
+)
+
+
+@given(st.lists(st.tuples(deployed, st.booleans()), max_size=8))
+def test_deployments_are_found_by_all_that_they_answer_to(
+    written: list[tuple[Deployment, bool]],
+) -> None:
+    world = World()
+
+    for record, stays in written:
+        world.put(deployment_key(record.name), record if stays else None)
+
+    for selector in SELECTORS:
+        found = sorted(each.name for each in world.snapshot.answering(selector))
+        assert found == sorted(
+            each.name for each in world.snapshot.deployments.values() if each.answers_to(selector)
+        )
