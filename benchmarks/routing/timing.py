@@ -1,10 +1,12 @@
-"""How long single calls take."""
+"""How long single calls take.
+
+A time holds the call and the reading of the clock, 0.1 to 0.2 µs; nothing is subtracted.
+"""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import perf_counter, perf_counter_ns
 
 import msgspec
@@ -27,8 +29,11 @@ def time_each(calls: Sequence[Call]) -> list[int]:
     times = []
     for call in calls:
         start = perf_counter_ns()
-        with suppress(FoxError):
+        # Not ``suppress``: to make, enter and leave it takes 0.2 µs.
+        try:  # noqa: SIM105
             call()
+        except FoxError:
+            pass
         times.append(perf_counter_ns() - start)
     return times
 
