@@ -31,6 +31,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         variables: Names of every variable it uses, sorted.
         counted: Variables whose values count for the length, as often as they stand there.
         fixed_length: Length without those values.
+        takes_words: Whether words can be put in for its variables when a request is matched.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     variables: tuple[str, ...]
     counted: tuple[str, ...]
     fixed_length: int
+    takes_words: bool
 
     def fillings(self, layers: Layers) -> tuple[dict[str, Filling], tuple[str, ...]]:
         """Return the values of the variables, and the names that have none."""
@@ -81,6 +83,7 @@ def compile_rule(text: str) -> Rule:
         variables=variables,
         counted=tuple(name for each in templates for name in each.counted),
         fixed_length=len(text.strip()) - sum(each.saved for each in templates),
+        takes_words=all(each.takes_words for each in templates),
     )
 
 

@@ -233,4 +233,9 @@ def _conflicts(winner: _Weighed, snapshot: Snapshot) -> Iterator[Conflict]:
 def _wins(each: _Weighed, decision: Decision | FoxError) -> bool:
     if isinstance(decision, FoxError):
         return False
-    return each.bound.binding.target(each.route) is decision.target
+    target = decision.target
+    is_ours = target.context is each.bound.binding.context
+    return is_ours and (target.component, target.route) == (
+        each.route.component,
+        each.route.route.id,
+    )

@@ -17,15 +17,23 @@ MAX_KNOWN_HOST = 260
 
 
 class Facts:
-    """A request as rules see it. Lives as long as one decision."""
+    """A request as rules see it. Lives as long as one decision.
 
-    __slots__ = ("_headers", "_host", "_query", "method", "request", "segments")
+    Attributes:
+        request: The request.
+        method: Its method.
+        segments: Of its path, decoded.
+        words: Of the environment whose routes are being asked, where these are shared by several.
+    """
+
+    __slots__ = ("_headers", "_host", "_query", "method", "request", "segments", "words")
 
     def __init__(self, request: GenesisRequest) -> None:
         """Decode what nearly every rule reads."""
         self.request = request
         self.method = request.method
         self.segments = path_segments(request.path)
+        self.words: tuple[str, ...] = ()
         self._host: str | None = None
         self._query: Values | None = None
         self._headers: Values | None = None

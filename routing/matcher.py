@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from model.component import Route
 from model.errors import Problem
-from routing.branches import candidates, grow
+from routing.branches import Tree, candidates, grow
 from routing.compiled import Rule, compile_rule
 from routing.facts import Facts
 from routing.keys import Keys
 from routing.predicates import Predicate
 from routing.regex import RegexError
 from routing.rule import RuleError
-from routing.segments import Params
+from routing.segments import NO_WORDS, Params, Words
 from routing.template import Fillings, Layers, TooManyAlternatives
 
 
@@ -24,6 +24,10 @@ class ComponentRoutes(msgspec.Struct, frozen=True):
 
     component: str
     routes: tuple[Route, ...]
+
+
+Rank = tuple[int, int]
+"""Explicit priority, then length of the resolved rule: the higher wins."""
 
 
 class CompiledRoute:
@@ -35,7 +39,7 @@ class CompiledRoute:
         rule: Its rule before the values.
         predicate: Its rule with the values.
         fillings: Those values.
-        rank: Explicit priority, then length of the resolved rule: the higher wins.
+        rank: With those values.
     """
 
     __slots__ = ("accepts", "component", "fillings", "predicate", "rank", "route", "rule")
@@ -47,7 +51,7 @@ class CompiledRoute:
         self.rule = rule
         self.fillings = fillings
         self.predicate: Predicate = rule.build(fillings)
-        self.rank = (route.priority, rule.length(fillings))
+        self.rank: Rank = (route.priority, rule.length(fillings))
         self.accepts = self.predicate.accepts
 
     def index_keys(self) -> Keys:
@@ -66,26 +70,45 @@ class CompiledRoute:
 
 
 Match = tuple[CompiledRoute, Params]
+Ordered = Sequence[CompiledRoute]
+"""Routes in the order in which they win: by rank, then component name, then route id."""
 
 
-class RouteTable:
-    """Routes in the order in which they win, and an index over them.
+class Table:
+    """What requests are matched against in one environment.
 
     Attributes:
-        routes: Highest rank first, then component name, then route id.
         problems: Why routes are left out: a variable without a value, mostly.
     """
 
-    __slots__ = ("__weakref__", "_tree", "problems", "routes")
+    __slots__ = ("__weakref__", "_tree", "_words", "problems")
 
-    def __init__(self, routes: Iterable[CompiledRoute], problems: tuple[Problem, ...]) -> None:
-        """Sort and index the routes."""
-        self.routes = tuple(sorted(routes, key=_order))
+    def __init__(
+        self, tree: Tree[CompiledRoute], words: Words, problems: tuple[Problem, ...]
+    ) -> None:
+        """Make a table.
+
+        Args:
+            tree: Over the routes.
+            words: What the routes have places for.
+            problems: See there.
+        """
+        self._tree = tree
+        self._words = words
         self.problems = problems
-        self._tree = grow(self.routes, [route.index_keys() for route in self.routes])
+
+    @property
+    def routes(self) -> Ordered:
+        """The routes with their values filled in, the one that wins first."""
+        raise NotImplementedError
+
+    def rank(self, route: CompiledRoute) -> Rank:
+        """Return the rank of a route that ``match`` returned."""
+        raise NotImplementedError
 
     def match(self, facts: Facts) -> Match | None:
         """Return the route that wins and what it captured, or None."""
+        facts.words = self._words
         for route in candidates(self._tree, facts):
             params = route.accepts(facts)
             if params is not None:
@@ -95,6 +118,31 @@ class RouteTable:
     def candidates(self, facts: Facts) -> tuple[CompiledRoute, ...]:
         """Return the routes that ``match`` would ask, if all refused."""
         return candidates(self._tree, facts)
+
+
+class RouteTable(Table):
+    """Routes that were compiled for one environment's values."""
+
+    __slots__ = ("_routes",)
+
+    def __init__(self, routes: Iterable[CompiledRoute], problems: tuple[Problem, ...]) -> None:
+        """Sort and index the routes."""
+        self._routes = tuple(sorted(routes, key=_order))
+        super().__init__(grown(self._routes), NO_WORDS, problems)
+
+    @property
+    def routes(self) -> Ordered:
+        """The routes."""
+        return self._routes
+
+    def rank(self, route: CompiledRoute) -> Rank:
+        """Return the rank of a route."""
+        return route.rank
+
+
+def grown(routes: Ordered) -> Tree[CompiledRoute]:
+    """Return the tree over some routes."""
+    return grow(routes, [route.index_keys() for route in routes])
 
 
 def compile_table(components: Iterable[ComponentRoutes], layers: Layers) -> RouteTable:

@@ -19,7 +19,7 @@ from routing.keys import ANY, EVERYTHING, REST, Keys
 from routing.pattern import Brace, Capture, Part, capture, filled_regex
 from routing.regex import compile_regex
 from routing.rule import Argument, RuleError
-from routing.segments import Segments, Shape, key_path
+from routing.segments import Literal, Segments, Shape, key_path
 from routing.template import (
     MAX_ALTERNATIVES,
     Fillings,
@@ -32,7 +32,7 @@ from routing.template import (
 
 Item = Text | Capture
 Filled = list[str | Capture]
-Pattern = tuple[Shape, Sequence[str | None]]
+Pattern = tuple[Shape, Sequence[Literal]]
 Split = Callable[[str], list[str]]
 
 
@@ -53,6 +53,12 @@ class SegmentString(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool
     parameters: tuple[str, ...]
     shape: Shape | None
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether each variable in it is a whole segment of a path, apart from all else."""
+        is_path = self.shape is not None and self.split is path_segments
+        return is_path and all(len(item) == 1 for item in self.items if isinstance(item, tuple))
 
     def patterns(self, fillings: Fillings) -> list[Pattern]:
         """Return the alternatives that the values make.
@@ -79,7 +85,7 @@ class SegmentString(msgspec.Struct, frozen=True, kw_only=True):
         """Return every host the string stands for, or nothing if it has captures."""
         hosts = []
         for _, labels in self.patterns(fillings):
-            literal = [label for label in labels if label is not None]
+            literal = [label for label in labels if isinstance(label, str)]
             if len(literal) < len(labels):
                 return []
             hosts.append(".".join(literal))
@@ -218,7 +224,7 @@ def _is_tail(item: Item) -> bool:
     return isinstance(item, Capture) and item.is_tail
 
 
-def _word(item: Item, fillings: Fillings) -> str | None:
+def _word(item: Item, fillings: Fillings) -> Literal:
     """Return a literal segment, None for a capture, and "" for what needs the long way."""
     if isinstance(item, Capture):
         return None
@@ -228,6 +234,8 @@ def _word(item: Item, fillings: Fillings) -> str | None:
     if isinstance(part, str):
         return part
     filling = fillings[part.variable]
+    if filling.place is not None:
+        return filling.place
     return filling.texts[0] if filling.is_word else ""
 
 

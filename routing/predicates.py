@@ -11,7 +11,7 @@ from typing import Protocol
 
 from routing.facts import Facts
 from routing.regex import Regex, matches
-from routing.segments import NOTHING, Params, Segments
+from routing.segments import NO_WORDS, NOTHING, Params, Segments, Words
 
 
 class Predicate(Protocol):
@@ -108,9 +108,9 @@ class AnySegments(Leaf):
         super().__init__(text)
         self._alternatives = tuple(alternatives)
 
-    def _accepts(self, segments: list[str]) -> Params | None:
+    def _accepts(self, segments: list[str], words: Words = NO_WORDS) -> Params | None:
         for alternative in self._alternatives:
-            params = alternative.accepts(segments)
+            params = alternative.accepts(segments, words)
             if params is not None:
                 return params
         return None
@@ -133,7 +133,7 @@ class PathIs(AnySegments):
 
     def accepts(self, facts: Facts) -> Params | None:
         """Accept the path."""
-        return self._ask(facts.segments)
+        return self._ask(facts.segments, facts.words)
 
 
 class HostIs(AnySegments):

@@ -21,7 +21,7 @@ from model.errors import (
 from routing.active import ActiveRelease
 from routing.bindings import Binding, Target, virtual_environment
 from routing.facts import Facts
-from routing.matcher import CompiledRoute
+from routing.matcher import CompiledRoute, Rank
 from routing.plain import Released
 from routing.request import GenesisRequest
 from routing.segments import Params
@@ -99,11 +99,15 @@ class Contender(msgspec.Struct, frozen=True):
 
     def wins_over(self, other: Contender) -> bool:
         """Return whether this comes first: rank, then the later release, then names and id."""
-        if self.route.rank != other.route.rank:
-            return self.route.rank > other.route.rank
+        rank, its_rank = self._rank(), other._rank()
+        if rank != its_rank:
+            return rank > its_rank
         if self.binding.recency != other.binding.recency:
             return self.binding.recency > other.binding.recency
         return self._names() < other._names()
+
+    def _rank(self) -> Rank:
+        return self.binding.table.rank(self.route)
 
     def _names(self) -> tuple[str, int, str, str]:
         virtual_environment, app = self.released

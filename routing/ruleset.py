@@ -14,8 +14,10 @@ from model.component import ComponentDefinition
 from routing.compiled import Rule, compile_rule
 from routing.keytemplate import KeyTemplate
 from routing.keytree import KeyTree
-from routing.matcher import ComponentRoutes, RouteTable, compile_table
+from routing.matcher import ComponentRoutes, Table, compile_table
+from routing.opentable import OpenRoutes
 from routing.rule import RuleError
+from routing.segments import Words
 from routing.template import Filling, Layers, fill
 
 Components = tuple[ComponentRoutes, ...]
@@ -29,7 +31,15 @@ class RuleSet:
         variables: Names of every variable the rules use, sorted.
     """
 
-    __slots__ = ("__weakref__", "_keys", "_tables", "components", "variables")
+    __slots__ = (
+        "__weakref__",
+        "_can_be_open",
+        "_keys",
+        "_open",
+        "_tables",
+        "components",
+        "variables",
+    )
 
     def __init__(self, components: Components) -> None:
         """Find the variables; a rule that cannot be read has none, and is a problem later."""
@@ -37,25 +47,36 @@ class RuleSet:
         rules = tuple(_readable(components))
         self.variables = tuple(sorted({name for rule in rules for name in rule.variables}))
         self._keys = KeyTemplate(rules)
-        self._tables: WeakValueDictionary[tuple[Filling | None, ...], RouteTable]
+        is_readable = len(rules) == sum(len(each.routes) for each in components)
+        self._can_be_open = is_readable and all(rule.takes_words for rule in rules)
+        self._open: OpenRoutes | None = None
+        self._tables: WeakValueDictionary[tuple[Filling | None, ...], Table]
         self._tables = WeakValueDictionary()
 
     def used(self, layers: Layers) -> tuple[Filling | None, ...]:
         """Return the values of ``variables``: all that a table depends on."""
         return tuple([fill(name, layers) for name in self.variables])
 
-    def table(self, layers: Layers) -> RouteTable:
-        """Return the table for these values, compiled if nobody holds it."""
+    def table(self, layers: Layers) -> Table:
+        """Return the table for these values, made if nobody holds it."""
         used = self.used(layers)
         table = self._tables.get(used)
         if table is None:
-            table = self._tables[used] = compile_table(self.components, layers)
+            table = self._tables[used] = self._new_table(used, layers)
         return table
 
     def keys(self, layers: Layers) -> KeyTree:
         """Return the index keys of all routes for these values."""
         used = zip(self.variables, self.used(layers), strict=True)
         return self._keys.keys({name: each for name, each in used if each is not None})
+
+    def _new_table(self, used: Iterable[Filling | None], layers: Layers) -> Table:
+        words = _words(used)
+        if words is None or not self._can_be_open:
+            return compile_table(self.components, layers)
+        if self._open is None:
+            self._open = OpenRoutes(self.components, self.variables)
+        return self._open.table(words)
 
 
 _shared: WeakValueDictionary[Components, RuleSet] = WeakValueDictionary()
@@ -72,6 +93,16 @@ def rule_set(definitions: Iterable[ComponentDefinition]) -> RuleSet:
     if found is None:
         found = _shared[components] = RuleSet(components)
     return found
+
+
+def _words(used: Iterable[Filling | None]) -> Words | None:
+    """Return the values, or None if one is missing or is not one word."""
+    words = []
+    for filling in used:
+        if filling is None or not filling.is_word:
+            return None
+        words.append(filling.texts[0])
+    return tuple(words)
 
 
 def _readable(components: Components) -> Iterator[Rule]:

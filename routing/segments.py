@@ -75,35 +75,47 @@ class Shape:
         return self._patterns, self.least, self.most
 
 
+Literal = str | int | None
+"""A text; the place in the words of an environment where it is; None where the shape decides."""
+Words = tuple[str, ...]
+"""Values of variables, each of them one whole segment."""
+NO_WORDS: Words = ()
+
+
 class Segments:
     """One pattern: a shape and its literals.
 
     Args:
         shape: All but the literals.
-        literals: At each position the text, or None where the shape decides.
+        literals: One for each position.
     """
 
-    __slots__ = ("_further", "_leading", "_shape")
+    __slots__ = ("_literals", "_places", "_shape")
 
-    def __init__(self, shape: Shape, literals: Sequence[str | None]) -> None:
-        """Keep leading literals apart: they are compared in one go."""
-        leading = 0
-        while leading < len(literals) and literals[leading] is not None:
-            leading += 1
+    def __init__(self, shape: Shape, literals: Sequence[Literal]) -> None:
+        """Part the literals by what they are compared with."""
         self._shape = shape
-        self._leading = list(literals[:leading])
-        self._further = tuple(
-            (at, literals[at]) for at in range(leading, len(literals)) if literals[at] is not None
+        self._literals = tuple(
+            (at, each) for at, each in enumerate(literals) if isinstance(each, str)
+        )
+        self._places = tuple(
+            (at, each) for at, each in enumerate(literals) if isinstance(each, int)
         )
 
-    def accepts(self, segments: list[str]) -> Params | None:
-        """Return the captured parameters, or None."""
-        shape, leading = self._shape, self._leading
+    def accepts(self, segments: list[str], words: Words = NO_WORDS) -> Params | None:
+        """Return the captured parameters, or None.
+
+        Args:
+            segments: Of the request.
+            words: What the pattern has places for.
+        """
+        shape = self._shape
         if not shape.least <= len(segments) <= shape.most:
             return None
-        if segments[: len(leading)] != leading:
-            return None
-        for at, literal in self._further:
+        for at, place in self._places:
+            if segments[at] != words[place]:
+                return None
+        for at, literal in self._literals:
             if segments[at] != literal:
                 return None
         for at, pattern in shape.regexes:
@@ -113,9 +125,9 @@ class Segments:
 
     def identity(self) -> Hashable:
         """Return a value that is equal for patterns that accept the same segments."""
-        return tuple(self._leading), self._further, self._shape.identity()
+        return self._literals, self._places, self._shape.identity()
 
 
-def key_path(shape: Shape, literals: Sequence[str | None]) -> Path:
+def key_path(shape: Shape, literals: Sequence[Literal]) -> Path:
     """Return the path part of the index key of a pattern."""
-    return (*(ANY if each is None else each for each in literals), shape.ending)
+    return (*(each if isinstance(each, str) else ANY for each in literals), shape.ending)

@@ -53,11 +53,14 @@ class Filling(msgspec.Struct, frozen=True):
         texts: Alternatives; a plain value has one.
         is_list: Whether it was a list; a list counts like a capture in a rule's length.
         is_word: Whether it is one text that is one segment of a path, as it is.
+        place: Where in ``Facts.words`` the word is, if rules are to look for it there; None if it
+            becomes a part of them.
     """
 
     texts: tuple[str, ...]
     is_list: bool = False
     is_word: bool = False
+    place: int | None = None
 
     @property
     def length(self) -> int:

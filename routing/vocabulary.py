@@ -42,6 +42,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         saved: By how many characters the rule's length is less than its text, before the
             values of ``counted`` are added.
         parameters: Names it captures.
+        takes_words: Whether words can be put in for its variables when a request is matched.
     """
 
     build: Build
@@ -50,6 +51,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     counted: tuple[str, ...]
     saved: int
     parameters: frozenset[str]
+    takes_words: bool
 
 
 def template(rule: str, call: Call) -> Template:
@@ -85,6 +87,7 @@ class _Meaning(msgspec.Struct, frozen=True):
     build: Build
     keys: FindKeys = lambda _: EVERYTHING
     parameters: tuple[str, ...] = ()
+    takes_words: bool = False
 
 
 class _Word(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ def _measured(strings: tuple[tuple[Part, ...], ...], meaning: _Meaning) -> Templ
         counted=counted,
         saved=saved,
         parameters=frozenset(meaning.parameters),
+        takes_words=meaning.takes_words or not (holes or inner),
     )
 
 
@@ -175,6 +179,7 @@ def _path(strings: _Strings) -> _Meaning:
         lambda fillings: PathIs(strings.source, string.segments(fillings)),
         string.path_keys,
         string.parameters,
+        string.takes_words,
     )
 
 
@@ -184,6 +189,7 @@ def _path_prefix(strings: _Strings) -> _Meaning:
         lambda fillings: PathIs(strings.source, string.segments(fillings)),
         string.path_keys,
         (*string.parameters, PATH_SUFFIX),
+        string.takes_words,
     )
 
 

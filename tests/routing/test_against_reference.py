@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from model.event import Headers
 from routing.compiled import compile_rule
 from routing.facts import Facts
 from routing.index import Index
-from routing.matcher import ComponentRoutes, compile_table
+from routing.matcher import CompiledRoute, ComponentRoutes, compile_table
 from routing.request import GenesisRequest
 from routing.rule import RuleError
 from routing.ruleset import RuleSet
@@ -190,13 +191,27 @@ def declared(routes: list[RefRoute]) -> tuple[ComponentRoutes, ...]:
 def test_a_table_answers_as_the_reference(
     routes: list[RefRoute], variables: dict[str, Value], asked: list[GenesisRequest]
 ) -> None:
-    table = compile_table(declared(routes), [variables])
+    compiled = compile_table(declared(routes), [variables])
+    shared = RuleSet(declared(routes)).table([variables])
 
+    assert [_place(each) for each in shared.routes] == [_place(each) for each in compiled.routes]
+    assert shared.problems == compiled.problems
     for request in asked:
-        match = table.match(Facts(request))
+        for table in (compiled, shared):
+            match = table.match(Facts(request))
 
-        found = match and (match[0].component, match[0].route.id, match[1])
-        assert found == best(routes, variables, request)
+            found = match and (*_place(match[0]), match[1])
+            assert found == best(routes, variables, request)
+            if match is not None:
+                assert table.rank(match[0]) == _rank(compiled.routes, match[0])
+
+
+def _place(route: CompiledRoute) -> tuple[str, int]:
+    return route.component, route.route.id
+
+
+def _rank(routes: Iterable[CompiledRoute], wanted: CompiledRoute) -> tuple[int, int]:
+    return next(each.rank for each in routes if _place(each) == _place(wanted))
 
 
 @given(

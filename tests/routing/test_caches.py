@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import weakref
 
-from model.component import Route
+from model.component import Route, Value
 from routing import facts
 from routing.facts import Facts
-from routing.matcher import ComponentRoutes, compile_table
+from routing.matcher import ComponentRoutes, Match, Table, compile_table
 from routing.recent import Recent
 from routing.request import GenesisRequest
 from routing.ruleset import rule_set
@@ -51,6 +51,42 @@ def test_equal_rules_and_values_share_one_table() -> None:
     }
 
     assert len(tables) == 1
+
+
+def test_environments_of_other_words_share_all_but_the_words() -> None:
+    rules = rule_set([definition("ui", "Path(`/{{.Vars.a}}/{id}`)", "Path(`/{{.Vars.b}}/x`)")])
+    first, second = (rules.table([{"a": word, "b": 7}]) for word in ("one", "two"))
+
+    def match(table: Table, path: str) -> Match:
+        found = table.match(Facts(GenesisRequest(path=path)))
+        assert found is not None
+        return found
+
+    assert match(first, "/one/9") == (match(second, "/two/9")[0], {"id": "9"})
+    assert match(first, "/7/x")[0] is match(second, "/7/x")[0]
+    assert first.match(Facts(GenesisRequest(path="/two/9"))) is None
+    assert [each.resolved for each in first.routes] == ["Path(`/one/{id}`)", "Path(`/7/x`)"]
+
+
+def test_the_lengths_of_words_decide_which_route_wins() -> None:
+    rules = rule_set([definition("ui", "Path(`/{{.Vars.a}}/{x}`)", "Path(`/{y}/{{.Vars.b}}`)")])
+
+    def winner(a: str, b: str) -> int:
+        found = rules.table([{"a": a, "b": b}]).match(Facts(GenesisRequest(path=f"/{a}/{b}")))
+        assert found is not None
+        return found[0].route.id
+
+    assert winner("long", "b") == 0
+    assert winner("a", "longer") == 1
+    assert winner("same", "size") == 0
+
+
+def test_a_value_that_is_no_word_gets_a_table_of_its_own() -> None:
+    rules = rule_set([definition("ui", "Path(`/{{.Vars.a}}/{id}`)")])
+
+    values: dict[str, Value] = {"/two/9": ["one", "two"], "/one/two/9": "one/two", "/n/9": "%6E"}
+    for path, value in values.items():
+        assert rules.table([{"a": value}]).match(Facts(GenesisRequest(path=path)))
 
 
 def test_a_table_goes_with_its_last_binding() -> None:

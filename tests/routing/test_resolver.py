@@ -144,6 +144,16 @@ def test_between_equal_routes_the_most_recent_release_wins(world: World) -> None
     assert world.ask("/static/x").target.context.virtual_environment == "team-a"
 
 
+def test_between_routes_of_one_release_names_decide(world: World) -> None:
+    world.deploy("shop-v1", definition("ui", "PathPrefix(`/static`)"), app="shop")
+    world.release("team-a", "order-app-v1", "shop-v1")
+
+    assert world.ask("/static/x").target.component == "order-ui"
+    world.deploy("shop-v2", definition("a-ui", "PathPrefix(`/static`)"), app="shop")
+    world.release("team-a", "order-app-v1", "shop-v2", release_id="r2")
+    assert world.ask("/static/x").target.component == "a-ui"
+
+
 def test_rank_beats_recency(world: World) -> None:
     world.deploy(
         "longer", definition("order-ui", "PathPrefix(`/static`) && Method(`GET`)"), version="long"
