@@ -72,9 +72,7 @@ def path_segments(path: str) -> list[str]:
     Splitting comes first, so ``%2F`` stays inside its segment; empty segments, from doubled and
     trailing slashes, are left out.
     """
-    segments = path.split("/")
-    if not segments[0]:
-        del segments[0]
+    segments = path.strip("/").split("/")
     if "" in segments:
         segments = [segment for segment in segments if segment]
     return [unquote(each) for each in segments] if "%" in path else segments

@@ -132,7 +132,7 @@ def _best(facts: Facts, candidates: Iterable[Released], snapshot: Snapshot) -> C
         binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
         match = binding.table.match(facts)
         if match is not None:
-            contender = Contender(released, binding, *match)
+            contender = Contender(released, binding, match[0], match[1])
             if best is None or contender.wins_over(best):
                 best = contender
     return best
@@ -159,6 +159,8 @@ def _no_route_in(
 
 
 def _no_plain_route(facts: Facts, snapshot: Snapshot) -> RouteNotFound | Unavailable:
+    # Rules are in component versions, and what names these is in deployments and manifests. With
+    # one of them missing the release might serve any URL, so none can be said to have no route.
     for name, missing in snapshot.plain.waiting.items():
         return _incomplete(name, missing)
     return RouteNotFound(f"no released route accepts {_shown(facts)}")
