@@ -11,7 +11,7 @@ Every change returns a new trie that shares all untouched nodes with the old one
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, Union
 
 from immutables import Map
 
@@ -24,6 +24,10 @@ Entry = TypeVar("Entry")
 # Asking three more candidates costs less than three more steps down.
 SPLIT_ABOVE = 3
 
+Leaf: TypeAlias = tuple[Entry, ...]
+Trie: TypeAlias = Union["Node[Entry]", Leaf[Entry]]
+"""A node, or where the trie is not split: the entries, perhaps none."""
+
 Elements = tuple[Element, ...]
 KeysOf = Callable[[Entry], KeyTree]
 
@@ -31,52 +35,48 @@ _NONE: Map[str, Any] = Map()
 
 
 class Node(Generic[Entry]):
-    """A node is a leaf, which has entries, or is split into the nodes below it.
+    """Where the trie is split by one element of keys.
 
     Attributes:
-        entries: Of a leaf, at least one; of others none.
-        named: Nodes below by text.
-        unnamed: The node below for any text, or None.
-        end: The node below for a path that ends here, or None.
-        rest: The node below for a path that ends here or goes on, or None.
+        named: What is below by text.
+        unnamed: What is below for any text.
+        end: What is below for a path that ends here.
+        rest: What is below for a path that ends here or goes on.
     """
 
     # The marks have places of their own: a look into a map costs ten times as much, and most
     # nodes of most requests are asked for all of them.
-    __slots__ = ("end", "entries", "named", "rest", "unnamed")
+    __slots__ = ("end", "named", "rest", "unnamed")
 
     def __init__(
         self,
-        entries: tuple[Entry, ...] = (),
-        named: Map[str, Node[Entry]] = _NONE,
-        unnamed: Node[Entry] | None = None,
-        end: Node[Entry] | None = None,
-        rest: Node[Entry] | None = None,
+        named: Map[str, Trie[Entry]] = _NONE,
+        unnamed: Trie[Entry] = (),
+        end: Trie[Entry] = (),
+        rest: Trie[Entry] = (),
     ) -> None:
         """Make a node."""
-        self.entries = entries
         self.named = named
         self.unnamed = unnamed
         self.end = end
         self.rest = rest
 
-    def below(self, element: Element) -> Node[Entry] | None:
-        """Return the node below for one element."""
+    def below(self, element: Element) -> Trie[Entry]:
+        """Return what is below for one element."""
         if isinstance(element, str):
-            return self.named.get(element)
+            return self.named.get(element, ())
         return self.unnamed if element is ANY else self.end if element is END else self.rest
 
-    def replaced(self, element: Element, below: Node[Entry] | None) -> Node[Entry]:
-        """Return this with another node below for one element, or with none."""
+    def replaced(self, element: Element, below: Trie[Entry]) -> Node[Entry]:
+        """Return this with something else below for one element, or with nothing."""
         if isinstance(element, str):
             named = self.named
-            if below is not None:
+            if below:
                 named = named.set(element, below)
             elif element in named:
                 named = named.delete(element)
-            return Node((), named, self.unnamed, self.end, self.rest)
+            return Node(named, self.unnamed, self.end, self.rest)
         return Node(
-            (),
             self.named,
             below if element is ANY else self.unnamed,
             below if element is END else self.end,
@@ -85,8 +85,8 @@ class Node(Generic[Entry]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing here and below."""
-        return not (self.entries or self.named or self.unnamed or self.end or self.rest)
+        """Whether nothing is below."""
+        return not (self.named or self.unnamed or self.end or self.rest)
 
 
 class Index(Generic[Entry]):
@@ -94,18 +94,19 @@ class Index(Generic[Entry]):
 
     Args:
         keys_of: All keys of an entry; the same for as long as the entry is in.
+        root: Of the trie.
     """
 
     __slots__ = ("_keys_of", "_root")
 
-    def __init__(self, keys_of: KeysOf[Entry], root: Node[Entry] | None = None) -> None:
-        """Begin empty, or with the nodes of another index."""
+    def __init__(self, keys_of: KeysOf[Entry], root: Trie[Entry] = ()) -> None:
+        """Begin empty, or with the trie of another index."""
         self._keys_of = keys_of
         self._root = root
 
     @property
-    def root(self) -> Node[Entry] | None:
-        """The topmost node, None if nothing is in."""
+    def root(self) -> Trie[Entry]:
+        """The whole trie."""
         return self._root
 
     def added(self, entry: Entry) -> Index[Entry]:
@@ -122,110 +123,106 @@ class Index(Generic[Entry]):
 
     def candidates(self, facts: Facts) -> list[Entry]:
         """Return every entry that could accept the request, some perhaps twice, in no order."""
-        return [] if self._root is None else candidates(self._root, facts)
+        return candidates(self._root, facts)
 
     def near(self, key: Key) -> list[Entry]:
         """Return every entry whose keys include ``key``, and perhaps others."""
         host, path, method = key
-        found: list[Entry] = []
-        node = self._root
+        trie = self._root
         for element in (host, *path, method):
-            if node is None:
-                return found
-            found += node.entries
-            node = node.below(element)
-        return [*found, *node.entries] if node else found
+            if isinstance(trie, tuple):
+                break
+            trie = trie.below(element)
+        return list(trie) if isinstance(trie, tuple) else []
 
     def _insert(
         self,
-        node: Node[Entry] | None,
+        trie: Trie[Entry],
         keys: KeyTree,
         beginnings: Beginnings,
         prefix: Elements,
         entry: Entry,
-    ) -> Node[Entry]:
-        if node is None:
-            return Node((entry,))
-        if not node.entries:
-            for element, following in keys.following(beginnings):
-                at = (*prefix, element)
-                below = self._insert(node.below(element), keys, following, at, entry)
-                node = node.replaced(element, below)
-            return node
-        if entry in node.entries:
-            return node
-        grown = Node((*node.entries, entry))
-        is_end = not beginnings
-        return grown if is_end or len(grown.entries) <= SPLIT_ABOVE else self._split(grown, prefix)
+    ) -> Trie[Entry]:
+        if isinstance(trie, tuple):
+            return self._grown(trie, prefix, entry, is_end=not beginnings)
+        for element, following in keys.following(beginnings):
+            at = (*prefix, element)
+            below = self._insert(trie.below(element), keys, following, at, entry)
+            trie = trie.replaced(element, below)
+        return trie
 
-    def _split(self, leaf: Node[Entry], prefix: Elements) -> Node[Entry]:
+    def _grown(
+        self, leaf: Leaf[Entry], prefix: Elements, entry: Entry, *, is_end: bool
+    ) -> Trie[Entry]:
+        if entry in leaf:
+            return leaf
+        grown = (*leaf, entry)
+        return grown if is_end or len(grown) <= SPLIT_ABOVE else self._split(grown, prefix)
+
+    def _split(self, leaf: Leaf[Entry], prefix: Elements) -> Trie[Entry]:
         # No key is the beginning of another, so every entry has a way down.
-        split: Node[Entry] = Node()
-        for entry in leaf.entries:
+        split: Trie[Entry] = Node()
+        for entry in leaf:
             keys = self._keys_of(entry)
             for beginnings in keys.after(prefix):
                 split = self._insert(split, keys, beginnings, prefix, entry)
         return split
 
 
-def candidates(root: Node[Entry], facts: Facts) -> list[Entry]:
-    """Return what the nodes hold that the elements of the request lead to."""
-    found = list(root.entries)
-    nodes = _for_host(root, facts)
+def candidates(root: Trie[Entry], facts: Facts) -> list[Entry]:
+    """Return what the elements of the request lead to."""
+    found: list[Entry] = []
+    nodes: list[Node[Entry]] = []
+    if isinstance(root, tuple):
+        return list(root)
+    _go_to(root.unnamed, nodes, found)
+    # Most platforms name no host in their rules: then it is not even read.
+    if root.named:
+        _go_to(root.named.get(facts.host, ()), nodes, found)
     for segment in facts.segments:
-        nodes = _further(nodes, segment, facts.method, found)
         if not nodes:
             return found
+        nodes = _further(nodes, segment, facts.method, found)
     for node in nodes:
-        found += node.entries
-        if node.end is not None:
-            _collect_method(node.end, facts.method, found)
-        if node.rest is not None:
-            _collect_method(node.rest, facts.method, found)
+        _collect(node.end, facts.method, found)
+        _collect(node.rest, facts.method, found)
     return found
-
-
-def _for_host(root: Node[Entry], facts: Facts) -> list[Node[Entry]]:
-    nodes = [] if root.unnamed is None else [root.unnamed]
-    # Most platforms name no host in their rules: then it is not even read.
-    if root.named and (node := root.named.get(facts.host)) is not None:
-        nodes.append(node)
-    return nodes
 
 
 def _further(
     nodes: list[Node[Entry]], segment: str, method: str, found: list[Entry]
 ) -> list[Node[Entry]]:
     """Return the nodes one segment further down, and collect what is found on the way."""
-    below = []
+    below: list[Node[Entry]] = []
     for node in nodes:
-        found += node.entries
-        if node.rest is not None:
-            _collect_method(node.rest, method, found)
-        if node.unnamed is not None:
-            below.append(node.unnamed)
-        if (child := node.named.get(segment)) is not None:
-            below.append(child)
+        if node.rest:
+            _collect(node.rest, method, found)
+        if node.unnamed:
+            _go_to(node.unnamed, below, found)
+        named = node.named.get(segment)
+        if named is not None:
+            _go_to(named, below, found)
     return below
 
 
-def _collect_method(node: Node[Entry], method: str, found: list[Entry]) -> None:
-    found += node.entries
-    if node.unnamed is not None:
-        found += node.unnamed.entries
-    if (child := node.named.get(method)) is not None:
-        found += child.entries
+def _go_to(trie: Trie[Entry], nodes: list[Node[Entry]], found: list[Entry]) -> None:
+    if isinstance(trie, tuple):
+        found += trie
+    else:
+        nodes.append(trie)
 
 
-def _remove(
-    node: Node[Entry] | None, keys: KeyTree, beginnings: Beginnings, entry: Entry
-) -> Node[Entry] | None:
-    if node is None:
-        return None
-    if node.entries:
-        entries = tuple([each for each in node.entries if each != entry])
-        return Node(entries) if entries else None
+def _collect(trie: Trie[Entry], method: str, found: list[Entry]) -> None:
+    """Collect what is found where a path ends: only a method can still part it."""
+    below = (trie,) if isinstance(trie, tuple) else (trie.unnamed, trie.named.get(method, ()))
+    for each in below:
+        if isinstance(each, tuple):
+            found += each
+
+
+def _remove(trie: Trie[Entry], keys: KeyTree, beginnings: Beginnings, entry: Entry) -> Trie[Entry]:
+    if isinstance(trie, tuple):
+        return tuple([each for each in trie if each != entry])
     for element, following in keys.following(beginnings):
-        below = _remove(node.below(element), keys, following, entry)
-        node = node.replaced(element, below)
-    return None if node.is_empty else node
+        trie = trie.replaced(element, _remove(trie.below(element), keys, following, entry))
+    return () if trie.is_empty else trie

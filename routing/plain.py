@@ -17,7 +17,7 @@ from model.records import kind_of
 from routing.active import ActiveApp, ActiveRelease, Dependency, active_release, component_keys
 from routing.facts import Facts
 from routing.groups import Names, put_in, take_out
-from routing.index import Index, Node, candidates
+from routing.index import Index, Trie, candidates
 from routing.keys import Key
 from routing.keytree import NO_KEYS, KeyTree
 from routing.records import Records
@@ -46,7 +46,7 @@ class PlainIndex:
     def __init__(
         self,
         active: Map[str, ActiveRelease],
-        root: Node[Released] | None,
+        root: Trie[Released],
         dependents: Dependents,
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
@@ -63,12 +63,10 @@ class PlainIndex:
     @staticmethod
     def empty() -> PlainIndex:
         """Return the index of nothing."""
-        return PlainIndex(Map(), None, Map(), Map(), Map(), Map())
+        return PlainIndex(Map(), (), Map(), Map(), Map(), Map())
 
     def candidates(self, facts: Facts) -> list[Released]:
         """Return every released app that could have a route for the request, each once."""
-        if self._root is None:
-            return []
         found = candidates(self._root, facts)
         return found if len(found) < 2 else list(dict.fromkeys(found))
 
@@ -137,7 +135,7 @@ class PlainUpdate:
         self,
         records: Records,
         active: Map[str, ActiveRelease],
-        root: Node[Released] | None,
+        root: Trie[Released],
         dependents: Dependents,
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
