@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from broker.telemetry import trace_context
 from broker.telemetry.handling import Handling, MeasuredHandling
+from broker.telemetry.records import HandledRecord
 from broker.telemetry.scope import Scope
-from broker.telemetry.span import SpanKind, SpanRecord
+from broker.telemetry.span import SpanKind
 from broker.telemetry.tracing import Tracing
 from model import subjects
 from model.event import Event
@@ -45,18 +44,15 @@ class MeasuredDelivering(MeasuredHandling, Delivering):
         """Return the ``traceparent`` to deliver it with."""
         return trace_context.write(self.trace_id, self._own_id(), is_sampled=self._is_sampled)
 
-    def records(self) -> Iterator[SpanRecord]:
-        """Yield the span of the delivery, which has ended."""
+    def record(self) -> HandledRecord:
+        """Return what is put by of it."""
+        record = super().record()
         _, component, _ = subjects.version_of(self._target)
-        for record in super().records():
-            attributes = {
-                **record.attributes,
-                "messaging.destination.name": subjects.emitted(self._target),
-                "kubefox.attempt": self._attempt,
-            }
-            yield msgspec.structs.replace(
-                record,
-                name=f"deliver {component}",
-                kind=SpanKind.CONSUMER,
-                attributes=attributes,
-            )
+        attributes = {
+            **record.attributes,
+            "messaging.destination.name": subjects.emitted(self._target),
+            "kubefox.attempt": self._attempt,
+        }
+        return msgspec.structs.replace(
+            record, name=f"deliver {component}", kind=SpanKind.CONSUMER, attributes=attributes
+        )

@@ -133,6 +133,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
         name: What its author calls the span, or empty.
         attributes: That its author put on it.
         events: Likewise, in order of time.
+        kind: Of the span.
     """
 
     traceparent: str
@@ -149,6 +150,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     name: str = ""
     attributes: Attributes = {}
     events: tuple[SpanEvent, ...] = ()
+    kind: SpanKind = SpanKind.SERVER
 
     @property
     def trace_id(self) -> str:
@@ -169,7 +171,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
             self.span_id or trace_context.kin_of(parent_id, 4),
             parent_id,
             self.name or f"process {self.labels.component}",
-            SpanKind.SERVER,
+            self.kind,
             self.start_ns,
             self.end_ns,
             self.labels,
