@@ -95,7 +95,7 @@ class Connection(BaseProtocol):
         connections: Holds this one as long as it is open.
 
     Attributes:
-        serving: The task that answers, while there is something to answer.
+        serving: The task that answers, from the first request on.
     """
 
     def __init__(self, handle: Handle, refuse: Refuse, connections: set[Connection]) -> None:
@@ -119,11 +119,17 @@ class Connection(BaseProtocol):
         self._arrived: deque[_Arrived] = deque()
         self._content: StreamReader = EMPTY_PAYLOAD
         self.serving: asyncio.Task[None] | None = None
+        self._resting: asyncio.Future[None] | None = None
         self._is_last = False
         self._has_ended = False
         self._is_unreadable = False
         self._idle_since_s = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being answered."""
+        return self.serving is None or self._resting is not None
 
     @property
     def remote(self) -> str:
@@ -150,6 +156,7 @@ class Connection(BaseProtocol):
             self._idle_timer.cancel()
         if not self._content.is_eof():
             self._content.set_exception(ConnectionResetError("the client has left"))
+        self._wake()
 
     def data_received(self, data: bytes) -> None:
         """Take requests in, and begin to answer."""
@@ -166,14 +173,16 @@ class Connection(BaseProtocol):
             self._arrived.extend(messages)
         if len(self._arrived) >= MAX_WAITING and not self._buffer_paused:
             self._pause_reading_for_buffer()
-        if self._arrived and self.serving is None and not self._is_last:
-            self.serving = self._loop.create_task(self._serve())
+        if self._arrived and not self._is_last:
+            if self.serving is None:
+                self.serving = self._loop.create_task(self._serve())
+            self._wake()
 
     def eof_received(self) -> bool:
         """Answer what has arrived whole; a client may close its side and still listen."""
         self._has_ended = True
         is_whole = self._last_content.is_eof()
-        return is_whole and self.serving is not None
+        return is_whole and not self.is_idle
 
     def write(self, data: bytes) -> None:
         """Send something.
@@ -188,7 +197,7 @@ class Connection(BaseProtocol):
     def finish(self) -> None:
         """Answer what is being answered, and end."""
         self._is_last = True
-        if self.serving is None:
+        if self.is_idle:
             self._close()
 
     def abort(self) -> None:
@@ -211,7 +220,8 @@ class Connection(BaseProtocol):
 
     async def _serve(self) -> None:
         try:
-            await self._answer_all()
+            while await self._answer_all():
+                await self._rest()
         except ConnectionError as error:
             # The client has left. aiohttp keeps the error with the body, and so the frames it
             # came through.
@@ -222,17 +232,28 @@ class Connection(BaseProtocol):
             self.abort()
         finally:
             self._content = EMPTY_PAYLOAD
-            self.serving = None
-            self._idle_since_s = self._loop.time()
-            if self._is_last or self._has_ended:
-                self._close()
+            self._close()
 
-    async def _answer_all(self) -> None:
+    async def _answer_all(self) -> bool:
+        """Answer what has arrived; return whether more may come."""
         while self._arrived and not self._is_last:
             message, self._content = self._arrived.popleft()
             self._make_room()
             if not await self._answer(message):
-                self._is_last = True
+                return False
+        return not (self._is_last or self._has_ended)
+
+    async def _rest(self) -> None:
+        """Wait for the next request, or for the end."""
+        self._content = EMPTY_PAYLOAD
+        self._idle_since_s = self._loop.time()
+        self._resting = self._loop.create_future()
+        await self._resting
+
+    def _wake(self) -> None:
+        if self._resting is not None:
+            self._resting.set_result(None)
+            self._resting = None
 
     async def _answer(self, message: RawRequestMessage | Failure) -> bool:
         """Answer one request; return whether the connection can be kept."""
@@ -285,7 +306,7 @@ class Connection(BaseProtocol):
 
     def _check_idle(self) -> None:
         left_s = self._idle_since_s + IDLE_S - self._loop.time()
-        if left_s <= 0 and self.serving is None:
+        if left_s <= 0 and self.is_idle:
             self._close()
         else:
             again_s = left_s if left_s > 0 else IDLE_S
