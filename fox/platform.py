@@ -36,6 +36,7 @@ from broker.control.control import Control
 from broker.dead_letters import open_dead_letters
 from broker.pod_board import open_pod_board
 from broker.settings import Settings
+from broker.state_buckets import StateBuckets
 from broker.telemetry.collector import open_collector
 from fox.data_dir import DataDir, PlatformInfo, open_data_dir
 from fox.nats_server import NatsServer, run_nats_server
@@ -199,6 +200,8 @@ class Platform:
             board,
             adapters=frozenset(adapters.kinds()),
             check_schedule=check_schedule,
+            states=StateBuckets(self._bus),
+            tidy=driver.tidy,
         )
         await enter(control.activator)
         api = await enter(

@@ -90,3 +90,7 @@ class PodDriver(Protocol):
             FoxError: It cannot be started; the message tells an operator why.
         """
         ...
+
+    async def tidy(self, named: frozenset[str]) -> None:
+        """Clear what is kept of versions whose hashes are not ``named``; no pod runs them."""
+        ...

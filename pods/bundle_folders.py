@@ -7,6 +7,7 @@ use, so whatever happened to the disk in between, a pod runs exactly the code of
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import tempfile
 from collections import defaultdict
@@ -19,6 +20,8 @@ from model.bundle import unpack
 from model.component import short
 from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
 from model.errors import InternalError, InvalidBundle
+
+logger = logging.getLogger(__name__)
 
 Fetch = Callable[[str], Coroutine[Any, Any, bytes]]
 """Returns the bundle of a content hash; raises FoxError if there is none."""
@@ -60,6 +63,22 @@ class BundleFolders:
                     f"bundle {short(digest)} cannot be unpacked in {self._root}: {error.strerror}"
                 ) from error
         return path
+
+    async def keep_only(self, digests: frozenset[str]) -> None:
+        """Remove the folders of all other hashes; what cannot be removed is logged, and stays."""
+        for path in await asyncio.to_thread(_list, self._root):
+            if path.name in digests:
+                continue
+            async with self._locks[path.name]:
+                try:
+                    await asyncio.to_thread(_remove, path)
+                except OSError as error:
+                    logger.warning("%s cannot be removed: %s", path, error.strerror)
+
+
+def _list(root: Path) -> list[Path]:
+    # What is being unpacked begins with a dot.
+    return [each for each in root.glob("[!.]*") if each.is_dir()]
 
 
 def _holds(path: Path, digest: str, runtime: RuntimeSpec) -> bool:

@@ -87,6 +87,10 @@ class LocalDriver:
         ) as process:
             yield process
 
+    async def tidy(self, named: frozenset[str]) -> None:
+        """Remove the folders of all other versions; see ``PodDriver.tidy``."""
+        await self._bundles.keep_only(named)
+
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the platform's environment without its own settings: but one are not for pods."""

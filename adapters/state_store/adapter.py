@@ -16,13 +16,12 @@ from broker.broker import Broker
 from broker.kv import KvBucket
 from broker.receiver import Reply, receive
 from broker.settings import Settings
+from broker.state_buckets import bucket_of
 from model import subjects
 from model.codec import Body
 from model.context import adapter_source
 from model.event import Event
 from model.state_store import STATE_STORE, parse, perform
-
-BUCKET_PREFIX = "kubefox-state-"
 
 
 class StateStoreAdapter:
@@ -80,6 +79,6 @@ class StateStoreAdapter:
         with self._broker.telemetry.serving(event, source, context) as handling:
             asked = (event.method, event.path, event.query, event.headers, bytes(body))
             store, operation = parse(*asked)
-            bucket = KvBucket(self._broker.bus, f"{BUCKET_PREFIX}{context.virtual_environment}")
+            bucket = KvBucket(self._broker.bus, bucket_of(context.virtual_environment))
             storage = KvStorage(bucket, context.app, store)
             return handling.answer(Reply(*await perform(operation, storage)))

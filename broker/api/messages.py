@@ -45,6 +45,18 @@ class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     release: str = ""
 
 
+class PruneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of all that is unused is to go.
+
+    Attributes:
+        dry_run: Only tell.
+        with_state: Data of virtual environments that do not exist, too.
+    """
+
+    dry_run: bool = False
+    with_state: bool = False
+
+
 class DeleteQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to delete an environment."""
 

@@ -12,6 +12,7 @@ from broker.api.messages import (
     ExplainQuery,
     Health,
     PlanRequest,
+    PruneRequest,
     ReleaseRequest,
     RollbackRequest,
     StatsQuery,
@@ -31,6 +32,7 @@ from model.distill import Plan
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.errors import InvalidRequest, Unavailable
 from model.pod import LogLine, PodStatus
+from model.pruning import Pruning
 from model.release import ReleaseState
 from model.telemetry import Stats, Trace, TraceSummary
 from routing.explain import Explanation
@@ -106,6 +108,11 @@ async def _release(parts: Parts, call: Call) -> Stored[ReleaseState]:
 async def _roll_back(parts: Parts, call: Call) -> Stored[ReleaseState]:
     wanted: RollbackRequest = call.body
     return await parts.control.releases.rollback(call.name, wanted.release)
+
+
+async def _prune(parts: Parts, call: Call) -> Pruning:
+    wanted: PruneRequest = call.body
+    return await parts.control.pruner.prune(is_dry_run=wanted.dry_run, with_state=wanted.with_state)
 
 
 async def _list_pods(parts: Parts, _call: Call) -> tuple[PodStatus, ...]:
@@ -328,6 +335,14 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=_roll_back,
         body=RollbackRequest,
         result=Stored[ReleaseState],
+    ),
+    Operation(
+        method="POST",
+        path="/v1/prune",
+        summary="Remove code that no deployment and no release names, at most 100 things a request",
+        answer=_prune,
+        body=PruneRequest,
+        result=Pruning,
     ),
     Operation(
         method="GET",

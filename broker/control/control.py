@@ -11,12 +11,18 @@ from broker.control.activator import ReleaseActivator
 from broker.control.checks import check_hash
 from broker.control.deployments import CheckSchedule, Deployments
 from broker.control.environments import Environments
+from broker.control.pruning import Pruner, Tidy
 from broker.control.releases import Releases
 from broker.pod_board import PodBoard
+from broker.state_buckets import StateBuckets
 from broker.store import Store
 from model import bundle
 
 _UPLOADS_AT_ONCE = 2
+
+
+async def _keep_all(_named: frozenset[str]) -> None:
+    """Stand for a driver that keeps nothing."""
 
 
 class Control:
@@ -28,12 +34,15 @@ class Control:
         board: What pods are doing.
         adapters: Kinds of adapters that components may depend on.
         check_schedule: Raises InvalidRequest for a schedule that the cron adapter cannot follow.
+        states: The state store's data, for pruning.
+        tidy: Clears what the pod driver keeps of versions that nothing names.
         now: Clock, Unix time in seconds.
 
     Attributes:
         deployments: Deploy, undeploy, plan.
         environments: Environments, virtual environments and HTTP adapters.
         releases: Request and roll back.
+        pruner: Remove what nothing names.
         activator: To be entered by the process that runs the control role.
     """
 
@@ -45,6 +54,8 @@ class Control:
         *,
         adapters: frozenset[str],
         check_schedule: CheckSchedule,
+        states: StateBuckets,
+        tidy: Tidy = _keep_all,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Put the parts together; nothing is opened or closed."""
@@ -64,6 +75,7 @@ class Control:
         )
         self.environments = Environments(store, turn=turn)
         self.releases = Releases(store, board.ready_versions, turn=turn, now=now)
+        self.pruner = Pruner(store, bundles, board, states, turn=turn, tidy=tidy)
         self.activator = ReleaseActivator(self.releases, store, board, now=now)
         # An upload holds its bundle packed and unpacked: bounded, whatever the number of clients.
         self._uploads = asyncio.Semaphore(_UPLOADS_AT_ONCE)

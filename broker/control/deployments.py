@@ -92,7 +92,7 @@ class Deployments:
         check_name(name, "deployment")
         check_name(app, "app")
         check_components(components)
-        missing = await self._bundles.missing(components.values())
+        missing = await self._bundles.claim(components.values())
         snapshot = self._store.snapshot
         return distill(
             name,
@@ -133,7 +133,7 @@ class Deployments:
             return await self._write(deployment, found)
 
     async def undeploy(self, name: str) -> None:
-        """Take a deployment away; its component versions and bundles are kept.
+        """Take a deployment away; its component versions and bundles stay until they are pruned.
 
         Raises:
             DeploymentNotFound: There is none of this name.
@@ -170,7 +170,7 @@ class Deployments:
 
     async def _check(self, deployment: Deployment, known: Mapping[str, ComponentVersion]) -> None:
         definitions = {name: version.definition for name, version in known.items()}
-        missing = await self._bundles.missing(deployment.components.values())
+        missing = await self._bundles.claim(deployment.components.values())
         problems = (
             *_missing_bundles(deployment, missing),
             *schedule_problems(definitions, self._check_schedule),

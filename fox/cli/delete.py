@@ -36,7 +36,7 @@ def delete(
     """Delete an environment, a virtual environment or an HTTP adapter that is not in use.
 
     A dead letter is dropped for good: what it asked for is never done. Components' data in the
-    state store stays. Deployments go by `fox undeploy`.
+    state store stays until `fox prune --state`. Deployments go by `fox undeploy`.
     """
     found = _deleted(kind)
     if force and found is not VIRTUAL_ENVIRONMENTS:

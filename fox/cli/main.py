@@ -26,6 +26,7 @@ COMMANDS = {
     "redeliver": "Deliver emitted events again that were given up",
     "get": "List deployments, pods, releases, environments, dead letters",
     "describe": "Show one of them in full",
+    "prune": "Remove code that no deployment and no release names any more",
     "logs": "Show what pods print",
     "stats": "Show rate, errors and quantiles of deployments and components",
     "traces": "List recent traces, or show one as a waterfall",

@@ -12,6 +12,7 @@ from broker import bus as buses
 from broker.bundles import BUCKET, Bundles, open_bundles
 from broker.bus import Bus
 from model.errors import InternalError, NatsUnavailable, NotFound
+from tests.support.bundles import age
 from tests.support.nats import NatsServer
 
 DIGEST = "0123456789abcdef" * 2
@@ -52,14 +53,14 @@ async def test_two_that_put_at_once_both_succeed(bundles: Bundles) -> None:
 
 
 async def test_what_is_there_and_what_is_missing_is_told(bundles: Bundles) -> None:
-    assert await bundles.list() == frozenset()
+    assert await bundles.held() == ()
 
     await bundles.put(DIGEST, b"x")
 
     assert await bundles.has(DIGEST)
     assert not await bundles.has("f" * 32)
-    assert await bundles.missing([DIGEST, "f" * 32, "f" * 32]) == {"f" * 32}
-    assert await bundles.list() == {DIGEST}
+    assert await bundles.claim([DIGEST, "f" * 32, "f" * 32]) == {"f" * 32}
+    assert [(each.hash, each.size_bytes) for each in await bundles.held()] == [(DIGEST, 1)]
 
 
 async def test_a_bundle_that_is_not_there_is_not_found(bundles: Bundles) -> None:
@@ -105,3 +106,47 @@ async def test_an_object_store_that_is_gone_is_no_silent_success(
 
     with pytest.raises(NatsUnavailable, match="store bundle"):
         await bundles.put(DIGEST, b"x")
+
+
+async def test_a_bundle_that_was_just_stored_is_not_removed(bundles: Bundles) -> None:
+    await bundles.put(DIGEST, b"x")
+
+    assert not await bundles.remove(DIGEST)
+
+    assert await bundles.get(DIGEST) == b"x"
+
+
+async def test_a_claim_keeps_a_bundle_that_had_been_there_for_long(bundles: Bundles) -> None:
+    await bundles.put(DIGEST, b"x")
+    await age(bundles, DIGEST)
+
+    assert await bundles.claim([DIGEST]) == frozenset()
+
+    assert not await bundles.remove(DIGEST)
+    assert await bundles.get(DIGEST) == b"x"
+
+
+async def test_a_bundle_that_nobody_claimed_is_removed_whole_and_can_come_back(
+    bundles: Bundles, bus: Bus
+) -> None:
+    await bundles.put(DIGEST, b"x" * 500_000)
+    await age(bundles, DIGEST)
+
+    assert await bundles.remove(DIGEST)
+
+    assert await bundles.claim([DIGEST]) == {DIGEST}
+    stream = await bus.jetstream().stream_info(f"OBJ_{BUCKET}")
+    assert stream.state.messages == 0
+    await bundles.put(DIGEST, b"again")
+    assert await bundles.get(DIGEST) == b"again"
+
+
+async def test_of_a_claim_and_a_removal_at_once_one_wins(bundles: Bundles) -> None:
+    for _ in range(20):
+        await bundles.put(DIGEST, b"x")
+        await age(bundles, DIGEST)
+
+        missing, is_removed = await asyncio.gather(bundles.claim([DIGEST]), bundles.remove(DIGEST))
+
+        assert await bundles.has(DIGEST) is not is_removed
+        assert missing == ({DIGEST} if is_removed else frozenset())

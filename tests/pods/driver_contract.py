@@ -145,6 +145,22 @@ class DriverContract(ABC):
 
         assert two.end.is_clean
 
+    async def test_tidying_leaves_what_is_named_and_what_was_not_can_run_again(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        named = bundles.add(programs.GOOD)
+        unnamed = bundles.add(programs.GOOD + "# another")
+        for spec in (named, unnamed):
+            async with driver.run(spec):
+                pass
+        del bundles.held[named.hash]
+
+        await driver.tidy(frozenset({named.hash}))
+
+        for spec in (named, unnamed):
+            async with driver.run(spec) as pod:
+                assert await pod.wait_ready()
+
     async def test_without_its_bundle_a_pod_is_refused_with_the_reason(
         self, driver: PodDriver
     ) -> None:

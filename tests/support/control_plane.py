@@ -14,6 +14,7 @@ from broker.bundles import open_bundles
 from broker.bus import Bus
 from broker.control.control import Control
 from broker.pod_board import open_pod_board
+from broker.state_buckets import StateBuckets
 from broker.store import open_store
 from model import bundle
 from model.component import (
@@ -177,6 +178,7 @@ async def open_plane(url: str, process_id: str = "control") -> AsyncIterator[Pla
             board,
             adapters=ADAPTERS,
             check_schedule=check_schedule,
+            states=StateBuckets(bus),
         )
         yield Plane(bus, control)
 
