@@ -25,7 +25,7 @@ _MAKE_ROOM = (
     "restarted"
 )
 # What the kernel says of a disk, a quota and a limit of the process.
-_FULL = ("no space left", "quota exceeded", "file too large", "insufficient resources")
+_FULL = ("no space left", "quota exceeded", "file too large")
 
 
 class Writes:
