@@ -15,7 +15,7 @@ from fox.kit.kit import Kit
 from fox.kit.requester import EventStore, Requester
 from fox.kit.response import Response, to_reply
 from fox.kit.views import View, Views
-from model import codec
+from model import codec, subjects
 from model.context import ADAPTER_PREFIX, source_name
 from model.errors import DeadlineExceeded, NotDeclared
 from model.event import Event, EventType, Headers
@@ -85,7 +85,8 @@ class ComponentServer:
         target = self._target(ctx, dependency)
         remaining_s = parent.remaining_s(now_s)
         if remaining_s <= 0:
-            raise DeadlineExceeded(f"time ran out before {dependency} was called", hop=dependency)
+            hop = subjects.hop(target)
+            raise DeadlineExceeded(f"time ran out before {hop} was called", hop=hop)
         with ctx.handling.call(dependency, target) as call:
             event = Event(
                 id=f"{self._bus.process_id}-{next(self._event_ids):x}",

@@ -323,7 +323,7 @@ async def test_time_that_ran_out_before_a_call_is_told(
 
     answer = await plane.get("/", "v1", "team-a")
 
-    assert answer.text == "time ran out before api was called"
+    assert answer.text == f"time ran out before api@{short(digest('v1'))} was called"
 
 
 async def test_a_hundred_events_in_a_new_context_are_all_answered(plane: DataPlane) -> None:
