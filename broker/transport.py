@@ -65,6 +65,8 @@ class HotTransport(TcpTransport):
         self._unsent_bytes += len(command)
 
     def _write_unsent(self) -> None:
+        if not self._unsent:
+            return
         commands = b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_bytes = 0
@@ -73,7 +75,12 @@ class HotTransport(TcpTransport):
             self._io_writer.transport.write(commands)
 
     def writelines(self, payload: list[bytes]) -> None:
-        """Write; a client that never connected closes too, and has nothing to write to."""
+        """Write; a client that never connected closes too, and has nothing to write to.
+
+        What was sent before goes first: nats-py's flusher may run ahead of the turn in which it
+        would be written.
+        """
+        self._write_unsent()
         if self._io_writer is not None:
             self._io_writer.writelines(payload)
 
