@@ -25,6 +25,7 @@ FoxError
 ├── InternalError             500   the platform itself raised
 ├── ComponentGone             502   died with the request in hand
 ├── ComponentMismatch         502   reached a component outside the deployment
+├── StreamBroken              502   a part of a body is lost, or will never come
 ├── Unavailable               503   carries Retry-After
 │   ├── NoPodReady
 │   ├── Overloaded
@@ -259,6 +260,13 @@ class ComponentMismatch(FoxError):
     """The event reached a component version outside its deployment."""
 
     code = "component_mismatch"
+    http_status = 502
+
+
+class StreamBroken(FoxError):
+    """A body that travels in chunks lacks some of them."""
+
+    code = "stream_broken"
     http_status = 502
 
 

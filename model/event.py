@@ -44,6 +44,7 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
         traceparent: W3C trace context, or empty when not traced.
         sent_us: Unix time in µs at which it was sent; 0 when that is not known.
         attempt: Which delivery this is, from 1; above it, the event may have been handled before.
+        stream: Subject of the body's sender, when the body follows as a stream; else empty.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Event(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False
     traceparent: str = ""
     sent_us: int = 0
     attempt: int = 1
+    stream: str = ""
 
     def remaining_s(self, now_s: float) -> float:
         """Return the seconds that are left at Unix time ``now_s``; never below 0."""
@@ -75,9 +77,11 @@ class Response(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=Fa
         headers: In order, with duplicates; names in lower case.
         source: Who answered, spelt as ``Event.source``.
         error: The failure, when there is no answer of the handler.
+        stream: Subject of the body's sender, when the body follows as a stream; else empty.
     """
 
     status: int
     headers: Headers = ()
     source: str = ""
     error: ErrorDetail | None = None
+    stream: str = ""

@@ -1,20 +1,21 @@
 """NATS subjects: the only place that knows how they are spelt.
 
-==========================================  =====================================================
-``evt.<app>.<component>.<hash>``            requests to one component version, queue group ``pods``
-``emit.<app>.<component>.<hash>``           events that wait for it, in stream ``kubefox-events``
-``dead.<app>.<component>.<hash>``           those that it will not handle, ``kubefox-dead-letters``
-``adapter.<kind>``                          requests to an adapter, queue group ``adapters``
-``inbox.<process>.<number>``                replies to one process
-``broker.view``                             a pod asks for its view, queue group ``brokers``
-``broker.usage``                            every broker tells which hashes it has in flight
-``pods.gone``                               every requester hears that a pod died
-``telemetry.figures``                       every process tells its figures to who asks
-``telemetry.figures.last``                  a process that ends leaves its last figures
-``telemetry.spans``                         batches of spans of sampled traces, to control
-``telemetry.spans.kept``                    the same of traces that failed or were slow
-``telemetry.keep``                          every process hears of a trace to make spans of
-==========================================  =====================================================
+====================================  =========================================================
+``evt.<app>.<component>.<hash>``      requests to one component version, queue group ``pods``
+``emit.<app>.<component>.<hash>``     events that wait for it, in stream ``kubefox-events``
+``dead.<app>.<component>.<hash>``     those that it will not handle, ``kubefox-dead-letters``
+``adapter.<kind>``                    requests to an adapter, queue group ``adapters``
+``inbox.<process>.<number>``          replies to one process
+``inbox.<process>.stream.<token>``    frames to one end of a stream, see ``model.stream``
+``broker.view``                       a pod asks for its view, queue group ``brokers``
+``broker.usage``                      every broker tells which hashes it has in flight
+``pods.gone``                         every requester hears that a pod died
+``telemetry.figures``                 every process tells its figures to who asks
+``telemetry.figures.last``            a process that ends leaves its last figures
+``telemetry.spans``                   batches of spans of sampled traces, to control
+``telemetry.spans.kept``              the same of traces that failed or were slow
+``telemetry.keep``                    every process hears of a trace to make spans of
+====================================  =========================================================
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ def adapter(kind: str) -> str:
 def inbox_prefix(process_id: str) -> str:
     """Return the prefix of every reply subject of a process, with its last dot."""
     return f"inbox.{process_id}."
+
+
+def stream_prefix(process_id: str) -> str:
+    """Return the prefix of every stream's subject at a process, with its last dot."""
+    return f"{inbox_prefix(process_id)}stream."
 
 
 def hop(subject: str) -> str:
