@@ -20,6 +20,7 @@ from adapters.cron_claims import Refusal, TickClaims
 from adapters.cron_schedule import TOLERANCE_S, Agenda, NextTick, is_late, parse
 from broker.broker import Broker
 from broker.settings import Settings
+from broker.stream import Incoming
 from model.component import short
 from model.context import adapter_source
 from model.errors import FoxError, InvalidRequest
@@ -183,7 +184,7 @@ class CronAdapter:
         source, target = adapter_source(self.kind), released.target
         with self._broker.telemetry.genesis(source, event_id) as measured:
             measured.lead_to(target)
-            response, _ = await self._broker.dispatch(
+            response, content = await self._broker.dispatch(
                 target,
                 event_id=event_id,
                 type=EventType.CRON,
@@ -193,6 +194,8 @@ class CronAdapter:
                 traceparent=measured.send(),
                 ttl_s=self._settings.event_ttl_s,
             )
+            if isinstance(content, Incoming):
+                content.close()  # a tick has nobody who would read it
             measured.answer(response.status)
         if response.status >= _ERROR_STATUS:
             logger.warning(

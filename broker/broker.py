@@ -19,6 +19,7 @@ from broker.bus import Bus
 from broker.contexts import ContextData, Contexts
 from broker.settings import Settings
 from broker.store import Store, open_store
+from broker.stream import Incoming, Outgoing
 from broker.telemetry.telemetry import Telemetry, open_telemetry
 from broker.usage import Usage
 from broker.views import ViewReply, ViewRequest
@@ -56,6 +57,10 @@ class _OpenContext:
         self.token = token
         self.hashes = hashes
         self.in_flight = 0
+
+    def leave(self) -> None:
+        """Count one less."""
+        self.in_flight -= 1
 
 
 class Broker:
@@ -128,8 +133,11 @@ class Broker:
         body: codec.Body = b"",
         traceparent: str = "",
         ttl_s: float | None = None,
-    ) -> tuple[Response, codec.Body]:
+        upload: Outgoing | None = None,
+    ) -> tuple[Response, codec.Body | Incoming]:
         """Send a genesis event to its target and return the response's head and body.
+
+        A body that comes as a stream is the caller's to close: until then the event is in flight.
 
         Args:
             target: From a Decision: who, and in which context.
@@ -142,9 +150,10 @@ class Broker:
             query: Without selectors.
             headers: Without selectors.
             params: Captured by the rule.
-            body: At most what one message holds.
+            body: At most ``INLINE_BYTES``.
             traceparent: W3C trace context, or empty.
-            ttl_s: Time for this event and all below it; None takes the setting.
+            ttl_s: Time until the response's head; None takes the setting.
+            upload: Sends the body, instead of ``body``; the time begins when it is over.
 
         Raises:
             FoxError: Whatever stopped it: no pod, time, a mismatch, the handler.
@@ -169,13 +178,21 @@ class Broker:
             params=params or {},
             traceparent=traceparent,
             sent_us=int(now_s * 1_000_000),
+            stream=upload.subject if upload else "",
         )
         context.in_flight += 1
         try:
-            frame = await self.bus.request(target.subject, codec.encode(event, body), ttl_s)
+            packed = codec.encode(event, body)
+            frame = await self.bus.request(target.subject, packed, ttl_s, upload)
+            head, content = read_answer(frame)
+            if head.stream:
+                incoming = self.bus.streams.receive(head.stream, target.subject)
+                context.in_flight += 1
+                incoming.on_close = context.leave
+                return head, incoming
         finally:
             context.in_flight -= 1
-        return read_answer(frame)
+        return head, content
 
     @property
     def contexts(self) -> Contexts:
@@ -290,6 +307,7 @@ def _read_view_request(payload: bytes) -> ViewRequest:
 @contextlib.asynccontextmanager
 async def open_broker(bus: Bus, settings: Settings) -> AsyncIterator[Broker]:
     """Open a broker on a connection; it answers views and usage until the context ends."""
+    bus.streams.idle_s = settings.stream_idle_s
     measured = Telemetry("kubefox", is_on=settings.telemetry, ratio=settings.trace_ratio)
     async with open_telemetry(measured, bus) as telemetry, open_store(bus) as store:
         contexts = Contexts(store, await store.platform_key())

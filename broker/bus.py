@@ -20,8 +20,9 @@ from nats.js import JetStreamContext
 from broker.client import HotClient
 from broker.inbox import Inbox
 from broker.parser import Taker
-from model import subjects
-from model.errors import BodyTooLarge, DeadlineExceeded, NatsUnavailable
+from broker.stream import Outgoing, Streams
+from model import codec, subjects
+from model.errors import BodyTooLarge, DeadlineExceeded, InvalidEvent, NatsUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,13 @@ _FLUSH_S = 5
 
 
 class Bus:
-    """A process's connection to NATS. Made by ``connect``, which also closes it."""
+    """A process's connection to NATS. Made by ``connect``, which also closes it.
+
+    Attributes:
+        process_id: Unique name of the process.
+        streams: Bodies on their way to this process, and from it.
+        closed: Set when the connection is closed for good.
+    """
 
     def __init__(self, client: HotClient, inbox: Inbox, process_id: str) -> None:
         """Wrap a client; see ``connect``."""
@@ -50,6 +57,8 @@ class Bus:
         self._on_disconnect: list[Callback] = []
         self._on_reconnect: list[Callback] = []
         self.process_id = process_id
+        self.streams = Streams(process_id, self)
+        inbox.on_late = self._refuse_late
         self.closed = asyncio.Event()
 
     @property
@@ -105,8 +114,16 @@ class Bus:
         """Send one message without waiting, or return False: it takes ``publish``."""
         return self._client.send(subject, payload, reply)
 
-    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+    async def request(
+        self, subject: str, payload: bytes, timeout_s: float, body: Outgoing | None = None
+    ) -> bytes:
         """Send one message and return its reply.
+
+        Args:
+            subject: Where to.
+            payload: The frame.
+            timeout_s: How long the reply may take.
+            body: Sent as a stream meanwhile: the time begins when it is over.
 
         Raises:
             BodyTooLarge: Over the server's limit.
@@ -117,6 +134,8 @@ class Bus:
         """
         inbox = self._inbox
         reply = inbox.open(subject, timeout_s)
+        if body is not None:
+            inbox.follow(reply, body, timeout_s)
         if not self._client.send(subject, payload, reply):
             try:
                 await self.publish(subject, payload, reply)
@@ -237,9 +256,13 @@ class Bus:
             await inbox.wait(reply)
 
     async def start(self) -> None:
-        """Listen for replies, and for pods that died; ``connect`` calls this once."""
+        """Listen for replies, for streams and for pods that died; ``connect`` calls this once."""
         replies = await self._client.subscribe(f"{self._inbox.prefix}*", cb=self._receive_reply)
         self._client.takers[replies._id] = self._inbox.deliver  # noqa: SLF001 - no public name
+        streams = await self._client.subscribe(
+            f"{self.streams.prefix}*", cb=self._receive_frame, pending_bytes_limit=-1
+        )
+        self._client.takers[streams._id] = self.streams.take  # noqa: SLF001 - as above
         await self._client.subscribe(subjects.PODS_GONE, cb=self._receive_pod_gone)
 
     async def _receive_reply(self, message: Msg) -> None:
@@ -248,12 +271,28 @@ class Bus:
         else:
             self._inbox.deliver(message.subject, message.data)
 
+    def _refuse_late(self, frame: bytes) -> None:
+        """Tell who sends the body of a late answer that nobody is going to read it."""
+        with contextlib.suppress(InvalidEvent):
+            head, _ = codec.decode_response(frame)
+            if head.stream:
+                self.streams.receive(head.stream).close()
+
+    async def _receive_frame(self, message: Msg) -> None:
+        if _says_no_responders(message):
+            self.streams.refuse(message.subject)
+        else:
+            self.streams.take(message.subject, message.data, message.reply)
+
     async def _receive_pod_gone(self, message: Msg) -> None:
-        self._inbox.fail_subject(message.data.decode())
+        subject = message.data.decode()
+        self._inbox.fail_subject(subject)
+        self.streams.fail_subject(subject)
 
     async def disconnected(self) -> None:
-        """Fail what waits for a reply, and tell who follows; nats-py calls this."""
+        """Fail what waits for a reply and all streams, and tell who follows; nats-py calls this."""
         self._inbox.fail_all()
+        self.streams.fail_all()
         for callback in self._on_disconnect:
             await callback()
 
@@ -281,6 +320,7 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
 
     async def closed() -> None:
         inbox.fail_all()
+        bus.streams.fail_all()
         bus.closed.set()
 
     try:

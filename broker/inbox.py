@@ -8,8 +8,10 @@ goes, or the part that a dead pod held.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from broker.deadlines import Deadlines
+from broker.stream import Outgoing
 from model import subjects
 from model.errors import ComponentGone, DeadlineExceeded, FoxError, NatsUnavailable, NoPodReady
 
@@ -21,6 +23,10 @@ class Inbox:
 
     Args:
         process_id: Unique per process; part of every reply subject.
+
+    Attributes:
+        prefix: Of every reply subject.
+        on_late: Called with the frame of a reply that nobody waits for any more.
     """
 
     def __init__(self, process_id: str) -> None:
@@ -30,6 +36,8 @@ class Inbox:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, _Waiting] = {}
         self._deadlines = Deadlines(self._expire)
+        self.on_late: Callable[[bytes], None] | None = None
+        self._uploads: dict[str, tuple[Outgoing, float]] = {}
         self._last_token = 0
 
     def __len__(self) -> int:
@@ -60,16 +68,24 @@ class Inbox:
         finally:
             self.forget(reply)
 
+    def follow(self, reply: str, body: Outgoing, timeout_s: float) -> None:
+        """Let a request's time begin when its body, which is sent meanwhile, is over."""
+        self._uploads[reply] = body, timeout_s
+
     def forget(self, reply: str) -> None:
         """Drop a request, answered or not."""
         self._waiting.pop(reply, None)
+        if self._uploads:
+            self._uploads.pop(reply, None)
         self._deadlines.forget(reply)
 
     def deliver(self, reply: str, frame: bytes, _: str = "") -> None:
-        """Resolve the request that waits on ``reply``; a late reply is dropped."""
+        """Resolve the request that waits on ``reply``; a late reply is left to ``on_late``."""
         waiting = self._waiting.get(reply)
         if waiting is not None and not waiting[0].done():
             waiting[0].set_result(frame)
+        elif frame and self.on_late is not None:
+            self.on_late(frame)
 
     def refuse(self, reply: str) -> None:
         """Fail the request that waits on ``reply``: NATS says that nobody subscribes."""
@@ -91,8 +107,11 @@ class Inbox:
             _fail(waiting, NatsUnavailable("the connection to NATS was lost"))
 
     def _expire(self, reply: str) -> None:
-        waiting = self._waiting.get(reply)
-        if waiting is not None:
+        waiting, body = self._waiting.get(reply), self._uploads.get(reply)
+        left_s = body[0].left_s(body[1]) if body else 0
+        if left_s > 0:
+            self._deadlines.set(reply, left_s)
+        elif waiting is not None:
             hop = subjects.hop(waiting[1])
             _fail(waiting, DeadlineExceeded(f"time ran out waiting for {hop}", hop=hop))
 

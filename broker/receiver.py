@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from broker.bus import Bus
 from broker.deadlines import Deadlines
+from broker.pour import Streamed, deliver, once
+from broker.stream import OPEN_S, Incoming
 from model import codec
 from model.errors import (
     BodyTooLarge,
@@ -26,6 +28,7 @@ from model.errors import (
     Overloaded,
 )
 from model.event import Event, Headers, Response
+from model.stream import INLINE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -34,31 +37,45 @@ _SERVER_ERROR = 500
 
 
 class Reply(NamedTuple):
-    """A handler's answer: HTTP status, headers with names in lower case, body."""
+    """A handler's answer: HTTP status, headers with names in lower case, body.
+
+    With ``stream`` the body is made while it is sent, and the event is in hand until that is over.
+    """
 
     status: int = 200
     headers: Headers = ()
     body: codec.Body = b""
+    stream: Streamed | None = None
 
 
 Handle = Callable[[Event, codec.Body], Awaitable[Reply]]
+HandleStream = Callable[[Event, Incoming], Awaitable[Reply]]
 
 
 class Receiver:
     """Serves one subject until drained; made by ``receive``."""
 
-    def __init__(self, bus: Bus, handle: Handle, source: str, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        handle: Handle,
+        source: str,
+        max_in_flight: int,
+        handle_stream: HandleStream | None = None,
+    ) -> None:
         """Prepare to serve; see ``receive``."""
         # Kept, because asking for it makes a system call each time, before Python 3.12.
         self._loop = asyncio.get_running_loop()
         self._bus = bus
         self._handle = handle
+        self._handle_stream = handle_stream
         self._source = source
         self._max_in_flight = max_in_flight
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._last_task = 0
         self._deadlines = Deadlines(self._expire)
         self._late: set[int] = set()
+        self._bodies: dict[int, tuple[Incoming, float]] = {}
 
     @property
     def in_flight(self) -> int:
@@ -80,7 +97,7 @@ class Receiver:
     async def _serve(self, frame: bytes, reply: str, number: int) -> None:
         try:
             try:
-                answer = await self._answer(frame, number)
+                answer = await self._answer(frame, reply, number)
             except FoxError as error:
                 self._tell_cause(error)
                 answer = self._failure(error)
@@ -93,6 +110,8 @@ class Receiver:
             if reply and answer is not None and not self._bus.send(reply, answer):
                 await self._respond(reply, answer)
         finally:
+            if self._bodies:
+                self._close_body(number)
             del self._tasks[number]
 
     async def _refuse(self, _frame: bytes, reply: str, number: int) -> None:
@@ -103,7 +122,7 @@ class Receiver:
         finally:
             del self._tasks[number]
 
-    async def _answer(self, frame: bytes, number: int) -> bytes | None:
+    async def _answer(self, frame: bytes, reply: str, number: int) -> bytes | None:
         event, body = codec.decode_event(frame)
         remaining_s = event.remaining_s(time.time())
         if not remaining_s:
@@ -112,16 +131,65 @@ class Receiver:
         # asyncio.timeout() would do the same for 7 µs instead of 0.5.
         self._deadlines.set(number, remaining_s)
         try:
-            status, headers, content = await self._handle(event, body)
+            if event.stream:
+                answer = await self._receive_body(event, number, remaining_s)
+            else:
+                answer = await self._handle(event, body)
         except asyncio.CancelledError as error:
             raise self._why_cancelled(number) from error
         finally:
             self._deadlines.forget(number)
             self._late.discard(number)
+        status, headers, content, streamed = answer
+        if streamed is not None or len(content) > INLINE_BYTES:
+            await self._answer_in_parts(reply, answer, event.id)
+            return None
         head = Response(status=status, headers=headers, source=self._source)
         return codec.encode(head, content)
 
+    async def _receive_body(self, event: Event, number: int, ttl_s: float) -> Reply:
+        """Let a body that comes as a stream be handled; it is open until the answer is sent."""
+        if self._handle_stream is None:
+            told = f"{self._source} takes bodies of at most {INLINE_BYTES} bytes"
+            raise BodyTooLarge(told, hop=self._source)
+        incoming = self._bus.streams.receive(event.stream)
+        self._bodies[number] = incoming, ttl_s
+        return await self._handle_stream(event, incoming)
+
+    def _close_body(self, number: int) -> None:
+        body = self._bodies.pop(number, None)
+        if body is not None:
+            body[0].close()
+
+    async def _answer_in_parts(self, reply: str, answer: Reply, event_id: str) -> None:
+        """Answer with a head, and let the body follow; the deadline was that of the head."""
+        body = answer.stream or Streamed(once(answer.body))
+        if not reply:
+            await body.close()
+            return
+        outgoing = self._bus.streams.send(open_s=OPEN_S)
+        try:
+            head = Response(
+                status=answer.status,
+                headers=answer.headers,
+                source=self._source,
+                stream=outgoing.subject,
+            )
+            frame = codec.encode(head)
+        except BaseException as error:
+            outgoing.drop()
+            await body.close(error)
+            raise
+        await self._respond(reply, frame)
+        await deliver(body, outgoing, self._source, event_id)
+
     def _expire(self, number: int) -> None:
+        body = self._bodies.get(number)
+        # A body may take as long as it makes progress; the time for the answer begins after it.
+        left_s = body[0].left_s(body[1]) if body else 0
+        if left_s > 0:
+            self._deadlines.set(number, left_s)
+            return
         self._late.add(number)
         self._tasks[number].cancel()
 
@@ -167,6 +235,7 @@ async def receive(
     *,
     source: str,
     max_in_flight: int = MAX_IN_FLIGHT,
+    handle_stream: HandleStream | None = None,
 ) -> AsyncIterator[Receiver]:
     """Serve ``subject`` until the context ends, then drain: what was received is answered.
 
@@ -181,8 +250,10 @@ async def receive(
             event's deadline.
         source: Who answers, as in ``Response.source``.
         max_in_flight: Events handled at once; more are refused as overloaded.
+        handle_stream: Makes the answer to an event whose body comes as a stream; without it these
+            are refused as too large.
     """
-    receiver = Receiver(bus, handle, source, max_in_flight)
+    receiver = Receiver(bus, handle, source, max_in_flight, handle_stream)
     subscription = await bus.take(subject, receiver.accept, queue)
     await bus.flush()
     try:

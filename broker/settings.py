@@ -30,11 +30,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pod_driver: Where pods run, by the name of an installed driver.
         pod_liveness_s: How long a pod's event loop may stand still before the pod is killed and
             started again; 0 lets it.
-        event_ttl_s: Time a genesis event and all below it may take.
+        event_ttl_s: Time until the answer of a genesis event begins, and for all below it.
         emit_attempts: How often an emitted event is delivered before it is given up.
         emit_retry_s: Pause after the first failed attempt; it grows four times with each.
-        body_limit_bytes: Largest request body that is buffered for a handler.
-        body_memory_bytes: What the bodies of all requests in hand may take together.
+        body_limit_bytes: Largest body that is put together in memory; streams have no limit.
+        body_memory_bytes: What the bodies that a process holds whole may take together.
+        stream_idle_s: How long a stream may go without progress.
         drain_s: How long a shutdown waits for what is in flight.
         telemetry: Whether events are counted and traced at all.
         trace_ratio: Share of the genesis events that are traced; failed and slow ones always are.
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     emit_retry_s: float = 1
     body_limit_bytes: int = 5 * MIB
     body_memory_bytes: int = 256 * MIB
+    stream_idle_s: float = 60
     drain_s: float = 30
     telemetry: bool = True
     trace_ratio: float = 0.01

@@ -114,6 +114,8 @@ def sum_of(labels: Labels, series: list[SeriesFigures]) -> SeriesFigures:
         by_class={digit: merged(_of_class(series, digit)) for digit in _digits(series)},
         queue=merged(each.queue for each in series),
         in_flight=sum(each.in_flight for each in series),
+        stream_bytes_in=sum(each.stream_bytes_in for each in series),
+        stream_bytes_out=sum(each.stream_bytes_out for each in series),
     )
 
 

@@ -51,12 +51,16 @@ class SeriesFigures(msgspec.Struct, frozen=True, array_like=True):
         by_class: Durations by the first digit of the status.
         queue: Time between sending and handling.
         in_flight: How many are being handled.
+        stream_bytes_in: Of requests' bodies that came as streams.
+        stream_bytes_out: Of answers' bodies that went as streams.
     """
 
     labels: Labels
     by_class: dict[int, Durations]
     queue: Durations = Durations()
     in_flight: int = 0
+    stream_bytes_in: int = 0
+    stream_bytes_out: int = 0
 
 
 class ProcessFigures(msgspec.Struct, frozen=True, array_like=True):

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from broker.telemetry import trace_context
+from broker.telemetry.flows import Flows
 from broker.telemetry.handling import MAX_PATH
 from broker.telemetry.records import GenesisRecord
 from broker.telemetry.scope import Scope, Scopes
@@ -70,6 +71,10 @@ class Genesis:
         """Note that it is sent now, and return its ``traceparent``."""
         return self._traceparent
 
+    def flows(self) -> Flows:
+        """Return what counts its streams."""
+        return Flows()
+
     def fail(self, failure: FoxError) -> None:
         """Note why it fails."""
 
@@ -90,6 +95,7 @@ class MeasuredGenesis(Genesis):
     _parent_id = _method = _path = _error = _hop_id = ""
     _status = _routed_ns = _sent_ns = 0
     _scope: Scope | None = None
+    _flows: Flows | None = None
 
     def __init__(self, event_id: str, scopes: Scopes, tracing: Tracing) -> None:
         """Begin now, in a trace of its own."""
@@ -123,6 +129,12 @@ class MeasuredGenesis(Genesis):
         is_own = not self._parent_id
         self._hop_id = hop_id = trace_id[:16] if is_own else trace_context.new_span_id()
         return f"00-{trace_id}-{hop_id}{trace_context.SAMPLED if self._is_sampled else '-00'}"
+
+    def flows(self) -> Flows:
+        """Return what counts its streams."""
+        if self._flows is None:
+            self._flows = Flows((self._scope or self._scopes.nowhere).series)
+        return self._flows
 
     def fail(self, failure: FoxError) -> None:
         """Note why it fails."""
@@ -175,6 +187,7 @@ class MeasuredGenesis(Genesis):
             self._end_ns,
             self._status,
             self._error,
+            self._flows.figures() if self._flows else None,
         )
 
     def _break_off(self, error: BaseException) -> None:

@@ -18,6 +18,7 @@ from opentelemetry import trace
 from broker.receiver import Reply
 from broker.telemetry import trace_context
 from broker.telemetry.failures import code_of, event_of, status_of
+from broker.telemetry.flows import Flows
 from broker.telemetry.live_span import LiveSpan
 from broker.telemetry.records import CallRecord, HandledRecord
 from broker.telemetry.scope import Scope
@@ -56,6 +57,10 @@ class Call:
     def answer(self, status: int) -> None:
         """Note the status of the answer."""
 
+    def flows(self) -> Flows:
+        """Return what counts its streams."""
+        return Flows()
+
 
 class Handling:
     """An event that is being handled, while telemetry is off."""
@@ -77,8 +82,12 @@ class Handling:
         """End."""
 
     def answer(self, reply: Reply) -> Reply:
-        """Note the answer and return it."""
+        """Note the answer and return it; one whose body is a stream lasts as long as that."""
         return reply
+
+    def flows(self) -> Flows:
+        """Return what counts its streams."""
+        return Flows()
 
     def call(self, dependency: str, subject: str) -> Call:
         """Return a call to enter."""
@@ -107,7 +116,8 @@ class MeasuredHandling(Handling):
 
     # What most events never change lies in the class: half of what making one costs.
     _live: LiveSpan | None = None
-    _has_spans = False
+    _flows: Flows | None = None
+    _has_spans = _goes_on = False
     _status = 0
     _error = ""
     _span_id = ""
@@ -147,6 +157,8 @@ class MeasuredHandling(Handling):
         trace_back: TracebackType | None,
     ) -> None:
         """Count it, and keep its trace if it failed."""
+        if self._goes_on:
+            return
         self._end_ns = end_ns = time.time_ns()
         series = self._scope.series
         series.in_flight -= 1
@@ -160,9 +172,22 @@ class MeasuredHandling(Handling):
         self._tracing.finish(self, is_sampled=self._is_sampled)
 
     def answer(self, reply: Reply) -> Reply:
-        """Note the answer and return it."""
+        """Note the answer and return it; one whose body is a stream lasts as long as that."""
         self._status = reply.status
+        if reply.stream is not None:
+            self._goes_on = True
+            reply.stream.meter, reply.stream.on_end = self.flows().answer, self._end
         return reply
+
+    def flows(self) -> Flows:
+        """Return what counts its streams."""
+        if self._flows is None:
+            self._flows = Flows(self._scope.series)
+        return self._flows
+
+    def _end(self, error: BaseException | None) -> None:
+        self._goes_on = False
+        self.__exit__(type(error) if error else None, error, None)
 
     def call(self, dependency: str, subject: str) -> Call:
         """Return a call to enter; its parent is the author's span if there is one."""
@@ -188,7 +213,7 @@ class MeasuredHandling(Handling):
 
     def record(self) -> HandledRecord:
         """Return what is put by of it."""
-        live = self._live
+        live, streams = self._live, self._flows.figures() if self._flows else None
         known = (
             self._traceparent,
             self._span_id,
@@ -202,9 +227,10 @@ class MeasuredHandling(Handling):
             self._status,
         )
         if live is None:
-            return HandledRecord(*known, self._error)
+            return HandledRecord(*known, self._error, streams=streams)
         error = self._error or live.error
-        return HandledRecord(*known, error, live.name, live.attributes, tuple(live.events))
+        events = tuple(live.events)
+        return HandledRecord(*known, error, live.name, live.attributes, events, streams)
 
     def _parent_id(self) -> str:
         """Return the span that a call belongs to now."""
@@ -256,6 +282,7 @@ class MeasuredCall(Call):
     _error = ""
     _verb = "send"
     _kind = SpanKind.CLIENT
+    _flows: Flows | None = None
 
     def __init__(
         self,
@@ -291,6 +318,12 @@ class MeasuredCall(Call):
         """Note the status of the answer."""
         self._status = status
 
+    def flows(self) -> Flows:
+        """Return what counts its streams; in the figures, the component it calls has the bytes."""
+        if self._flows is None:
+            self._flows = Flows()
+        return self._flows
+
     @property
     def trace_id(self) -> str:
         """Id of its trace."""
@@ -310,6 +343,7 @@ class MeasuredCall(Call):
             self._error,
             self._verb,
             self._kind,
+            self._flows.figures() if self._flows else None,
         )
 
 

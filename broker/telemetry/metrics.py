@@ -22,16 +22,26 @@ class Series:
         labels: Which.
         queue: Time between sending and handling.
         in_flight: How many are being handled.
+        stream_bytes_in: Of requests' bodies that came as streams.
+        stream_bytes_out: Of answers' bodies that went as streams.
     """
 
-    __slots__ = ("_by_class", "_waits", "in_flight", "labels", "queue")
+    __slots__ = (
+        "_by_class",
+        "_waits",
+        "in_flight",
+        "labels",
+        "queue",
+        "stream_bytes_in",
+        "stream_bytes_out",
+    )
 
     def __init__(self, labels: Labels) -> None:
         """Start with nothing counted."""
         self.labels = labels
         self.queue = Histogram()
         self._waits = self.queue.counts
-        self.in_flight = 0
+        self.in_flight = self.stream_bytes_in = self.stream_bytes_out = 0
         self._by_class: dict[int, Histogram] = {}
 
     def record(self, status: int, duration_s: float) -> None:
@@ -55,6 +65,8 @@ class Series:
             by_class={digit: each.figures() for digit, each in self._by_class.items()},
             queue=self.queue.figures(),
             in_flight=self.in_flight,
+            stream_bytes_in=self.stream_bytes_in,
+            stream_bytes_out=self.stream_bytes_out,
         )
 
 

@@ -140,7 +140,15 @@ class OtlpWire:
         running = [
             self._number(_attributes(each.labels), each.in_flight, now_ns) for each in series
         ]
+        received = [
+            self._number(_attributes(each.labels), each.stream_bytes_in, now_ns) for each in series
+        ]
+        sent = [
+            self._number(_attributes(each.labels), each.stream_bytes_out, now_ns) for each in series
+        ]
         return [
+            _bytes("kubefox.stream.bytes_in", "Bodies of requests that came as streams", received),
+            _bytes("kubefox.stream.bytes_out", "Bodies of answers that went as streams", sent),
             _durations("kubefox.request.duration", "Duration of requests", answered),
             _durations("kubefox.queue.duration", "Time between sending and handling", waited),
             _up_down("kubefox.request.active", "Requests being handled", running),
@@ -208,6 +216,10 @@ def _attributes(labels: Labels, status_class: str = "") -> dict[str, str]:
 
 def _durations(name: str, description: str, points: Iterable[HistogramDataPoint]) -> Metric:
     return Metric(name, description, "s", Histogram(list(points), _CUMULATIVE))
+
+
+def _bytes(name: str, description: str, points: list[NumberDataPoint]) -> Metric:
+    return Metric(name, description, "By", Sum(points, _CUMULATIVE, is_monotonic=True))
 
 
 def _up_down(name: str, description: str, points: list[NumberDataPoint]) -> Metric:

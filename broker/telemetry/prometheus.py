@@ -26,6 +26,7 @@ def render(totals: Totals, pods: Sequence[PodStatus]) -> str:
         *_durations(series),
         *_in_flight(series),
         *_queue(series),
+        *_streams(series),
         *_pods(pods),
         *_processes(totals),
     )
@@ -75,6 +76,17 @@ def _queue(series: Iterable[SeriesFigures]) -> Iterator[str]:
     for each in series:
         if each.queue.count:
             yield from _histogram(name, _labels(each.labels), each.queue)
+
+
+def _streams(series: Sequence[SeriesFigures]) -> Iterator[str]:
+    name = "kubefox_stream_bytes_in_total"
+    yield from _head(name, "counter", "Bytes of requests' bodies that came as streams")
+    for each in series:
+        yield _line(name, _labels(each.labels), each.stream_bytes_in)
+    name = "kubefox_stream_bytes_out_total"
+    yield from _head(name, "counter", "Bytes of answers' bodies that went as streams")
+    for each in series:
+        yield _line(name, _labels(each.labels), each.stream_bytes_out)
 
 
 def _pods(pods: Sequence[PodStatus]) -> Iterator[str]:

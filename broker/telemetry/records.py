@@ -12,6 +12,7 @@ import msgspec
 
 from broker.telemetry import trace_context
 from broker.telemetry.figures import Labels
+from broker.telemetry.flows import StreamFigures
 from broker.telemetry.span import SpanKind, SpanRecord
 from model.telemetry import Attributes, SpanEvent
 
@@ -37,6 +38,7 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
         end_ns: When it was answered.
         status: HTTP status of the answer.
         error: Code of the failure, or empty.
+        streams: What its streams carried, if it had any.
     """
 
     trace_id: str
@@ -56,6 +58,7 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     end_ns: int
     status: int
     error: str
+    streams: StreamFigures | None = None
 
     def spans(self) -> Iterator[SpanRecord]:
         """Yield the spans."""
@@ -71,6 +74,7 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
             attributes |= {"http.request.method": self.method, "url.path": self.path}
         if self.release:
             attributes["kubefox.release"] = self.release
+        attributes |= _carried(self.streams)
         return SpanRecord(
             self.trace_id,
             span_id,
@@ -133,6 +137,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
         name: What its author calls the span, or empty.
         attributes: That its author put on it.
         events: Likewise, in order of time.
+        streams: What its streams carried, if it had any.
         kind: Of the span.
     """
 
@@ -150,6 +155,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     name: str = ""
     attributes: Attributes = {}
     events: tuple[SpanEvent, ...] = ()
+    streams: StreamFigures | None = None
     kind: SpanKind = SpanKind.SERVER
 
     @property
@@ -177,7 +183,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
             self.labels,
             self.status,
             self.error,
-            {**attributes, **self.attributes},
+            {**attributes, **_carried(self.streams), **self.attributes},
             self.events,
         )
 
@@ -197,6 +203,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
         error: Code of the failure, or empty.
         verb: What it did: ``send``, or ``emit`` when it waited for no answer.
         kind: Of the span.
+        streams: What its streams carried, if it had any.
     """
 
     traceparent: str
@@ -210,6 +217,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
     error: str
     verb: str = "send"
     kind: SpanKind = SpanKind.CLIENT
+    streams: StreamFigures | None = None
 
     @property
     def trace_id(self) -> str:
@@ -229,8 +237,12 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
             self.labels,
             self.status,
             self.error,
-            {"messaging.destination.name": self.subject},
+            {"messaging.destination.name": self.subject, **_carried(self.streams)},
         )
+
+
+def _carried(streams: StreamFigures | None) -> Attributes:
+    return streams.attributes() if streams else {}
 
 
 Record = GenesisRecord | HandledRecord | CallRecord | SpanRecord

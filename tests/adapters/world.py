@@ -148,4 +148,7 @@ class ComponentInContext:
         head, content = codec.decode_response(frame)
         if head.error is not None:
             raise from_detail(head.error)
+        if head.stream:
+            with self._broker.bus.streams.receive(head.stream) as incoming:
+                content = b"".join([each async for each in incoming])
         return Response.from_wire(head, content)

@@ -282,9 +282,9 @@ async def test_garbage_is_answered_as_an_invalid_event(bus: Bus, frame: bytes) -
     assert after == b"fine"
 
 
-async def test_an_answer_too_large_for_a_message_is_told_to_the_requester(bus: Bus) -> None:
+async def test_headers_too_large_for_a_message_are_told_to_the_requester(bus: Bus) -> None:
     async def much(head: Event, body: codec.Body) -> Reply:
-        return Reply(body=bytes(bus.max_payload_bytes))
+        return Reply(headers=(("x", "a" * bus.max_payload_bytes),))
 
     async with receive(bus, "work", "q", much, source="api@1"):
         with pytest.raises(ComponentFailed, match=r"answer of api@1: .* over the limit") as caught:
