@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fox.kit.context import Context
+    from fox.kit.events import ServerSentEvent
     from fox.kit.kit import Kit
     from fox.kit.response import Response
 
-__all__ = ["Context", "Kit", "Response"]
+__all__ = ["Context", "Kit", "Response", "ServerSentEvent"]
 
-_MODULES = {"Context": "fox.kit.context", "Kit": "fox.kit.kit", "Response": "fox.kit.response"}
+_MODULES = {
+    "Context": "fox.kit.context",
+    "Kit": "fox.kit.kit",
+    "Response": "fox.kit.response",
+    "ServerSentEvent": "fox.kit.events",
+}
 
 
 def __getattr__(name: str) -> object:

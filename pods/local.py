@@ -92,10 +92,16 @@ class LocalDriver:
         await self._bundles.keep_only(named)
 
 
+# Settings of the platform that pods have too.
+_FOR_PODS = frozenset(
+    {"FOX_TELEMETRY", "FOX_BODY_LIMIT_BYTES", "FOX_BODY_MEMORY_BYTES", "FOX_STREAM_IDLE_S"}
+)
+
+
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the platform's environment without its own settings: but one are not for pods."""
+    """Return the platform's environment without those of its own settings that pods lack."""
     return {
         name: value
         for name, value in environ.items()
-        if not name.startswith("FOX_") or name == "FOX_TELEMETRY"
+        if not name.startswith("FOX_") or name in _FOR_PODS
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from fox.kit.context import Context, Emission
-from fox.kit.response import JSON, Response
+from fox.kit.response import JSON, Response, StreamedResponse
 from model.event import Headers
 
 
@@ -132,11 +133,48 @@ class ComponentClient:
         )
         return await ctx.emit(self.name, emission)
 
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        ctx: Context,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        body: bytes | AsyncIterable[bytes | str] = b"",
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Call it with bodies of any length: ``async with api.stream("GET", …) as answer: …``.
 
-def _encoded(headers: Mapping[str, str] | None, json: Any, body: bytes) -> tuple[Headers, bytes]:
+        The answer is there as soon as its head is; ``async for chunk in answer`` reads its body,
+        and leaving the context ends the call, also in mid-body.
+
+        Args:
+            method: HTTP method.
+            path: Percent-encoded path.
+            ctx: The event this call belongs to.
+            query: Parameters, encoded here.
+            headers: Further headers.
+            json: Sent as JSON body; None sends ``body``.
+            body: Bytes, or what makes them while they are sent.
+
+        Raises:
+            FoxError: As in ``request``.
+        """
+        pairs, content = _encoded(headers, json, body)
+        found = urlencode(query) if query else ""
+        return ctx.stream_request(self.name, method, path, query=found, headers=pairs, body=content)
+
+
+_Sent = TypeVar("_Sent")
+
+
+def _encoded(
+    headers: Mapping[str, str] | None, json: Any, body: _Sent
+) -> tuple[Headers, bytes | _Sent]:
     pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
-    if json is not None:
-        body = msgspec.json.encode(json)
-        if "content-type" not in dict(pairs):
-            pairs.append(("content-type", JSON))
-    return tuple(pairs), body
+    if json is None:
+        return tuple(pairs), body
+    if "content-type" not in dict(pairs):
+        pairs.append(("content-type", JSON))
+    return tuple(pairs), msgspec.json.encode(json)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
@@ -13,9 +13,11 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 from opentelemetry import trace
 
+from broker.pour import Chunks
+from broker.stream import Incoming
 from broker.telemetry.handling import UNMEASURED, Handling
 from fox.kit.log import EventLogger
-from fox.kit.response import Response
+from fox.kit.response import Response, StreamedResponse, chunks_of
 from model.component import Value
 from model.context import ComponentView
 from model.decoding import UNREADABLE
@@ -81,6 +83,19 @@ class Transport(Protocol):
     async def emit(self, ctx: Context, dependency: str, emission: Emission) -> bool:
         """Return once an event is stored, and whether it is new; raise what stopped it."""
 
+    def stream(
+        self,
+        ctx: Context,
+        dependency: str,
+        method: str,
+        path: str,
+        *,
+        query: str,
+        headers: Headers,
+        body: bytes | Chunks,
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Open a call whose bodies may come and go in chunks; leaving the context ends it."""
+
 
 class Env(dict[str, Value]):
     """The declared variables' values in the event's virtual environment."""
@@ -91,11 +106,14 @@ class Env(dict[str, Value]):
 
 
 class Context:
-    """One event in a component's hands; lives as long as its handler runs.
+    """One event in a component's hands; lives as long as its handler, or its streams.
 
     Attributes:
-        body: The request's body.
+        body: The request's body; empty when it comes as a stream, see ``stream``.
     """
+
+    _incoming: Incoming | None = None
+    _ttl_ms = 0
 
     def __init__(
         self,
@@ -241,6 +259,29 @@ class Context:
         """
         return self._handling.span(name, attributes)
 
+    def stream(self) -> AsyncIterator[bytes]:
+        """Return the request's body as it comes: ``async for chunk in ctx.stream()``.
+
+        A handler that is declared with ``streams_body=True`` takes one of any length, and no more
+        of it is sent than it reads. Otherwise, and if it is small, it comes as one chunk.
+        """
+        return chunks_of(self._incoming or self.body)
+
+    def go_on(self, ttl_s: float, body: Incoming | None = None) -> None:
+        """Live beyond the event's deadline, as long as a stream does; for the runtime.
+
+        Args:
+            ttl_s: Time of each call that is made from now on.
+            body: The request's, if that is the stream.
+        """
+        self._ttl_ms = int(ttl_s * 1000)
+        self._incoming = body or self._incoming
+
+    @property
+    def deadline_ms(self) -> int:
+        """Unix time until which a call that is made now may take; for the runtime."""
+        return int(time.time() * 1000) + self._ttl_ms if self._ttl_ms else self._event.deadline_ms
+
     @property
     def handling(self) -> Handling:
         """How this event is measured; for the runtime."""
@@ -300,7 +341,7 @@ class Context:
             path: Percent-encoded path.
             query: Raw query string.
             headers: Names in lower case.
-            body: At most what one message holds.
+            body: Of any length.
 
         Raises:
             NotDeclared: The component does not declare the dependency.
@@ -318,3 +359,18 @@ class Context:
             FoxError: Whatever stopped it from being stored.
         """
         return await self._transport.emit(self, dependency, emission)
+
+    def stream_request(
+        self,
+        dependency: str,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Headers = (),
+        body: bytes | Chunks = b"",
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Open a call whose bodies may come and go in chunks; see ``request`` for the rest."""
+        return self._transport.stream(
+            self, dependency, method, path, query=query, headers=headers, body=body
+        )

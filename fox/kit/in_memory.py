@@ -1,8 +1,8 @@
 """A deployment in memory: what NATS and the broker are to its components, for unit tests.
 
 Components are served by the very ``ComponentServer`` that a pod runs, and what they send each other
-passes the same frames, views and checks. Two things differ: no message is too large, and an
-exception that is no FoxError reaches the test as it is, with its traceback.
+passes the same frames, views, streams and checks. Two things differ: no message is too large, and
+an exception of a handler that is no FoxError reaches the test as it is, with its traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 
 import msgspec
 
-from broker.receiver import Handle, Reply
+from broker.pour import Streamed, deliver
+from broker.receiver import Handle, HandleStream, Reply
+from broker.stream import Incoming, Outgoing, Streams
 from broker.views import ViewReply, ViewRequest
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
@@ -25,7 +27,7 @@ from model import codec, subjects
 from model.component import ComponentDefinition, Value
 from model.context import EventContext, adapter_source, view_of
 from model.deployment import Deployment
-from model.errors import DeadlineExceeded, NoPodReady
+from model.errors import BodyTooLarge, DeadlineExceeded, NoPodReady
 from model.event import Event, Headers, Response
 from model.state_store import STATE_STORE
 
@@ -102,8 +104,11 @@ class InMemoryDeployment:
             app=context.app,
             components=dict.fromkeys(self._definitions, HASH),
         )
-        self._listening: dict[str, tuple[str, Handle]] = {
-            subjects.adapter(STATE_STORE): (adapter_source(STATE_STORE), self._ask_state_store)
+        self._streams: Streams | None = None
+        self._delivering: set[asyncio.Task[None]] = set()
+        state_store = adapter_source(STATE_STORE), self._ask_state_store, _refuse_stream
+        self._listening: dict[str, tuple[str, Handle, HandleStream]] = {
+            subjects.adapter(STATE_STORE): state_store
         }
         self.emitted: list[EmittedEvent] = []
         self._stored: deque[tuple[EmittedEvent, str, bytes]] = deque()
@@ -115,23 +120,59 @@ class InMemoryDeployment:
         """Return where requests to a component go."""
         return subjects.component(self._context.app, component, HASH)
 
-    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+    @property
+    def streams(self) -> Streams:
+        """All streams of the test; made within its loop."""
+        if self._streams is None:
+            self._streams = Streams(self.process_id, self)
+        return self._streams
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> bool:
+        """Bring a stream's frame to its other end, in the next turn as NATS would."""
+        asyncio.get_running_loop().call_soon(self.streams.take, subject, payload, reply)
+        return True
+
+    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Send a stream's frame; see ``broker.stream.Carrier``."""
+        self.send(subject, payload, reply)
+
+    async def request(
+        self, subject: str, payload: bytes, timeout_s: float, body: Outgoing | None = None
+    ) -> bytes:
         """Answer as the one who listens to ``subject`` does; see ``Requester``."""
         if subject == subjects.VIEW:
             return self._answer_view(payload)
         hop = subjects.hop(subject)
         if subject not in self._listening:
             raise NoPodReady(f"no pod of {hop} is ready", hop=hop)
-        source, handle = self._listening[subject]
+        source = self._listening[subject][0]
         timer = asyncio.timeout(timeout_s)
         try:
             async with timer:
-                status, headers, content = await handle(*codec.decode_event(payload))
+                answer = await self._handle(subject, payload)
         except TimeoutError as error:
             if not timer.expired():
                 raise
             raise DeadlineExceeded(f"time ran out in {source}", hop=hop) from error
-        return codec.encode(Response(status=status, headers=headers, source=source), content)
+        stream = self._deliver(answer.stream, source) if answer.stream else ""
+        status, headers = answer.status, answer.headers
+        head = Response(status=status, headers=headers, source=source, stream=stream)
+        return codec.encode(head, answer.body)
+
+    async def _handle(self, subject: str, payload: bytes) -> Reply:
+        _, handle, handle_stream = self._listening[subject]
+        event, content = codec.decode_event(payload)
+        if not event.stream:
+            return await handle(event, content)
+        return await handle_stream(event, self.streams.receive(event.stream))
+
+    def _deliver(self, body: Streamed, source: str) -> str:
+        """Begin to send an answer's body, and return the stream's subject."""
+        outgoing = self.streams.send()
+        task = asyncio.create_task(deliver(body, outgoing, source, "of a test"))
+        self._delivering.add(task)
+        task.add_done_callback(self._delivering.discard)
+        return outgoing.subject
 
     async def store(
         self, subject: str, frame: bytes, *, deduplication_id: str = "", timeout_s: float
@@ -163,7 +204,7 @@ class InMemoryDeployment:
     def _start(self, name: str, kit: Kit) -> None:
         identity = Identity(app=self._context.app, component=name, hash=HASH, pod=f"{name}-test")
         server = ComponentServer(kit, identity, self, store=self)
-        self._listening[self.subject(name)] = (server.source, server.handle)
+        self._listening[self.subject(name)] = server.source, server.handle, server.handle_stream
 
     def _answer_view(self, payload: bytes) -> bytes:
         asking = _decode_view_request(payload)
@@ -200,3 +241,8 @@ def _shown(target: str, frame: bytes) -> EmittedEvent:
         headers=event.headers,
         body=bytes(body),
     )
+
+
+async def _refuse_stream(_event: Event, body: Incoming) -> Reply:
+    body.close()
+    raise BodyTooLarge("the state store takes no body that comes as a stream")

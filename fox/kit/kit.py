@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from typing import overload
 
 from fox.kit.client import ComponentClient
 from fox.kit.context import Context
@@ -42,15 +43,20 @@ class Kit:
         self._routes: list[tuple[Route, Handler]] = []
         self._schedules: list[tuple[Schedule, Handler]] = []
         self._default: Handler | None = None
+        self._streaming: set[Handler] = set()
         self._dependencies: dict[str, Dependency] = {}
         self._variables: dict[str, Variable] = {}
 
-    def route(self, rule: str, *, priority: int = 0) -> Callable[[Handler], Handler]:
+    def route(
+        self, rule: str, *, priority: int = 0, streams_body: bool = False
+    ) -> Callable[[Handler], Handler]:
         """Declare that the decorated handler serves genesis events that ``rule`` accepts.
 
         Args:
             rule: Such as ``Path(`/{{.Vars.subPath}}/orders/{id}`) && Method(`GET`)``.
             priority: Higher wins; 0 leaves it to the length of the rule.
+            streams_body: Whether it reads the body by ``ctx.stream()``, of any length; otherwise
+                ``ctx.body`` has it whole, within the limit.
 
         Raises:
             InvalidRequest: The handler is no ``async def``.
@@ -60,21 +66,39 @@ class Kit:
             _check_async(handler)
             route = Route(id=len(self._routes), rule=rule, priority=priority)
             self._routes.append((route, handler))
+            self._note(handler, streams_body=streams_body)
             return handler
 
         return declare
 
-    def default(self, handler: Handler) -> Handler:
+    @overload
+    def default(self, handler: Handler) -> Handler: ...
+
+    @overload
+    def default(self, *, streams_body: bool) -> Callable[[Handler], Handler]: ...
+
+    def default(
+        self, handler: Handler | None = None, *, streams_body: bool = False
+    ) -> Handler | Callable[[Handler], Handler]:
         """Declare the handler of calls that come without a route: those of other components.
+
+        Args:
+            handler: The decorated one; None when there are arguments.
+            streams_body: As in ``route``.
 
         Raises:
             InvalidRequest: There is one already, or this is no ``async def``.
         """
-        _check_async(handler)
-        if self._default is not None:
-            raise InvalidRequest("a component has one default handler, this is a second one")
-        self._default = handler
-        return handler
+
+        def declare(handler: Handler) -> Handler:
+            _check_async(handler)
+            if self._default is not None:
+                raise InvalidRequest("a component has one default handler, this is a second one")
+            self._default = handler
+            self._note(handler, streams_body=streams_body)
+            return handler
+
+        return declare if handler is None else declare(handler)
 
     def schedule(self, cron: str) -> Callable[[Handler], Handler]:
         """Declare that the decorated handler runs for each released environment at each tick.
@@ -163,6 +187,14 @@ class Kit:
             f"the component has no handler for {event.type} event {event.id} "
             f"({event.method} {event.path})"
         )
+
+    def streams_body(self, handler: Handler) -> bool:
+        """Return whether a handler reads the body as it comes."""
+        return handler in self._streaming
+
+    def _note(self, handler: Handler, *, streams_body: bool) -> None:
+        if streams_body:
+            self._streaming.add(handler)
 
     def _depend(self, name: str, kind: DependencyKind) -> None:
         dependency = Dependency(name=name, kind=kind)

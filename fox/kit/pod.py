@@ -24,9 +24,11 @@ import uvloop
 
 from broker import bus as nats_bus
 from broker import garbage, logs
+from broker.bodies import LIMIT_BYTES, MEMORY_BYTES, Bodies
 from broker.bus import Bus
 from broker.outbox import Outbox
 from broker.receiver import receive
+from broker.stream import IDLE_S
 from broker.telemetry.telemetry import Telemetry, open_telemetry
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
@@ -58,6 +60,9 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
         log_format: ``json`` or ``console``.
         log_level: Lowest level shown.
         telemetry: Whether events are counted and traced.
+        body_limit_bytes: Largest body that is put together for a handler.
+        body_memory_bytes: What all of them may take together.
+        stream_idle_s: How long a stream may go without progress.
     """
 
     nats_url: str
@@ -70,6 +75,9 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "json"
     log_level: str = "INFO"
     telemetry: bool = True
+    body_limit_bytes: int = LIMIT_BYTES
+    body_memory_bytes: int = MEMORY_BYTES
+    stream_idle_s: float = IDLE_S
 
 
 def load_settings(environ: Mapping[str, str]) -> PodSettings:
@@ -99,6 +107,10 @@ def load_settings(environ: Mapping[str, str]) -> PodSettings:
         log_format=environ.get("FOX_LOG_FORMAT", "json"),
         log_level=environ.get("FOX_LOG_LEVEL", "INFO"),
         telemetry=environ.get("FOX_TELEMETRY", "true") != "false",
+        # The platform, whose settings they are, has checked them.
+        body_limit_bytes=int(environ.get("FOX_BODY_LIMIT_BYTES", LIMIT_BYTES)),
+        body_memory_bytes=int(environ.get("FOX_BODY_MEMORY_BYTES", MEMORY_BYTES)),
+        stream_idle_s=float(environ.get("FOX_STREAM_IDLE_S", IDLE_S)),
     )
 
 
@@ -151,12 +163,19 @@ async def _serve(kit: Kit, settings: PodSettings) -> int:
     process_id = f"{identity.pod}-{secrets.token_hex(4)}"
     async with nats_bus.connect(settings.nats_url, process_id=process_id) as bus:
         telemetry = Telemetry(identity.component, identity.pod, is_on=settings.telemetry)
-        server = ComponentServer(kit, identity, bus, telemetry, Outbox(bus))
+        bus.streams.idle_s = settings.stream_idle_s
+        bodies = Bodies(settings.body_limit_bytes, settings.body_memory_bytes)
+        server = ComponentServer(kit, identity, bus, telemetry, Outbox(bus), bodies)
         subject = subjects.component(identity.app, identity.component, identity.hash)
-        async with (
-            open_telemetry(telemetry, bus),
-            receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source),
-        ):
+        serving = receive(
+            bus,
+            subject,
+            subjects.PODS_QUEUE,
+            server.handle,
+            source=server.source,
+            handle_stream=server.handle_stream,
+        )
+        async with open_telemetry(telemetry, bus), serving:
             ReadyPipe(settings.ready_fd, settings.beat_s).tell_ready()
             logger.info("ready")
             await _stopped_or_closed(stop, bus)

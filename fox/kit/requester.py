@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from broker.stream import Outgoing, Streams
+
 
 class Requester(Protocol):
     """Sends one frame and brings one back; ``broker.bus.Bus`` is the real one."""
@@ -12,8 +14,14 @@ class Requester(Protocol):
     def process_id(self) -> str:
         """Unique name of this process, a part of the ids of its events."""
 
-    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
-        """Return the reply's frame; raise the FoxError that stopped it."""
+    @property
+    def streams(self) -> Streams:
+        """Bodies on their way to this process, and from it."""
+
+    async def request(
+        self, subject: str, payload: bytes, timeout_s: float, body: Outgoing | None = None
+    ) -> bytes:
+        """Return the reply's frame; raise the FoxError that stopped it. See ``Bus.request``."""
 
 
 class EventStore(Protocol):

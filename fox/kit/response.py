@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from broker.pour import Chunks, Streamed
 from broker.receiver import Reply
+from broker.stream import Incoming
+from fox.kit import events as sse
 from model.codec import Body
 from model.event import Headers
 from model.event import Response as ResponseHead
@@ -28,11 +31,11 @@ class Response:
 
     Attributes:
         status: HTTP status.
-        body: The bytes as they travel.
+        body: The bytes as they travel; empty when they are made while they are sent.
         source: Who answered, as ``<component>@<hash>``; empty on a response not sent yet.
     """
 
-    __slots__ = ("_pairs", "body", "source", "status")
+    __slots__ = ("_pairs", "_streamed", "body", "source", "status")
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Response:
         self.body, default_type = _encode(content)
         self.status = _check_status(status)
         self.source = ""
+        self._streamed: Streamed | None = None
         pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
         media = content_type or default_type
         if media and not any(name == "content-type" for name, _ in pairs):
@@ -75,12 +79,56 @@ class Response:
         return cls(status=status, headers={"location": location})
 
     @classmethod
+    def stream(
+        cls,
+        chunks: Chunks,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        content_type: str = BINARY,
+    ) -> Response:
+        """Return a response whose body is made while it is sent, however long that takes.
+
+        No more is made than the client takes. When it leaves, ``chunks`` are cancelled where they
+        wait, and closed: an async generator's ``finally`` runs.
+
+        Args:
+            chunks: Such as an async generator; bytes, or text that goes as UTF-8. Without one for a
+                minute (``FOX_STREAM_IDLE_S``) the stream ends; an empty one is a sign of life.
+            status: HTTP status.
+            headers: Further headers; a ``content-length`` is kept to.
+            content_type: Media type, with charset for text.
+        """
+        response = cls(status=status, headers=headers, content_type=content_type)
+        response._streamed = Streamed(chunks)
+        return response
+
+    @classmethod
+    def events(
+        cls, events: sse.Events, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Return a response of server-sent events, each sent at once.
+
+        While there are none, a comment every 15 s keeps the connection alive.
+
+        Args:
+            events: ServerSentEvent; text, a dict or a list is the data of one.
+            status: HTTP status.
+            headers: Further headers.
+        """
+        headers = {**sse.HEADERS, **(headers or {})}
+        response = cls(status=status, headers=headers, content_type=sse.MEDIA)
+        response._streamed = Streamed(sse.encoded(events), sse.KEEP_ALIVE)
+        return response
+
+    @classmethod
     def from_wire(cls, head: ResponseHead, body: Body) -> Response:
         """Return a response that another component sent."""
         response = cls.__new__(cls)
         response.status = head.status
         response.source = head.source
         response.body = bytes(body)
+        response._streamed = None  # noqa: SLF001 - of the class itself
         response._pairs = head.headers  # noqa: SLF001 - of the class itself
         return response
 
@@ -112,7 +160,53 @@ class Response:
 
     def to_reply(self) -> Reply:
         """Return the form that the receiver sends."""
-        return Reply(self.status, self._pairs, self.body)
+        return Reply(self.status, self._pairs, self.body, self._streamed)
+
+
+class StreamedResponse(Response):
+    """A response that is read while it comes: ``async for chunk in response``.
+
+    Status and headers are there already; the body is not.
+    """
+
+    __slots__ = ("_content",)
+
+    _content: Body | Incoming
+
+    @classmethod
+    def of(cls, head: ResponseHead, content: Body | Incoming) -> StreamedResponse:
+        """Return a response that another component sends."""
+        response = cls.__new__(cls)
+        response._begin(head, content)  # noqa: SLF001 - of the class itself
+        return response
+
+    def _begin(self, head: ResponseHead, content: Body | Incoming) -> None:
+        self.status, self.source, self.body = head.status, head.source, b""
+        self._pairs, self._streamed, self._content = head.headers, None, content
+
+    def whole(self, body: bytes) -> Response:
+        """Return it with its whole body, once that is there."""
+        head = ResponseHead(status=self.status, headers=self._pairs, source=self.source)
+        return Response.from_wire(head, body)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the body's chunks as they come.
+
+        Raises:
+            FoxError: The rest will never come.
+        """
+        return chunks_of(self._content)
+
+
+async def chunks_of(content: Body | Incoming) -> AsyncIterator[bytes]:
+    """Yield the chunks of a body, whether it is here or comes as a stream."""
+    if not isinstance(content, Incoming):
+        if content:
+            yield bytes(content)
+        return
+    async for chunk in content:
+        if chunk:
+            yield bytes(chunk)
 
 
 def to_reply(result: Response | Content) -> Reply:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
+from collections.abc import AsyncIterator
 
 from broker import logs
 from broker.answers import read_answer
+from broker.bodies import Bodies
+from broker.pour import Chunks, Streamed, Upload, once
 from broker.receiver import Reply
+from broker.stream import Incoming
+from broker.telemetry.handling import Call
 from broker.telemetry.telemetry import Telemetry
 from fox.kit.context import Context, Emission, Identity
 from fox.kit.emitting import Emitter
 from fox.kit.kit import Kit
 from fox.kit.requester import EventStore, Requester
-from fox.kit.response import Response, to_reply
+from fox.kit.response import Response, StreamedResponse, to_reply
 from fox.kit.views import View, Views
 from model import codec, subjects
 from model.context import ADAPTER_PREFIX, source_name
 from model.errors import DeadlineExceeded, NotDeclared
 from model.event import Event, EventType, Headers
+from model.event import Response as ResponseHead
+from model.stream import INLINE_BYTES
 
 
 class ComponentServer:
@@ -30,6 +38,7 @@ class ComponentServer:
         bus: Connection to NATS.
         telemetry: Of the process; None measures nothing.
         store: Keeps the events that are emitted; without one none can be.
+        bodies: What whole bodies may take; None takes the defaults.
     """
 
     def __init__(
@@ -39,6 +48,7 @@ class ComponentServer:
         bus: Requester,
         telemetry: Telemetry | None = None,
         store: EventStore | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
         """Start without any view."""
         self.source = source_name(identity.component, identity.hash)
@@ -47,6 +57,7 @@ class ComponentServer:
         self._bus = bus
         self._telemetry = telemetry or Telemetry(is_on=False)
         self._views = Views(bus, identity, self._telemetry)
+        self._bodies = bodies or Bodies()
         self._event_ids = itertools.count(1)
         self._emitter = Emitter(self.source, bus.process_id, store, self._telemetry)
 
@@ -57,6 +68,7 @@ class ComponentServer:
             ComponentMismatch: This version is not part of the event's deployment.
             NotDeclared: The sender is not part of it, or does not declare this component.
             RouteNotFound: The component has no such handler.
+            BodyTooLarge: It does not take a body of this length.
             Exception: Whatever the handler raises.
         """
         view = self._views.get(event.context)
@@ -66,8 +78,39 @@ class ComponentServer:
         with self._telemetry.handling(event, view.scope) as handling:
             self._check_sender(event, view)
             handler = self._kit.handler_of(event)
+            if len(body) > self._bodies.limit_bytes and not self._kit.streams_body(handler):
+                self._bodies.check(len(body))
             ctx = Context(event, bytes(body), view.component, self._identity, self, handling)
-            return handling.answer(to_reply(await handler(ctx)))
+            reply = to_reply(await handler(ctx))
+            if reply.stream is not None or len(reply.body) > INLINE_BYTES:
+                reply = _in_parts(reply, ctx)
+            return handling.answer(reply)
+
+    async def handle_stream(self, event: Event, body: Incoming) -> Reply:
+        """Return the handler's answer to an event whose body comes as a stream.
+
+        Raises:
+            FoxError: As in ``handle``; or the stream broke.
+            Exception: Whatever the handler raises.
+        """
+        view = self._views.get(event.context) or await self._views.fetch(event.context)
+        logs.bind_event(event, view.scope.log_fields)
+        with self._telemetry.handling(event, view.scope) as handling:
+            self._check_sender(event, view)
+            handler = self._kit.handler_of(event)
+            body.meter = handling.flows().request
+            ttl_s = event.remaining_s(time.time())
+            with self._bodies.hold() as held:
+                is_whole = not self._kit.streams_body(handler)
+                if is_whole:
+                    self._bodies.check(_announced_bytes(event))
+                content = await held.collect(body) if is_whole else b""
+                ctx = Context(event, content, view.component, self._identity, self, handling)
+                ctx.go_on(ttl_s, None if is_whole else body)
+                reply = to_reply(await handler(ctx))
+            if reply.stream is not None or len(reply.body) > INLINE_BYTES:
+                reply = _in_parts(reply, ctx)
+            return handling.answer(reply)
 
     async def call(
         self,
@@ -81,31 +124,108 @@ class ComponentServer:
         body: bytes,
     ) -> Response:
         """Send an event from one component straight to another; see ``Transport``."""
-        parent, now_s = ctx.event, time.time()
+        if len(body) > INLINE_BYTES:
+            opened = self.stream(
+                ctx, dependency, method, path, query=query, headers=headers, body=body
+            )
+            async with opened as answer:
+                return await self._whole(answer)
         target = self._target(ctx, dependency)
-        remaining_s = parent.remaining_s(now_s)
-        if remaining_s <= 0:
-            hop = subjects.hop(target)
-            raise DeadlineExceeded(f"time ran out before {hop} was called", hop=hop)
         with ctx.handling.call(dependency, target) as call:
-            event = Event(
-                id=f"{self._bus.process_id}-{next(self._event_ids):x}",
-                genesis_id=parent.genesis_id,
-                type=EventType.COMPONENT,
-                context=parent.context,
-                source=self.source,
-                deadline_ms=parent.deadline_ms,
-                method=method,
-                path=path,
-                query=query,
-                headers=headers,
-                traceparent=call.traceparent,
-                sent_us=int(now_s * 1_000_000),
+            event, remaining_s = self._event(
+                ctx, call, method, path, query, headers, "", target
             )
             frame = await self._bus.request(target, codec.encode(event, body), remaining_s)
             response, content = read_answer(frame)
             call.answer(response.status)
+            if response.stream:
+                with self._bodies.hold() as held:
+                    content = await held.collect(self._incoming(response, target, call))
             return Response.from_wire(response, content)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        ctx: Context,
+        dependency: str,
+        method: str,
+        path: str,
+        *,
+        query: str,
+        headers: Headers,
+        body: bytes | Chunks,
+    ) -> AsyncIterator[StreamedResponse]:
+        """Open a call whose bodies may come and go in chunks; see ``Transport``."""
+        target = self._target(ctx, dependency)
+        with ctx.handling.call(dependency, target) as call:
+            async with contextlib.AsyncExitStack() as stack:
+                inline, outgoing = b"", None
+                if isinstance(body, bytes) and len(body) <= INLINE_BYTES:
+                    inline = body
+                else:
+                    outgoing = await stack.enter_async_context(self._upload(body, target, call))
+                subject = outgoing.subject if outgoing else ""
+                event, remaining_s = self._event(
+                    ctx, call, method, path, query, headers, subject, target
+                )
+                packed = codec.encode(event, inline)
+                frame = await self._bus.request(target, packed, remaining_s, outgoing)
+                response, content = read_answer(frame)
+                call.answer(response.status)
+                if not response.stream:
+                    yield StreamedResponse.of(response, content)
+                    return
+                with self._incoming(response, target, call) as incoming:
+                    yield StreamedResponse.of(response, incoming)
+
+    def _event(
+        self,
+        ctx: Context,
+        call: Call,
+        method: str,
+        path: str,
+        query: str,
+        headers: Headers,
+        stream: str,
+        target: str,
+    ) -> tuple[Event, float]:
+        """Return the event of a call, and the seconds that it has."""
+        parent, now_s = ctx.event, time.time()
+        event = Event(
+            id=f"{self._bus.process_id}-{next(self._event_ids):x}",
+            genesis_id=parent.genesis_id,
+            type=EventType.COMPONENT,
+            context=parent.context,
+            source=self.source,
+            deadline_ms=ctx.deadline_ms,
+            method=method,
+            path=path,
+            query=query,
+            headers=headers,
+            traceparent=call.traceparent,
+            sent_us=int(now_s * 1_000_000),
+            stream=stream,
+        )
+        remaining_s = event.remaining_s(now_s)
+        if remaining_s <= 0:
+            hop = subjects.hop(target)
+            raise DeadlineExceeded(f"time ran out before {hop} was called", hop=hop)
+        return event, remaining_s
+
+    def _upload(self, body: bytes | Chunks, target: str, call: Call) -> Upload:
+        chunks = once(body) if isinstance(body, bytes) else body
+        return Upload(self._bus.streams, chunks, target, call.flows().request)
+
+    def _incoming(self, response: ResponseHead, target: str, call: Call) -> Incoming:
+        incoming = self._bus.streams.receive(response.stream, target)
+        incoming.meter = call.flows().answer
+        return incoming
+
+    async def _whole(self, answer: StreamedResponse) -> Response:
+        with self._bodies.hold() as held:
+            async for chunk in answer:
+                held.add(chunk)
+            return answer.whole(bytes(held.data))
 
     async def emit(self, ctx: Context, dependency: str, emission: Emission) -> bool:
         """Store an event from one component for another; see ``Transport``."""
@@ -129,3 +249,18 @@ class ComponentServer:
                 f"{view.component.deployment}",
                 hop=self.source,
             )
+
+
+def _in_parts(reply: Reply, ctx: Context) -> Reply:
+    """Return an answer whose body goes as a stream, and let the context live as long as that."""
+    event = ctx.event
+    ctx.go_on(event.deadline_ms / 1000 - (event.sent_us / 1e6 or time.time()))
+    if reply.stream is not None:
+        return reply
+    return Reply(reply.status, reply.headers, b"", Streamed(once(reply.body)))
+
+
+def _announced_bytes(event: Event) -> int:
+    """Return the length that the request says its body has, or 0."""
+    length = next((value for name, value in event.headers if name == "content-length"), "")
+    return int(length) if length.isdecimal() else 0

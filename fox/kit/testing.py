@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from broker.pour import Upload, once
 from fox.kit.context import FORM
 from fox.kit.in_memory import HASH, EmittedEvent, InMemoryDeployment
 from fox.kit.kit import Handler, Kit
@@ -28,6 +30,7 @@ from model.component import ComponentDefinition, Dependency, Value
 from model.context import EventContext, adapter_source, source_name
 from model.errors import InvalidContext, RouteNotFound
 from model.event import NO_ROUTE, Event, EventType, Headers
+from model.stream import INLINE_BYTES
 from routing.facts import Facts
 from routing.matcher import ComponentRoutes, compile_table
 from routing.request import GenesisRequest
@@ -58,7 +61,8 @@ class TestClient:
     """One component in a test, and those that it calls.
 
     Whatever a handler raises is raised here: a FoxError as it would travel, any other exception as
-    it is. In a pod the latter becomes ComponentFailed.
+    it is. In a pod the latter becomes ComponentFailed. A body that is made while it is sent is put
+    together: it must have an end.
 
     What handlers emit is delivered, once and in order, when the one that was asked has ended; also
     if it has failed, as on a platform. ``emitted`` lists it.
@@ -250,11 +254,22 @@ class TestClient:
             attempt=attempt,
         )
         subject = self._deployment.subject(self._name)
-        try:
-            frame = await self._deployment.request(subject, codec.encode(event, body), TTL_S)
-        finally:
-            await self._deployment.deliver_emitted()
-        return Response.from_wire(*codec.decode_response(frame))
+        async with contextlib.AsyncExitStack() as stack:
+            upload = None
+            if len(body) > INLINE_BYTES:
+                sending = Upload(self._deployment.streams, once(body), subject)
+                upload = await stack.enter_async_context(sending)
+                event, body = msgspec.structs.replace(event, stream=upload.subject), b""
+            try:
+                frame = await self._deployment.request(subject, codec.encode(event, body), TTL_S)
+                head, content = codec.decode_response(frame)
+                if head.stream:
+                    incoming = self._deployment.streams.receive(head.stream)
+                    with incoming:
+                        content = b"".join([each async for each in incoming])
+            finally:
+                await self._deployment.deliver_emitted()
+            return Response.from_wire(head, content)
 
 
 def _to_kit(component: Kit | Handler) -> Kit:

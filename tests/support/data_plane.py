@@ -7,11 +7,13 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 
 from broker import bus as buses
+from broker.bodies import Bodies
 from broker.broker import Broker, open_broker
 from broker.bus import Bus
 from broker.outbox import Outbox
 from broker.receiver import Receiver, receive
 from broker.settings import Settings
+from broker.stream import Incoming
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
 from fox.kit.response import Response
@@ -104,9 +106,19 @@ class DataPlane:
         identity = Identity(app=APP, component=component, hash=digest(text), pod=f"{component}-1")
         process_id = f"{component}-{digest(text)[:12]}"
         bus = await pods.enter_async_context(buses.connect(self.url, process_id=process_id))
-        server = ComponentServer(kit, identity, bus, store=Outbox(bus))
+        settings = self.broker.settings
+        bus.streams.idle_s = settings.stream_idle_s
+        bodies = Bodies(settings.body_limit_bytes, settings.body_memory_bytes)
+        server = ComponentServer(kit, identity, bus, store=Outbox(bus), bodies=bodies)
         subject = subjects.component(APP, component, digest(text))
-        serving = receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source)
+        serving = receive(
+            bus,
+            subject,
+            subjects.PODS_QUEUE,
+            server.handle,
+            source=server.source,
+            handle_stream=server.handle_stream,
+        )
         return bus, await pods.enter_async_context(serving)
 
     async def enter(self, context: contextlib.AbstractAsyncContextManager[object]) -> None:
@@ -121,16 +133,16 @@ class DataPlane:
     async def get(self, path: str, deployment: str, virtual_environment: str) -> Response:
         """Send GET as an adapter does; raise the error that stopped it."""
         target = self.target(path, deployment, virtual_environment)
-        return Response.from_wire(
-            *await self.broker.dispatch(
-                target,
-                event_id=self.broker.next_event_id(),
-                type=EventType.HTTP,
-                source=adapter_source("http"),
-                handler=target.route,
-                path=path,
-            )
+        head, content = await self.broker.dispatch(
+            target,
+            event_id=self.broker.next_event_id(),
+            type=EventType.HTTP,
+            source=adapter_source("http"),
+            handler=target.route,
+            path=path,
         )
+        assert not isinstance(content, Incoming)
+        return Response.from_wire(head, content)
 
 
 @contextlib.asynccontextmanager
