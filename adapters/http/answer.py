@@ -51,6 +51,24 @@ def render(answer: Answer, connection: str, *, is_head: bool) -> bytes:
     return head if is_head else b"".join((head, body))
 
 
+def has_body(answer: Answer, *, is_head: bool) -> bool:
+    """Return whether an answer has a body, by its status and the method that it answers."""
+    return not is_head and answer.status not in _NO_CONTENT
+
+
+def render_head(answer: Answer, connection: str, framing: str) -> bytes:
+    """Return the head of an answer whose body is written as it comes.
+
+    Args:
+        answer: With lines that say nothing of framing.
+        connection: As in ``render``.
+        framing: The line that tells where the body ends, or empty.
+    """
+    first = _STATUS_LINES.get(answer.status) or f"HTTP/1.1 {answer.status} \r\n"
+    line = f"connection: {connection}\r\n" if connection else ""
+    return f"{first}{framing}{_date.line()}{line}{answer.lines}\r\n".encode()
+
+
 class _Date:
     """The Date header, made once a second: it takes longer than the rest of the head."""
 

@@ -121,6 +121,20 @@ def to_answer(head: ResponseHead, body: Body, known: str) -> Answer:
     return Answer(head.status, lines if has_type else lines + _BINARY, body)
 
 
+def length_of(head: ResponseHead) -> int | None:
+    """Return how long a component says that its answer is, or None.
+
+    Raises:
+        ComponentFailed: It is no length.
+    """
+    found = [value for name, value in head.headers if name == "content-length"]
+    if not found:
+        return None
+    if not (found[0].isascii() and found[0].isdecimal()) or len(set(found)) > 1:
+        raise ComponentFailed(f"{head.source} answered with a wrong length", hop=head.source)
+    return int(found[0])
+
+
 def _line(name: str, value: str) -> str | None:
     """Return a header's line, nothing for one that is made anew, None for what is no header."""
     if not is_header_name(name) or breaks_header(value):

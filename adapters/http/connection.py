@@ -9,6 +9,7 @@ those of HTTP/1.1 (RFC 9112): requests of one connection are answered one after 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections import deque
@@ -21,7 +22,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web import RequestPayloadError
 
-from adapters.http.answer import Answer, render
+from adapters.http.answer import Answer, has_body, render, render_head
+from adapters.http.parts import Framing, choose, cut
+from broker.stream import Incoming
+from model.codec import Body
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ IDLE_S = 75.0
 """How long a connection may go without a whole request head; proxies let go of theirs after 60."""
 WRITE_S = 60.0
 """How long a client may take to make room for an answer."""
+TOUCH_S = 5.0
+"""How often who sends a body is told that a slow client still takes some of it."""
 LINGER_S = 10.0
 """How long what is left of a refused body is read, so that the client sees why it was refused."""
 _READ_BYTES = 64 * 1024
@@ -50,9 +56,12 @@ class Request:
     Attributes:
         message: Its head, as the parser read it.
         content: Its body, as it comes.
+        is_uninvited: Whether the client waits to be told to send it.
+        keeps: Whether the connection can be kept after an answer that was written in parts; None
+            without such an answer.
     """
 
-    __slots__ = ("_connection", "content", "is_uninvited", "message")
+    __slots__ = ("_connection", "content", "is_uninvited", "keeps", "message")
 
     def __init__(
         self, message: RawRequestMessage, content: StreamReader, connection: Connection
@@ -61,6 +70,7 @@ class Request:
         self.message = message
         self.content = content
         self._connection = connection
+        self.keeps: bool | None = None
         self.is_uninvited = content is not EMPTY_PAYLOAD and _waits_for_invitation(message)
 
     @property
@@ -78,6 +88,20 @@ class Request:
         if self.is_uninvited:
             self.is_uninvited = False
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def answer(self, answer: Answer, chunks: Incoming, length: int | None) -> None:
+        """Write an answer whose body is still to come, as fast as the client takes it.
+
+        Args:
+            answer: Its head.
+            chunks: Its body; closed when the client leaves.
+            length: Of the body, where it is known.
+
+        Raises:
+            ConnectionError: The client has left.
+            FoxError: The body broke off, or is not of that length; the answer is cut.
+        """
+        await self._connection.answer(self, answer, chunks, length)
 
 
 Handle = Callable[[Request], Awaitable[Answer]]
@@ -120,6 +144,7 @@ class Connection(BaseProtocol):
         self._content: StreamReader = EMPTY_PAYLOAD
         self.serving: asyncio.Task[None] | None = None
         self._resting: asyncio.Future[None] | None = None
+        self._chunks: Incoming | None = None
         self._is_last = False
         self._has_ended = False
         self._is_unreadable = False
@@ -146,12 +171,14 @@ class Connection(BaseProtocol):
         self._idle_timer = self._loop.call_later(IDLE_S, self._check_idle)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Let a body that is being read end; what is being answered goes on, for nobody."""
+        """Let bodies that are on their way end; what is yet to be answered goes on, for nobody."""
         super().connection_lost(exc)
         self._connections.discard(self)
         self._is_last = True
         self._arrived.clear()
         self._parser = None
+        if self._chunks is not None:
+            self._chunks.close()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         if not self._content.is_eof():
@@ -181,6 +208,10 @@ class Connection(BaseProtocol):
     def eof_received(self) -> bool:
         """Answer what has arrived whole; a client may close its side and still listen."""
         self._has_ended = True
+        if self._chunks is not None:
+            # Who leaves looks like who will only listen. In mid-answer it is the former: servers
+            # and proxies all take it so, and without a word to send nothing would tell.
+            return False
         is_whole = self._last_content.is_eof()
         return is_whole and not self.is_idle
 
@@ -262,17 +293,60 @@ class Connection(BaseProtocol):
             return False
         request = Request(message, self._content, self)
         answer = await self._handle(request)
-        is_over = self._is_unreadable and not self._arrived
-        keeps = not (message.should_close or self._is_last or request.is_uninvited or is_over)
-        connection = "" if keeps else "close"
-        if keeps and message.version == HttpVersion10:
-            connection = "keep-alive"
-        self.write(render(answer, connection, is_head=message.method == "HEAD"))
-        if self._paused:
-            await self._wait_written()
+        keeps = request.keeps
+        if keeps is None:
+            keeps = self._can_keep(request)
+            connection = _connection(message, keeps=keeps)
+            self.write(render(answer, connection, is_head=message.method == "HEAD"))
+            if self._paused:
+                await self._wait_written()
         if not self._content.is_eof() and not request.is_uninvited:
             keeps = await self._linger() and keeps
         return keeps
+
+    def _can_keep(self, request: Request) -> bool:
+        is_over = self._is_unreadable and not self._arrived
+        must_close = request.message.should_close or request.is_uninvited
+        return not (must_close or is_over or self._is_last)
+
+    async def answer(
+        self, request: Request, answer: Answer, chunks: Incoming, length: int | None
+    ) -> None:
+        """Write an answer in parts; see ``Request.answer``."""
+        message = request.message
+        if not has_body(answer, is_head=message.method == "HEAD"):
+            chunks.close()
+            request.keeps = self._can_keep(request)
+            line = f"content-length: {length}\r\n" if message.method == "HEAD" and length else ""
+            self.write(render_head(answer, _connection(message, keeps=request.keeps), line))
+            return
+        framing = choose(message.version, length)
+        request.keeps = framing.has_end and self._can_keep(request)
+        self.write(render_head(answer, _connection(message, keeps=request.keeps), framing.line))
+        try:
+            await self._write_chunks(chunks, framing)
+        except BaseException:
+            request.keeps = False
+            if self.transport is not None:
+                cut(self.transport, framing)
+            raise
+
+    async def _write_chunks(self, chunks: Incoming, framing: Framing) -> None:
+        self._chunks = chunks
+        try:
+            async for chunk in chunks:
+                self._write_parts(framing.parts(chunk))
+                if self._paused:
+                    await self._wait_written(chunks)
+        finally:
+            self._chunks = None
+        self._write_parts(framing.end())
+
+    def _write_parts(self, parts: tuple[Body, ...]) -> None:
+        if self.transport is None:
+            raise ConnectionResetError("the client has left")
+        if parts:
+            self.transport.writelines(parts)
 
     def _make_room(self) -> None:
         if self._parser is None:
@@ -284,13 +358,24 @@ class Connection(BaseProtocol):
             if len(self._arrived) < MAX_WAITING:
                 self._resume_reading_for_buffer()
 
-    async def _wait_written(self) -> None:
-        try:
-            async with asyncio.timeout(WRITE_S):
-                await self._drain_helper()
-        except TimeoutError as error:
-            self.abort()
-            raise ConnectionResetError("the client takes no answer") from error
+    async def _wait_written(self, chunks: Incoming | None = None) -> None:
+        """Return when the client has made room; ``chunks`` are told that it is at least slow."""
+        transport, waited_s, left = self.transport, 0.0, -1
+        while transport is not None:
+            left, before = transport.get_write_buffer_size(), left
+            is_slow = chunks is not None and left < before
+            waited_s = 0.0 if is_slow else waited_s
+            if chunks is not None and is_slow:
+                chunks.touch()
+            if waited_s >= WRITE_S:
+                self.abort()
+                raise ConnectionResetError("the client takes no answer")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(TOUCH_S, WRITE_S)):
+                    await self._drain_helper()
+                    return
+            waited_s += TOUCH_S
+        raise ConnectionResetError("the client has left")
 
     async def _linger(self) -> bool:
         """Read what is left of a body and return whether all of it came."""
@@ -315,6 +400,13 @@ class Connection(BaseProtocol):
     def _close(self) -> None:
         if self.transport is not None:
             self.transport.close()
+
+
+def _connection(message: RawRequestMessage, *, keeps: bool) -> str:
+    """Return the value of the Connection header, or empty for what is understood."""
+    if not keeps:
+        return "close"
+    return "keep-alive" if message.version == HttpVersion10 else ""
 
 
 def _waits_for_invitation(message: RawRequestMessage) -> bool:

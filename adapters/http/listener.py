@@ -7,6 +7,7 @@ import asyncio
 from adapters.http.connection import Connection, Handle, Refuse
 
 _BACKLOG = 1024
+_CUT_S = 1.0
 
 
 class Listener:
@@ -62,6 +63,9 @@ class Listener:
             await asyncio.wait(serving, timeout=drain_s)
         for each in tuple(self.connections):
             each.abort()
+        # Who was sending an answer is told that nobody takes it any more.
+        if cut := [each.serving for each in self.connections if each.serving]:
+            await asyncio.wait(cut, timeout=_CUT_S)
 
     def _connect(self) -> Connection:
         return Connection(self._handle, self._refuse, self.connections)

@@ -6,23 +6,25 @@ import logging
 from collections.abc import Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from aiohttp.http_exceptions import HttpProcessingError
 
-from adapters.http import codec, problems
+from adapters.http import bodies, codec, problems
 from adapters.http.answer import Answer, lines_of
-from adapters.http.bodies import Bodies
 from adapters.http.connection import Request
 from adapters.http.explaining import Explainer
 from adapters.http.listener import Listener
+from broker.bodies import Bodies
 from broker.broker import Broker
+from broker.pour import Upload
 from broker.settings import Settings
+from broker.stream import Incoming, Outgoing
 from broker.telemetry.genesis import Genesis
 from model.codec import Body
 from model.context import EventContext, adapter_source
 from model.errors import FoxError, InternalError, InvalidContext, RouteNotFound
-from model.event import EventType
+from model.event import EventType, Response
 from routing.request import GenesisRequest
 from routing.resolver import Decision
 from routing.selectors import NO_SELECTORS, Selectors
@@ -93,7 +95,7 @@ class HttpAdapter:
 
     @property
     def body_bytes(self) -> int:
-        """What the bodies of the requests in hand take."""
+        """What those bodies of the requests in hand take that are read whole."""
         return self._settings.body_memory_bytes - self._bodies.free_bytes
 
     async def handle(self, request: Request) -> Answer:
@@ -118,11 +120,14 @@ class HttpAdapter:
                 return self._explainer.answer(arrival, self._broker.snapshot)
             selectors = arrival.selectors
             decision = self._decide(arrival, measured)
+            exchange = _Exchange(request, event_id, measured)
             if not request.has_body:
-                return await self._send(arrival.genesis, decision, b"", event_id, measured)
+                return await self._send(arrival.genesis, decision, exchange)
+            if not bodies.is_small(request, self._bodies):
+                return await self._send_stream(arrival.genesis, decision, exchange)
             with self._bodies.hold() as held:
-                body = await held.read(request)
-                return await self._send(arrival.genesis, decision, body, event_id, measured)
+                body = await bodies.read(request, held)
+                return await self._send(arrival.genesis, decision, exchange, body)
         except FoxError as error:
             return _fail(error, request, event_id, measured, selectors)
         except ConnectionError:
@@ -139,18 +144,27 @@ class HttpAdapter:
         measured.lead_to(decision.target)
         return decision
 
+    async def _send_stream(
+        self, genesis: GenesisRequest, decision: Decision, exchange: _Exchange
+    ) -> Answer:
+        """Send a request whose body follows, as fast as the component reads it."""
+        chunks, subject = bodies.chunks_of(exchange.request), decision.target.subject
+        meter = exchange.measured.flows().request
+        async with Upload(self._broker.bus.streams, chunks, subject, meter) as upload:
+            return await self._send(genesis, decision, exchange, upload=upload)
+
     async def _send(
         self,
         genesis: GenesisRequest,
         decision: Decision,
-        body: Body,
-        event_id: str,
-        measured: Genesis,
+        exchange: _Exchange,
+        body: Body = b"",
+        upload: Outgoing | None = None,
     ) -> Answer:
-        target = decision.target
+        target, measured = decision.target, exchange.measured
         head, content = await self._broker.dispatch(
             target,
-            event_id=event_id,
+            event_id=exchange.event_id,
             type=EventType.HTTP,
             source=_SOURCE,
             handler=target.route,
@@ -161,8 +175,26 @@ class HttpAdapter:
             params=decision.params,
             body=body,
             traceparent=measured.send(),
+            upload=upload,
         )
-        return codec.to_answer(head, content, _known(event_id, measured))
+        if isinstance(content, Incoming):
+            return await self._pass_on(head, content, exchange)
+        return codec.to_answer(head, content, _known(exchange.event_id, measured))
+
+    async def _pass_on(self, head: Response, content: Incoming, exchange: _Exchange) -> Answer:
+        """Write an answer whose body comes as a stream, and return what was written of it."""
+        request, event_id, measured = exchange
+        with content:
+            content.meter = measured.flows().answer
+            answer = codec.to_answer(head, b"", _known(event_id, measured))
+            length = codec.length_of(head)
+            try:
+                await request.answer(answer, content, length)
+            except FoxError as error:
+                logger.warning("the answer to event %s was cut: %s", event_id, error)
+                measured.fail(error)
+                return answer._replace(status=error.http_status)
+        return answer
 
     def _refuse(self, failure: HttpProcessingError) -> Answer:
         """Return the answer to what never became a request."""
@@ -177,6 +209,14 @@ class HttpAdapter:
         if self.is_ready:
             return Answer(200, _TEXT, b"ready\n")
         return Answer(503, _TEXT, b"not ready\n")
+
+
+class _Exchange(NamedTuple):
+    """A request in hand."""
+
+    request: Request
+    event_id: str
+    measured: Genesis
 
 
 def _fail(
