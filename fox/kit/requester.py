@@ -14,6 +14,13 @@ class Requester(Protocol):
     def process_id(self) -> str:
         """Unique name of this process, a part of the ids of its events."""
 
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        """Return the reply's frame; raise the FoxError that stopped it."""
+
+
+class StreamingRequester(Requester, Protocol):
+    """Carries bodies of any length besides."""
+
     @property
     def streams(self) -> Streams:
         """Bodies on their way to this process, and from it."""
@@ -21,7 +28,7 @@ class Requester(Protocol):
     async def request(
         self, subject: str, payload: bytes, timeout_s: float, body: Outgoing | None = None
     ) -> bytes:
-        """Return the reply's frame; raise the FoxError that stopped it. See ``Bus.request``."""
+        """Return the reply's frame; the body is sent meanwhile, see ``Bus.request``."""
 
 
 class EventStore(Protocol):

@@ -18,7 +18,7 @@ from broker.telemetry.telemetry import Telemetry
 from fox.kit.context import Context, Emission, Identity
 from fox.kit.emitting import Emitter
 from fox.kit.kit import Kit
-from fox.kit.requester import EventStore, Requester
+from fox.kit.requester import EventStore, StreamingRequester
 from fox.kit.response import Response, StreamedResponse, to_reply
 from fox.kit.views import View, Views
 from model import codec, subjects
@@ -45,7 +45,7 @@ class ComponentServer:
         self,
         kit: Kit,
         identity: Identity,
-        bus: Requester,
+        bus: StreamingRequester,
         telemetry: Telemetry | None = None,
         store: EventStore | None = None,
         bodies: Bodies | None = None,

@@ -129,7 +129,7 @@ async def test_a_genesis_event_carries_all_that_the_adapter_gave(
 
     [(event, content)] = seen
     assert head == Response(status=201, headers=(("x", "y"),), source="web@1")
-    assert bytes(body) == b"answer"
+    assert body == b"answer"
     assert content == b"body"
     assert unseal(event.context, await broker.store.platform_key()) == target.context
     assert before_ms + 19_000 < event.deadline_ms < before_ms + 60_000

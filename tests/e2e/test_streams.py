@@ -1,0 +1,175 @@
+"""Large bodies through real pods: how much memory they take, and what happens when one dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from examples.demo.fox import Platform, wait_for
+from tests.e2e import stream_app
+from tests.e2e.processes import PROC
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SIZE = 64_000_000
+# What a process takes besides: windows, chunks in hand, buffers of sockets, what malloc keeps.
+MOST_BYTES = 40_000_000
+SOON_S = 20
+AT_ONCE_S = 5
+SELECTED = {"kf-dep": "streams", "kf-ve": "here"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    folder = tmp_path_factory.mktemp("streams")
+    stream_app.build(folder / "app")
+    async with Platform(folder / "data") as platform:
+        await platform.fox("apply", "-f", folder / "app" / "environments.yaml")
+        await platform.fox("deploy", "streams", "--dirty", "--wait", cwd=folder / "app")
+        yield platform
+
+
+async def processes(platform: Platform) -> list[int]:
+    """Return the platform's process and its pods."""
+    return [platform.process.pid, *(each["pid"] for each in await platform.pods())]
+
+
+def reset_peak(pid: int) -> int:
+    """Forget the largest memory of a process until now, and return what it has."""
+    (PROC / str(pid) / "clear_refs").write_text("5")
+    return memory(pid, "VmRSS")
+
+
+def memory(pid: int, name: str) -> int:
+    """Return a figure of a process's memory in bytes."""
+    status = (PROC / str(pid) / "status").read_text()
+    line = next(each for each in status.splitlines() if each.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
+
+
+async def parts(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 100_000):
+        yield bytes(100_000)
+
+
+async def download(platform: Platform, path: str, **query: str) -> int:
+    """Return how many bytes came."""
+    async with aiohttp.request(
+        "GET", f"{platform.http_url}{path}", params={**SELECTED, **query}
+    ) as answer:
+        assert answer.status == 200
+        return sum([len(each) async for each in answer.content.iter_any()])
+
+
+async def upload(platform: Platform, path: str) -> int:
+    """Return how many bytes are said to have come."""
+    async with aiohttp.request(
+        "POST", f"{platform.http_url}{path}", params=SELECTED, data=parts(SIZE)
+    ) as answer:
+        assert answer.status == 200
+        return int(await answer.text())
+
+
+async def test_64_mb_up_and_down_and_through_two_components_take_little_memory(
+    platform: Platform,
+) -> None:
+    assert await download(platform, "/bytes/1000000") == 1_000_000
+    assert await download(platform, "/via", size="1000000") == 1_000_000
+    before = {pid: reset_peak(pid) for pid in await processes(platform)}
+
+    assert await download(platform, f"/bytes/{SIZE}") == SIZE
+    assert await upload(platform, "/count") == SIZE
+    assert await download(platform, "/via", size=str(SIZE)) == SIZE
+    assert await upload(platform, "/via") == SIZE
+
+    grown = {pid: memory(pid, "VmHWM") - was for pid, was in before.items()}
+    assert len(grown) == 3
+    assert max(grown.values()) < MOST_BYTES
+
+
+async def test_a_slow_reader_takes_no_memory_either(platform: Platform) -> None:
+    before = {pid: reset_peak(pid) for pid in await processes(platform)}
+
+    url = f"{platform.http_url}/bytes/{SIZE}"
+    async with aiohttp.request("GET", url, params=SELECTED) as answer:
+        await answer.content.readany()
+        for _ in range(10):
+            assert await download(platform, "/bytes/1000000") == 1_000_000
+        grown = {pid: memory(pid, "VmHWM") - was for pid, was in before.items()}
+        rest = sum([len(each) async for each in answer.content.iter_any()])
+
+    assert rest > SIZE // 2
+    assert max(grown.values()) < MOST_BYTES
+
+
+async def test_after_kill_9_in_mid_stream_the_client_is_cut_off_at_once(
+    platform: Platform, tmp_path: Path
+) -> None:
+    pod = next(each for each in await platform.pods() if each["component"] == "store")
+    url, query = f"{platform.http_url}/slow", {**SELECTED, "signs": str(tmp_path)}
+    async with aiohttp.request("GET", url, params=query) as answer:
+        assert await answer.content.readany() == b"begun"
+
+        os.kill(pod["pid"], signal.SIGKILL)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async with asyncio.timeout(AT_ONCE_S):
+                await answer.content.read()
+
+    event_id = answer.headers["kubefox-event-id"]
+    assert f"the answer to event {event_id} was cut" in platform.log.read_text()
+
+    async def serves_again() -> bool:
+        async with aiohttp.request(
+            "GET", f"{platform.http_url}/bytes/100000", params=SELECTED
+        ) as again:
+            return again.status == 200
+
+    await wait_for(serves_again, SOON_S)
+
+
+async def test_figures_and_traces_tell_what_streams_carried(platform: Platform) -> None:
+    url = f"{platform.http_url}/bytes/700000"
+    async with aiohttp.request("GET", url, params={**SELECTED, "kf-sample": "true"}) as answer:
+        assert len(await answer.read()) == 700_000
+        trace = answer.headers["kubefox-trace-id"]
+
+    async def is_traced() -> bool:
+        told = await platform.run("traces", trace, "-o", "json")
+        return told.out.count('"kubefox.stream.bytes_out": 700000') == 2
+
+    await wait_for(is_traced, SOON_S)
+    async with aiohttp.request("GET", f"{platform.control_url}/metrics") as metrics:
+        lines = (await metrics.text()).splitlines()
+    for way in ("in", "out"):
+        counted = [each for each in lines if each.startswith(f"kubefox_stream_bytes_{way}_total{{")]
+        for role in ('role="genesis"', 'role="component"'):
+            assert any(role in each and not each.endswith(" 0") for each in counted)
+
+
+# The last one: it ends the platform.
+async def test_ctrl_c_lets_a_stream_end(platform: Platform, tmp_path: Path) -> None:
+    url, query = f"{platform.http_url}/slow", {**SELECTED, "signs": str(tmp_path)}
+    async with aiohttp.request("GET", url, params=query) as answer:
+        assert await answer.content.readany() == b"begun"
+
+        platform.process.send_signal(signal.SIGINT)
+
+        async def refuses() -> bool:
+            try:
+                async with aiohttp.request("GET", url, params=SELECTED) as other:
+                    return other.status == 503
+            except aiohttp.ClientError:
+                return True
+
+        await wait_for(refuses, SOON_S)
+        (tmp_path / "end").touch()
+        assert await answer.content.read() == b"done"
+
+    assert await platform.process.wait() == 0
