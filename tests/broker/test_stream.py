@@ -228,7 +228,7 @@ async def test_a_stream_without_progress_ends_at_both_ends(one: Bus, two: Bus) -
     two.streams.idle_s = 0.1
     outgoing, incoming = await opened(one, two)
 
-    with pytest.raises(DeadlineExceeded, match="no progress for 0.1 s"):
+    with pytest.raises(DeadlineExceeded, match=r"no progress for 0\.1 s"):
         await anext(incoming)
     await wait_empty(one, two)
     with pytest.raises(DeadlineExceeded, match="no progress"):

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from examples.demo.fox import Platform
-from fox import Context, Kit
+from fox import Context, Kit, Response
 from fox.kit.testing import TestClient
 from tests.e2e.test_readme import PROJECT, blocks
 
 GUIDE = (PROJECT / "docs" / "guide.md").read_text()
 APP, CLEARING, PARTS = blocks(GUIDE, "sh")
-COUNTER, SHOP, MAIL = blocks(GUIDE, "python")
+COUNTER, STREAMS, SHOP, MAIL = blocks(GUIDE, "python")
 ENVIRON = os.environ | {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     **{f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
@@ -65,6 +65,21 @@ async def test_the_component_counts_in_its_store() -> None:
     assert answers == ["Moin Ada, 2 times", "Moin Ada, 4 times"]
     assert totals == {"Ada": 4}
     assert (await client.call("GET", "/")).json() == {}
+
+
+async def test_the_component_streams_both_ways() -> None:
+    kit, greeter = kit_of(COUNTER + STREAMS), Kit()
+
+    @greeter.default(streams_body=True)
+    async def echo(ctx: Context) -> Response:
+        return Response.stream(ctx.stream())
+
+    client = TestClient(kit, env={"subPath": "dev"}, dependencies={"greeter": greeter})
+    copied = await client.post("/dev/copy", body=b"ab" * 1_000_000)
+    events = await client.get("/dev/live")
+
+    assert copied.body == b"ab" * 1_000_000
+    assert events.text == "".join(f'data: {{"seen":{each}}}\n\n' for each in range(3))
 
 
 async def test_an_order_is_answered_at_once_and_confirmed_later() -> None:
