@@ -132,9 +132,7 @@ class ComponentServer:
                 return await self._whole(answer)
         target = self._target(ctx, dependency)
         with ctx.handling.call(dependency, target) as call:
-            event, remaining_s = self._event(
-                ctx, call, method, path, query, headers, "", target
-            )
+            event, remaining_s = self._event(ctx, call, method, path, query, headers, "", target)
             frame = await self._bus.request(target, codec.encode(event, body), remaining_s)
             response, content = read_answer(frame)
             call.answer(response.status)
