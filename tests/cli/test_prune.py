@@ -53,7 +53,8 @@ def test_what_nothing_names_is_shown_and_removed_from_nats_and_from_the_disk(
     nothing = fox("prune").stdout
 
     assert "pruned/api" not in recent
-    assert f"pruned/api   {api[:12]}" in shown
+    # Other tests leave code too, whose names decide how wide the columns are.
+    assert ["pruned/api", api[:12]] in [line.split()[:2] for line in shown.splitlines()]
     assert "would be removed" in shown
     assert {api, web} <= {each["hash"] for each in done["versions"]}
     assert nothing == "0 unused, 0.0 MB removed\n"
