@@ -164,7 +164,7 @@ class MeasuredGenesis(Genesis):
         scope.series.record(status, duration_ns / 1e9)
         if is_wanted and not self._is_sampled:
             self._tracing.keep(self.trace_id)
-        self._tracing.finish(self, is_sampled=self._is_sampled)
+        self._tracing.finish(self, self.trace_id, is_sampled=self._is_sampled)
 
     def record(self) -> GenesisRecord:
         """Return what is put by of it."""

@@ -169,7 +169,7 @@ class MeasuredHandling(Handling):
             otel_context.detach(self._token)
         if self._status >= ERROR_STATUS:
             self._keep(error)
-        self._tracing.finish(self, is_sampled=self._is_sampled)
+        self._tracing.finish(self, self._traceparent[3:35], is_sampled=self._is_sampled)
 
     def answer(self, reply: Reply) -> Reply:
         """Note the answer and return it; one whose body is a stream lasts as long as that."""
@@ -311,8 +311,9 @@ class MeasuredCall(Call):
         self._end_ns = time.time_ns()
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
-        is_sampled = self.traceparent.endswith(trace_context.SAMPLED)
-        self._tracing.finish(self, is_sampled=is_sampled)
+        traceparent = self.traceparent
+        is_sampled = traceparent.endswith(trace_context.SAMPLED)
+        self._tracing.finish(self, traceparent[3:35], is_sampled=is_sampled)
 
     def answer(self, status: int) -> None:
         """Note the status of the answer."""

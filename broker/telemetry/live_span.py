@@ -103,7 +103,7 @@ class LiveSpan(trace.Span):
         if self._end_ns or not self._ends_itself:
             return
         self._end_ns = end_time or time.time_ns()
-        self._tracing.finish(self, is_sampled=self.is_sampled)
+        self._tracing.finish(self, self.trace_id, is_sampled=self.is_sampled)
 
     def get_span_context(self) -> SpanContext:
         """Return what children of other tracers need."""

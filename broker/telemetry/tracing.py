@@ -71,11 +71,17 @@ class Tracing:
         self._flushing: asyncio.Task[None] | None = None
         self.dropped = 0
 
-    def finish(self, hop: Ended, *, is_sampled: bool) -> None:
-        """Take a hop that has ended."""
+    def finish(self, hop: Ended, trace_id: str, *, is_sampled: bool) -> None:
+        """Take a hop that has ended.
+
+        Args:
+            hop: The hop.
+            trace_id: Of its trace; whoever has it at hand spares every hop a look for it.
+            is_sampled: Whether its trace was sampled at its head.
+        """
         if is_sampled:
             self._queue(self._sampled, hop)
-        elif self._kept and hop.trace_id in self._kept:
+        elif trace_id in self._kept:
             self._queue(self._kept_records, hop)
         else:
             self._recent.append(hop)

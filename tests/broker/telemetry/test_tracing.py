@@ -41,8 +41,8 @@ async def test_hops_of_a_sampled_trace_are_sent() -> None:
     sent = Sent()
     tracing = Tracing(sent)
 
-    tracing.finish(Hop("a"), is_sampled=True)
-    tracing.finish(Hop("b"), is_sampled=False)
+    tracing.finish(Hop("a"), "a", is_sampled=True)
+    tracing.finish(Hop("b"), "b", is_sampled=False)
     await tracing.drain()
 
     assert (sent.sampled, sent.kept, sent.keeps) == (["a"], [], [])
@@ -52,10 +52,10 @@ async def test_a_kept_trace_has_hops_from_before_and_after() -> None:
     sent = Sent()
     tracing = Tracing(sent)
 
-    tracing.finish(Hop("a"), is_sampled=False)
-    tracing.finish(Hop("b"), is_sampled=False)
+    tracing.finish(Hop("a"), "a", is_sampled=False)
+    tracing.finish(Hop("b"), "b", is_sampled=False)
     assert tracing.keep("a")
-    tracing.finish(Hop("a"), is_sampled=False)
+    tracing.finish(Hop("a"), "a", is_sampled=False)
     await tracing.drain()
 
     assert (sent.kept, sent.keeps) == (["a", "a"], ["a"])
@@ -65,7 +65,7 @@ async def test_a_trace_that_another_process_keeps_is_not_told_again() -> None:
     sent = Sent()
     tracing = Tracing(sent)
 
-    tracing.finish(Hop("a"), is_sampled=False)
+    tracing.finish(Hop("a"), "a", is_sampled=False)
     tracing.keep_here("a")
     tracing.keep_here("a")
     assert tracing.keep("a")
@@ -92,7 +92,7 @@ async def test_what_is_remembered_is_bounded() -> None:
 
     for number in range(MAX_RECENT + MAX_KEPT + 10):
         tracing.keep_here(f"kept-{number}")
-        tracing.finish(Hop(str(number)), is_sampled=False)
+        tracing.finish(Hop(str(number)), str(number), is_sampled=False)
 
     assert (len(tracing._recent), len(tracing._kept)) == (MAX_RECENT, MAX_KEPT)
 
@@ -103,7 +103,7 @@ async def test_spans_beyond_the_bound_are_dropped_and_counted() -> None:
     tracing = Tracing(sent)
 
     for _ in range(MAX_QUEUED + 7):
-        tracing.finish(Hop("a"), is_sampled=True)
+        tracing.finish(Hop("a"), "a", is_sampled=True)
     sent.may_go.set()
     await tracing.drain()
 
@@ -115,7 +115,7 @@ async def test_nothing_is_sent_while_nothing_happens() -> None:
     sent = Sent()
     tracing = Tracing(sent)
 
-    tracing.finish(Hop("a"), is_sampled=False)
+    tracing.finish(Hop("a"), "a", is_sampled=False)
     await tracing.drain()
 
     assert sent.calls == 0
