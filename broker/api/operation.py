@@ -12,6 +12,7 @@ from broker.control.control import Control
 from broker.dead_letters import DeadLetters
 from broker.pod_logs import PodLogs
 from broker.telemetry.collector import Collector
+from model.errors import InvalidRequest
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The object that the path names."""
         return self.path["name"]
+
+    def check_name(self, name: str) -> None:
+        """Refuse a body that names another object than the path.
+
+        Raises:
+            InvalidRequest: It does.
+        """
+        if name != self.name:
+            raise InvalidRequest(f"the path names {self.name!r}, the body {name!r}")
 
 
 Answer = Callable[[Parts, Call], Awaitable[object]]

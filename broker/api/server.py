@@ -11,7 +11,7 @@ from aiohttp import web
 from broker.api.application import Api
 from broker.api.guard import Guard
 from broker.api.operation import Parts
-from broker.api.operations import OPERATIONS
+from broker.api.operations.every import OPERATIONS
 from broker.control.control import Control
 from broker.dead_letters import DeadLetters
 from broker.pod_logs import PodLogs

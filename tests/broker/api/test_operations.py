@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.api.operations import OPERATIONS
+from broker.api.operations.every import OPERATIONS
 from broker.control.secrets import MASK
 from broker.dead_letters import DeadLetters
 from broker.outbox import ensure_outbox
