@@ -13,7 +13,7 @@ COMPONENTS := $(wildcard examples/*/components/* examples/*/versions/*/component
 	benchmarks/*/app/components/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types arch cov bench bench-full bench-peers bench-routing docker-lint lock clean
+.PHONY: help setup demo test fmt lint types arch cov bench bench-full bench-peers bench-routing bench-streams docker-lint lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ bench-peers: setup ## Install the peers that the benchmarks leave out otherwise
 
 bench-routing: setup ## Measure routing into docs/performance.md, in 10 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.routing
+
+bench-streams: setup ## Measure streams into docs/performance.md, in a minute on a quiet machine
+	$(BIN)/python -m benchmarks.streams
 
 docker-lint: setup ## Check the Dockerfile
 	$(BIN)/hadolint Dockerfile

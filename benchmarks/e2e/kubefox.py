@@ -120,10 +120,10 @@ async def start_whole(programs: Programs) -> KubeFox:
     )
 
 
-async def deploy_app(kubefox: KubeFox, programs: Programs) -> Path:
-    """Deploy the app as ``bench-1`` and release it, as a user does; return its repository."""
+async def deploy_app(kubefox: KubeFox, programs: Programs, source: Path = APP) -> Path:
+    """Deploy an app as ``bench-1`` and release it, as a user does; return its repository."""
     app = programs.folder / "app"
-    shutil.copytree(APP, app, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, app, ignore=shutil.ignore_patterns("__pycache__"))
     await asyncio.to_thread(commit, app)
     environ = {"FOX_CONTROL_URL": kubefox.control_url}
     for command in (
