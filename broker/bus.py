@@ -20,7 +20,8 @@ from nats.js import JetStreamContext
 from broker.client import HotClient
 from broker.inbox import Inbox
 from broker.parser import Taker
-from broker.stream import Outgoing, Streams
+from broker.stream import Outgoing
+from broker.streams import Streams
 from model import codec, subjects
 from model.errors import BodyTooLarge, DeadlineExceeded, InvalidEvent, NatsUnavailable
 

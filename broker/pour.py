@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from broker.breath import Breath
-from broker.stream import Meter, NotWanted, Outgoing, Streams, again
+from broker.stream import Meter, NotWanted, Outgoing, again
+from broker.streams import Streams
 from model.codec import Body
 from model.errors import ComponentFailed, FoxError, StreamBroken
 
@@ -92,9 +93,12 @@ class _Interruption:
         self._stream = stream
         self._task: asyncio.Task[Any] | None = None
         self._is_cancelled = False
+        self._cancellations = 0
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        # A handler may have taken no notice of an earlier one.
+        self._cancellations = task.cancelling() if task else 0
         self._stream.on_break = self._cancel
 
     def __exit__(
@@ -106,7 +110,7 @@ class _Interruption:
         self._stream.on_break = None
         if not self._is_cancelled or self._task is None:
             return
-        is_ours = self._task.uncancel() == 0
+        is_ours = self._task.uncancel() <= self._cancellations
         if is_ours and isinstance(error, asyncio.CancelledError):
             raise again(self._stream.error) or NotWanted from None
 

@@ -317,7 +317,8 @@ class Connection(BaseProtocol):
         if not has_body(answer, is_head=message.method == "HEAD"):
             chunks.close()
             request.keeps = self._can_keep(request)
-            line = f"content-length: {length}\r\n" if message.method == "HEAD" and length else ""
+            is_head, is_known = message.method == "HEAD", length is not None
+            line = f"content-length: {length}\r\n" if is_head and is_known else ""
             self.write(render_head(answer, _connection(message, keeps=request.keeps), line))
             return
         framing = choose(message.version, length)

@@ -17,7 +17,8 @@ import msgspec
 
 from broker.pour import Streamed, deliver
 from broker.receiver import Handle, HandleStream, Reply
-from broker.stream import Incoming, Outgoing, Streams
+from broker.stream import Incoming, Outgoing
+from broker.streams import Streams
 from broker.views import ViewReply, ViewRequest
 from fox.kit.context import Identity
 from fox.kit.kit import Kit
@@ -133,7 +134,7 @@ class InMemoryDeployment:
         return True
 
     async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """Send a stream's frame; see ``broker.stream.Carrier``."""
+        """Send a stream's frame; see ``broker.streams.Carrier``."""
         self.send(subject, payload, reply)
 
     async def request(
@@ -164,7 +165,12 @@ class InMemoryDeployment:
         event, content = codec.decode_event(payload)
         if not event.stream:
             return await handle(event, content)
-        return await handle_stream(event, self.streams.receive(event.stream))
+        incoming = self.streams.receive(event.stream)
+        try:
+            return await handle_stream(event, incoming)
+        except BaseException:
+            incoming.close()
+            raise
 
     def _deliver(self, body: Streamed, source: str) -> str:
         """Begin to send an answer's body, and return the stream's subject."""
@@ -243,6 +249,5 @@ def _shown(target: str, frame: bytes) -> EmittedEvent:
     )
 
 
-async def _refuse_stream(_event: Event, body: Incoming) -> Reply:
-    body.close()
+async def _refuse_stream(_event: Event, _body: Incoming) -> Reply:
     raise BodyTooLarge("the state store takes no body that comes as a stream")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from broker.stream import Outgoing, Streams
+from broker.stream import Outgoing
+from broker.streams import Streams
 
 
 class Requester(Protocol):

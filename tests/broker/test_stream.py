@@ -10,7 +10,8 @@ import pytest
 from broker import bus as buses
 from broker.bus import Bus
 from broker.pour import Streamed, Upload, deliver, once, pour
-from broker.stream import WINDOWS_BYTES, Incoming, NotWanted, Outgoing
+from broker.stream import Incoming, NotWanted, Outgoing
+from broker.streams import WINDOWS_BYTES
 from model import stream as protocol
 from model import subjects
 from model.errors import (
@@ -53,6 +54,9 @@ async def read(incoming: Incoming) -> bytes:
 
 async def opened(one: Bus, two: Bus, component: str = "") -> tuple[Outgoing, Incoming]:
     """Return a stream of which the first chunk has been read."""
+    # In the platform, whoever sends a stream's subject has subscribed to it before.
+    await one.flush()
+    await two.flush()
     outgoing, incoming = pair(one, two, component)
     first = asyncio.ensure_future(anext(incoming))
     await outgoing.wait_opened()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fox.kit.context import Emission
 from fox.kit.in_memory import HASH
 from fox.kit.testing import TestClient
 from model.errors import (
+    BodyTooLarge,
     ComponentFailed,
     DeadlineExceeded,
     InvalidContext,
@@ -492,3 +494,50 @@ async def test_nothing_is_emitted_after_the_deadline(
     with pytest.raises(DeadlineExceeded, match="before it was emitted to mail"):
         await client.call("POST", "/")
     assert client.emitted == []
+
+
+async def test_bodies_of_any_length_come_and_go_in_a_test_too(kit: Kit) -> None:
+    api = Kit()
+    upstream = kit.component("api")
+
+    @api.default(streams_body=True)
+    async def echo(ctx: Context) -> Response:
+        return Response.stream(ctx.stream(), status=201)
+
+    @kit.route("Path(`/whole`)")
+    async def whole(ctx: Context) -> Any:
+        answer = await upstream.post("/", ctx=ctx, body=ctx.body)
+        return {"status": answer.status, "size": len(answer.body)}
+
+    @kit.route("Path(`/stream`)")
+    async def stream(ctx: Context) -> Any:
+        async with upstream.stream("POST", "/", ctx=ctx, json={"a": 1}) as answer:
+            return {"status": answer.status, "parts": [each.decode() async for each in answer]}
+
+    client = TestClient(kit, dependencies={"api": api})
+    wholes = await client.post("/whole", body=bytes(2_000_000))
+    parts = await client.get("/stream")
+
+    assert wholes.json() == {"status": 201, "size": 2_000_000}
+    assert parts.json() == {"status": 201, "parts": ['{"a":1}']}
+
+
+async def test_a_whole_body_over_the_limit_is_refused_in_a_test_too(kit: Kit) -> None:
+    @kit.route("All()")
+    async def answer(ctx: Context) -> None: ...
+
+    with pytest.raises(BodyTooLarge):
+        await TestClient(kit).post("/", body=bytes(5 * 1024 * 1024 + 1))
+
+
+async def test_a_stream_that_fails_in_mid_answer_fails_who_reads_it(kit: Kit) -> None:
+    @kit.route("All()")
+    async def answer(ctx: Context) -> Response:
+        async def chunks() -> AsyncIterator[str]:
+            yield "some"
+            raise NotDeclared("not this one")
+
+        return Response.stream(chunks())
+
+    with pytest.raises(NotDeclared, match="not this one"):
+        await TestClient(kit).get("/")

@@ -12,10 +12,13 @@ import aiohttp
 import msgspec
 import pytest
 
+from adapters.http import codec, connection
 from adapters.http.server import HttpAdapter
 from broker.broker import Broker
-from broker.stream import Streams
+from broker.streams import Streams
 from fox import Context, Kit, Response, ServerSentEvent
+from model.errors import ComponentFailed
+from model.event import Response as ResponseHead
 from tests.adapters.http.raw import ask, connect
 from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
 from tests.support.garbage import leaves_no_frame_of
@@ -491,3 +494,49 @@ async def test_leaving_lets_a_stream_end_and_cuts_what_does_not(
 
     assert not body.endswith(b"0\r\n\r\n")
     assert world.signs.ended.is_set()
+
+
+@pytest.mark.parametrize("lengths", [("a",), ("-1",), ("1", "2"), ("\u0661",)])
+def test_a_length_that_is_none_is_a_failure_of_the_component(lengths: tuple[str, ...]) -> None:
+    headers = tuple(("content-length", each) for each in lengths)
+
+    with pytest.raises(ComponentFailed):
+        codec.length_of(ResponseHead(status=200, headers=headers, source="web@1"))
+
+
+async def test_a_client_that_takes_nothing_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TOUCH_S", 0.02)
+    monkeypatch.setattr(connection, "WRITE_S", 0.1)
+    async with connect(world.port) as slow:
+        await slow.send(GET % b"/bytes/64000000")
+        await slow.read_head()
+        await world.wait_idle()
+
+
+async def test_an_answer_that_comes_too_late_to_be_read_is_not_made(
+    own_nats_server: NatsServer,
+) -> None:
+    async with open_world(own_nats_server.url, event_ttl_s=0.2) as world:
+        late = asyncio.Event()
+        kit = Kit()
+
+        @kit.route("All()")
+        async def answer(ctx: Context) -> Response:
+            try:
+                await late.wait()
+            except asyncio.CancelledError:
+                await late.wait()
+            return endless(world.signs)
+
+        await world.plane.deploy("v2", {"late": kit}, "late")
+        pod, receiver = await world.plane.start("late", kit, "late")
+        refused = await ask(world.port, GET % b"/?kf-dep=v2&kf-ve=team-a")
+        late.set()
+        async with asyncio.timeout(SOON_S):
+            while receiver.in_flight or len(pod.streams):
+                await asyncio.sleep(0)
+
+    assert refused.status == 504
+    assert not world.signs.ended.is_set()

@@ -18,6 +18,7 @@ def families() -> dict[str, Metric]:
     metrics = Metrics()
     series = metrics.series(Labels("api", "h", "shop", STRANGE, "live"))
     series.in_flight = 2
+    series.stream_bytes_in, series.stream_bytes_out = 5, 7
     for duration_s, status in ((0.001, 200), (0.004, 200), (90.0, 500)):
         series.record(status, duration_s)
         series.queue.record(duration_s)
@@ -77,3 +78,10 @@ def test_events_that_wait_and_dead_letters_are_shown() -> None:
     }
 
     assert shown == {"kubefox_events_waiting": 3, "kubefox_dead_letters": 2}
+
+
+def test_what_streams_carried_is_counted_each_way() -> None:
+    shown = families()
+
+    assert [each.value for each in shown["kubefox_stream_bytes_in"].samples] == [5]
+    assert [each.value for each in shown["kubefox_stream_bytes_out"].samples] == [7]
