@@ -375,6 +375,8 @@ class Connection(BaseProtocol):
                 async with asyncio.timeout(min(TOUCH_S, WRITE_S)):
                     await self._drain_helper()
                     return
+            # aiohttp keeps the future that it waits on, and this one has been cancelled.
+            self._drain_waiter = None
             waited_s += TOUCH_S
         raise ConnectionResetError("the client has left")
 

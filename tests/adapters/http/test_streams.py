@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -540,3 +541,24 @@ async def test_an_answer_that_comes_too_late_to_be_read_is_not_made(
 
     assert refused.status == 504
     assert not world.signs.ended.is_set()
+
+
+async def test_a_client_that_takes_little_but_something_is_served_on(
+    own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TOUCH_S", 0.02)
+    async with open_world(own_nats_server.url, stream_idle_s=0.4) as world:
+        now_s = asyncio.get_running_loop().time
+        begun_s = now_s()
+        with socket.socket() as small:
+            # With the kernel's megabytes in between, the server would see nothing of it for long.
+            small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            small.connect(("127.0.0.1", world.port))
+            reader, writer = await asyncio.open_connection(sock=small, limit=16 * 1024)
+            writer.write(GET % b"/bytes/64000000")
+            while now_s() < begun_s + 1.2:
+                await reader.readexactly(4_000)
+                await asyncio.sleep(0.005)
+            assert world.broker.in_flight == 1
+            writer.close()
+        await world.wait_idle()
