@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -120,14 +120,14 @@ class HttpAdapter:
                 return self._explainer.answer(arrival, self._broker.snapshot)
             selectors = arrival.selectors
             decision = self._decide(arrival, measured)
-            exchange = _Exchange(request, event_id, measured)
+            genesis = arrival.genesis
             if not request.has_body:
-                return await self._send(arrival.genesis, decision, exchange)
+                return await self._send(request, event_id, measured, genesis, decision)
             if not bodies.is_small(request, self._bodies):
-                return await self._send_stream(arrival.genesis, decision, exchange)
+                return await self._send_stream(request, event_id, measured, genesis, decision)
             with self._bodies.hold() as held:
                 body = await bodies.read(request, held)
-                return await self._send(arrival.genesis, decision, exchange, body)
+                return await self._send(request, event_id, measured, genesis, decision, body)
         except FoxError as error:
             return _fail(error, request, event_id, measured, selectors)
         except ConnectionError:
@@ -145,26 +145,33 @@ class HttpAdapter:
         return decision
 
     async def _send_stream(
-        self, genesis: GenesisRequest, decision: Decision, exchange: _Exchange
+        self,
+        request: Request,
+        event_id: str,
+        measured: Genesis,
+        genesis: GenesisRequest,
+        decision: Decision,
     ) -> Answer:
         """Send a request whose body follows, as fast as the component reads it."""
-        chunks, subject = bodies.chunks_of(exchange.request), decision.target.subject
-        meter = exchange.measured.flows().request
+        chunks, subject = bodies.chunks_of(request), decision.target.subject
+        meter = measured.flows().request
         async with Upload(self._broker.bus.streams, chunks, subject, meter) as upload:
-            return await self._send(genesis, decision, exchange, upload=upload)
+            return await self._send(request, event_id, measured, genesis, decision, upload=upload)
 
     async def _send(
         self,
+        request: Request,
+        event_id: str,
+        measured: Genesis,
         genesis: GenesisRequest,
         decision: Decision,
-        exchange: _Exchange,
         body: Body = b"",
         upload: Outgoing | None = None,
     ) -> Answer:
-        target, measured = decision.target, exchange.measured
+        target = decision.target
         head, content = await self._broker.dispatch(
             target,
-            event_id=exchange.event_id,
+            event_id=event_id,
             type=EventType.HTTP,
             source=_SOURCE,
             handler=target.route,
@@ -178,12 +185,18 @@ class HttpAdapter:
             upload=upload,
         )
         if isinstance(content, Incoming):
-            return await self._pass_on(head, content, exchange)
-        return codec.to_answer(head, content, _known(exchange.event_id, measured))
+            return await self._pass_on(request, event_id, measured, head, content)
+        return codec.to_answer(head, content, _known(event_id, measured))
 
-    async def _pass_on(self, head: Response, content: Incoming, exchange: _Exchange) -> Answer:
+    async def _pass_on(
+        self,
+        request: Request,
+        event_id: str,
+        measured: Genesis,
+        head: Response,
+        content: Incoming,
+    ) -> Answer:
         """Write an answer whose body comes as a stream, and return what was written of it."""
-        request, event_id, measured = exchange
         with content:
             content.meter = measured.flows().answer
             answer = codec.to_answer(head, b"", _known(event_id, measured))
@@ -209,14 +222,6 @@ class HttpAdapter:
         if self.is_ready:
             return Answer(200, _TEXT, b"ready\n")
         return Answer(503, _TEXT, b"not ready\n")
-
-
-class _Exchange(NamedTuple):
-    """A request in hand."""
-
-    request: Request
-    event_id: str
-    measured: Genesis
 
 
 def _fail(
