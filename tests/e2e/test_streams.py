@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SIZE = 64_000_000
 # What a process takes besides: windows, chunks in hand, buffers of sockets, what malloc keeps.
-MOST_BYTES = 40_000_000
+MOST_BYTES = 16_000_000
 SOON_S = 20
 AT_ONCE_S = 5
 SELECTED = {"kf-dep": "streams", "kf-ve": "here"}

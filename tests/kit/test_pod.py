@@ -18,6 +18,7 @@ import pytest
 
 from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
+from fox.kit.pod import load_settings
 from fox.kit.response import Response
 from model import subjects
 from model.errors import DeadlineExceeded, NatsUnavailable, NoPodReady
@@ -57,6 +58,24 @@ async def start_a_child(ctx):
 """
 
 PATHS = ("/", "/slow", "/exit", "/child")
+
+
+def test_limits_of_the_platform_are_the_pods_too() -> None:
+    required = ("NATS_URL", "APP", "COMPONENT", "HASH", "POD", "BUNDLE", "ENTRY")
+    who = {f"FOX_{name}": name for name in required}
+
+    default = load_settings(who)
+    given = load_settings(
+        {
+            **who,
+            "FOX_BODY_LIMIT_BYTES": "10",
+            "FOX_BODY_MEMORY_BYTES": "20",
+            "FOX_STREAM_IDLE_S": "0.5",
+        }
+    )
+
+    assert (default.body_limit_bytes, default.stream_idle_s) == (5 << 20, 60)
+    assert (given.body_limit_bytes, given.body_memory_bytes, given.stream_idle_s) == (10, 20, 0.5)
 
 
 class Pod:

@@ -70,12 +70,13 @@ class TestLocalDriver(DriverContract):
             "print(os.getcwd())"
         )
         monkeypatch.setenv("FOX_CONTROL_PORT", "8081")
+        monkeypatch.setenv("FOX_STREAM_IDLE_S", "5")
 
         async with self.open_driver(bundles).run(spec) as pod:
             await pod.wait_gone()
 
         folder = str(self.data_dir / "bundles" / spec.hash)
-        assert await lines_of(self.logs, 11) == [
+        assert await lines_of(self.logs, 12) == [
             "FOX_APP order-app",
             f"FOX_BUNDLE {folder}",
             "FOX_COMPONENT api-server",
@@ -86,6 +87,7 @@ class TestLocalDriver(DriverContract):
             "FOX_LOG_LEVEL INFO",
             f"FOX_NATS_URL {NATS_URL}",
             "FOX_POD pod-1",
+            "FOX_STREAM_IDLE_S 5",
             folder,
         ]
 
