@@ -60,7 +60,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     is_full: bool
 
 
-SHORT = Effort(rounds=5, duration_s=0.6, deployments=(1, 1_000), repeats=5, is_full=False)
+SHORT = Effort(rounds=7, duration_s=0.6, deployments=(1, 1_000), repeats=5, is_full=False)
 FULL = Effort(rounds=7, duration_s=1, deployments=(1, 10, 1_000), repeats=10, is_full=True)
 
 
