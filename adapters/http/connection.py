@@ -305,7 +305,9 @@ class Connection(BaseProtocol):
         return keeps
 
     def _can_keep(self, request: Request) -> bool:
-        is_over = self._is_unreadable and not self._arrived
+        # After an upgrade that it does not know, such as h2c, the parser loses what came in the
+        # same read: the rest of it would be taken for a request.
+        is_over = request.message.upgrade or (self._is_unreadable and not self._arrived)
         must_close = request.message.should_close or request.is_uninvited
         return not (must_close or is_over or self._is_last)
 

@@ -246,6 +246,30 @@ async def test_a_protocol_that_is_not_served_ends_the_connection(site: Site) -> 
         assert await client.wait_closed() == b""
 
 
+async def test_what_follows_an_upgrade_that_is_not_served_is_never_taken_for_a_request(
+    site: Site,
+) -> None:
+    upgrade = b"GET /h2c HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    inner = GET % b"body"
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    async with connect(site.port) as client:
+        await client.send(upgrade + head)
+        answer = await client.read()
+        await client.send(inner)
+
+        assert (answer.body, answer.header("connection")) == (b"/h2c", "close")
+        assert await client.wait_closed() == b""
+
+
+async def test_a_body_with_an_upgrade_that_is_not_served_is_read(site: Site) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 6\r\n\r\n"
+    async with connect(site.port) as client:
+        await client.send(b"POST /h2c HTTP/1.1\r\nHost: x\r\n" + upgrade + b"abc")
+        await client.send(b"def")
+
+        assert (await client.read()).body == b"/h2cabcdef"
+
+
 async def test_closing_ends_what_is_idle_and_waits_for_what_is_not(site: Site) -> None:
     started, may_go = asyncio.Event(), asyncio.Event()
 
