@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 # A whole buffered body (5 MiB) and its head fit into one message.
 MAX_PAYLOAD_BYTES = 8 * MIB
+# Twice what the bodies of all requests in hand may take together.
+MAX_PENDING_BYTES = 512 * MIB
 START_S = 20
 STOP_S = 10
 _LOG_LINES = 50
@@ -48,6 +50,9 @@ _FULL = re.compile(rb"no space left on device|disk quota exceeded|file too large
 _CONFIG = """\
 listen: "{listen}"
 max_payload: {max_payload}
+# Whoever is so far behind with reading is cut off, and all that it waits for fails. At the 64 MiB
+# that are usual, 20 answers of 5 MiB at once did that to an HTTP adapter.
+max_pending: {max_pending}
 # A client that was stopped is noticed in 15 s instead of 4 minutes. Sooner, a pod whose handler
 # holds its loop for the 10 s that FOX_POD_LIVENESS_S lets it would lose its connection.
 ping_interval: "5s"
@@ -242,6 +247,7 @@ def _write_config(folder: Path, port: int, password: str) -> Path:
         _CONFIG.format(
             listen=f"{HOST}:{port}",
             max_payload=MAX_PAYLOAD_BYTES,
+            max_pending=MAX_PENDING_BYTES,
             password=password,
             store=folder.resolve(),
         )
