@@ -403,8 +403,13 @@ class Connection(BaseProtocol):
             self._idle_timer = self._loop.call_later(again_s, self._check_idle)
 
     def _close(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
+        if self.transport is None:
+            return
+        self.transport.close()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        # It is not lost before the client has taken its answers, and that may be never.
+        self._idle_timer = self._loop.call_later(WRITE_S, self.abort)
 
 
 def _connection(message: RawRequestMessage, *, keeps: bool) -> str:

@@ -293,6 +293,35 @@ async def test_closing_ends_what_is_idle_and_waits_for_what_is_not(site: Site) -
         await closing
 
 
+async def test_a_connection_that_ends_is_not_kept_by_what_its_client_does_not_take(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = 0, 0
+
+    async def answer(_request: Request) -> Answer:
+        nonlocal answered
+        answered += 1
+        return Answer(200, "", bytes(40 << 10))
+
+    def is_answered() -> bool:
+        return answered == asked
+
+    site.answer = answer
+    monkeypatch.setattr(connection, "WRITE_S", 0.05)
+    async with connect(site.port) as client:
+        await until(lambda: site.listener.connections)
+        [served] = site.listener.connections
+        assert served.transport is not None
+        while not served.transport.get_write_buffer_size():
+            asked += 1
+            await client.send(GET % b"")
+            await until(is_answered)
+
+        served.finish()
+
+        await until(lambda: not site.listener.connections)
+
+
 async def test_closing_cuts_off_what_takes_too_long(site: Site) -> None:
     async def hang(_request: Request) -> Answer:
         await asyncio.Event().wait()
