@@ -267,7 +267,7 @@ class Connection(BaseProtocol):
 
     async def _answer_all(self) -> bool:
         """Answer what has arrived; return whether more may come."""
-        while self._arrived and not self._is_last:
+        while self._arrived:
             message, self._content = self._arrived.popleft()
             self._make_room()
             if not await self._answer(message):

@@ -322,6 +322,20 @@ async def test_a_connection_that_ends_is_not_kept_by_what_its_client_does_not_ta
         await until(lambda: not site.listener.connections)
 
 
+async def test_closing_answers_what_has_arrived(site: Site) -> None:
+    async with connect(site.port) as client:
+        await client.send(GET % b"first")
+        await client.read()
+        [served] = site.listener.connections
+
+        served.data_received(GET % b"arrived")
+        await site.listener.close(5)
+
+        answer = await client.read()
+        assert (answer.body, answer.header("connection")) == (b"/arrived", "close")
+        assert await client.wait_closed() == b""
+
+
 async def test_closing_cuts_off_what_takes_too_long(site: Site) -> None:
     async def hang(_request: Request) -> Answer:
         await asyncio.Event().wait()
