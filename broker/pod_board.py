@@ -1,6 +1,7 @@
 """The pod board: what every pod is doing, published by reconcilers and read by everyone else.
 
-KV bucket ``kubefox-pods``, one PodStatus under ``<app>.<component>.<hash>.<pod>``.
+KV bucket ``kubefox-pods``: one PodStatus under ``<app>.<component>.<hash>.<pod>``, and one Sleeper
+under ``<app>.<component>.<hash>`` for a version whose pods were stopped because nobody used it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 from nats.js.kv import KeyValue
@@ -20,14 +21,19 @@ from broker.jetstream import reported
 from broker.store import ensure_bucket
 from model.decoding import UNREADABLE
 from model.distill import Version
-from model.pod import PodPhase, PodStatus
+from model.pod import PodPhase, PodStatus, Sleeper
 
 logger = logging.getLogger(__name__)
 
 BUCKET = "kubefox-pods"
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(PodStatus).decode
+_decode_status = msgspec.json.Decoder(PodStatus).decode
+_decode_sleeper = msgspec.json.Decoder(Sleeper).decode
+_DOTS_OF_A_POD = 3
+
+OnBoard = PodStatus | Sleeper
+"""What the board shows, each under its key."""
 
 
 class PodBoard:
@@ -41,21 +47,31 @@ class PodBoard:
         """Wrap an existing bucket; see ``open_pod_board``."""
         self._bus = bus
         self._bucket = bucket
-        self._statuses: dict[str, PodStatus] = {}
+        self._shown: dict[str, OnBoard] = {}
         self._changed = asyncio.Event()
         self.changes = 0
 
     @property
     def statuses(self) -> tuple[PodStatus, ...]:
         """Every pod there is, by key."""
-        return tuple(self._statuses[key] for key in sorted(self._statuses))
+        return tuple(each for each in self._in_order() if isinstance(each, PodStatus))
+
+    @property
+    def sleepers(self) -> tuple[Sleeper, ...]:
+        """Every component version that sleeps, by key."""
+        return tuple(each for each in self._in_order() if isinstance(each, Sleeper))
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Keys of all that it shows."""
+        return frozenset(self._shown)
 
     def ready_versions(self) -> frozenset[Version]:
-        """Return the component versions of which at least one pod is ready."""
+        """Return the component versions that take events: a pod is ready, or they sleep."""
         return frozenset(
-            (status.app, status.component, status.hash)
-            for status in self._statuses.values()
-            if status.phase is PodPhase.READY
+            each.version
+            for each in self._shown.values()
+            if isinstance(each, Sleeper) or each.phase is PodPhase.READY
         )
 
     async def wait_change(self, after: int) -> int:
@@ -64,17 +80,17 @@ class PodBoard:
             await self._changed.wait()
         return self.changes
 
-    async def publish(self, status: PodStatus) -> None:
-        """Write a pod's status; only its reconciler does, so the last one written is true.
+    async def publish(self, shown: OnBoard) -> None:
+        """Write what is to be shown; only its reconciler does, so the last one written is true.
 
         Raises:
             NatsUnavailable: NATS does not answer.
         """
-        with reported(self._bus, f"write status of pod {status.id}"):
-            await self._bucket.put(status.key, _encode(status))
+        with reported(self._bus, f"write status {shown.key}"):
+            await self._bucket.put(shown.key, _encode(shown))
 
     async def remove(self, key: str) -> None:
-        """Take a pod off the board: it has ended and will not come back.
+        """Take a pod, or a sleeper, off the board: it is no more.
 
         Raises:
             NatsUnavailable: NATS does not answer.
@@ -84,17 +100,20 @@ class PodBoard:
 
     async def replace(self, batches: Batches) -> None:
         """See ``broker.follow.Mirror``."""
-        statuses: dict[str, PodStatus] = {}
+        shown: dict[str, OnBoard] = {}
         async for entries in batches:
             for entry in entries:
-                _note(statuses, entry)
-        self._statuses = statuses
+                _note(shown, entry)
+        self._shown = shown
         self._tell()
 
     async def change(self, entry: Entry) -> None:
         """See ``broker.follow.Mirror``."""
-        _note(self._statuses, entry)
+        _note(self._shown, entry)
         self._tell()
+
+    def _in_order(self) -> Iterator[OnBoard]:
+        return (self._shown[key] for key in sorted(self._shown))
 
     def _tell(self) -> None:
         self.changes += 1
@@ -119,19 +138,20 @@ async def open_pod_board(bus: Bus) -> AsyncIterator[PodBoard]:
         yield board
 
 
-def _note(statuses: dict[str, PodStatus], entry: Entry) -> None:
-    status = _read(entry)
-    if status is None:
-        statuses.pop(entry.key, None)
+def _note(shown: dict[str, OnBoard], entry: Entry) -> None:
+    found = _read(entry)
+    if found is None:
+        shown.pop(entry.key, None)
     else:
-        statuses[entry.key] = status
+        shown[entry.key] = found
 
 
-def _read(entry: Entry) -> PodStatus | None:
+def _read(entry: Entry) -> OnBoard | None:
     if entry.value is None:
         return None
+    decode = _decode_status if entry.key.count(".") == _DOTS_OF_A_POD else _decode_sleeper
     try:
-        return _decode(entry.value)
+        return decode(entry.value)
     except UNREADABLE:
-        logger.exception("status of pod %s cannot be read", entry.key)
+        logger.exception("status %s cannot be read", entry.key)
         return None

@@ -58,6 +58,34 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.app, self.component, self.hash
 
 
+class Sleeper(msgspec.Struct, frozen=True, kw_only=True):
+    """A component version without a pod: nobody used it, and its next event starts one again.
+
+    It has been ready before under this very hash, so whoever waits for it to be ready need not.
+
+    Attributes:
+        app: Name of the app.
+        component: Name of the component.
+        hash: Full content hash.
+        since_s: Unix time at which its pod was told to end.
+    """
+
+    app: str
+    component: str
+    hash: str
+    since_s: float = 0
+
+    @property
+    def key(self) -> str:
+        """KV key on the pod board: a word shorter than those of pods."""
+        return f"{self.app}.{self.component}.{self.hash}"
+
+    @property
+    def version(self) -> Version:
+        """The component version that it is."""
+        return self.app, self.component, self.hash
+
+
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a pod's output.
 

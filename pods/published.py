@@ -1,4 +1,4 @@
-"""Pods' statuses on the pod board: what is known here is there, however often NATS goes away."""
+"""What the pod board is to show: what is known here is there, however often NATS goes away."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import logging
 
 from broker.cancelling import cancellable
-from broker.pod_board import PodBoard
+from broker.pod_board import OnBoard, PodBoard
 from model.errors import FoxError
-from model.pod import PodStatus
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +15,7 @@ _RETRY_S = 0.2
 
 
 class PublishedStatuses:
-    """Keeps the board equal to the statuses of one reconciler's pods.
+    """Keeps the board equal to the statuses of one reconciler's pods and sleepers.
 
     Args:
         board: Where to publish. What lies there at first was left by an earlier reconciler, and
@@ -26,17 +25,17 @@ class PublishedStatuses:
     def __init__(self, board: PodBoard) -> None:
         """Start with no pods; see ``run``."""
         self._board = board
-        self._statuses: dict[str, PodStatus] = {}
-        self._published: dict[str, PodStatus | None] = {each.key: None for each in board.statuses}
+        self._statuses: dict[str, OnBoard] = {}
+        self._published: dict[str, OnBoard | None] = dict.fromkeys(board.keys)
         self._changed = asyncio.Event()
 
-    def put(self, status: PodStatus) -> None:
+    def put(self, status: OnBoard) -> None:
         """Have a status published soon; of several of one pod only the latest counts."""
         self._statuses[status.key] = status
         self._changed.set()
 
-    def remove(self, status: PodStatus) -> None:
-        """Have a pod taken off the board soon."""
+    def remove(self, status: OnBoard) -> None:
+        """Have a pod or a sleeper taken off the board soon."""
         self._statuses.pop(status.key, None)
         self._changed.set()
 

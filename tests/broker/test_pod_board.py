@@ -10,7 +10,7 @@ import pytest
 from broker import bus as buses
 from broker.bus import Bus
 from broker.pod_board import BUCKET, PodBoard, open_pod_board
-from model.pod import PodPhase, PodStatus
+from model.pod import PodPhase, PodStatus, Sleeper
 from tests.support.nats import NatsServer
 
 DIGEST = "a" * 32
@@ -44,6 +44,19 @@ async def test_a_version_is_ready_while_one_of_its_pods_is(bus: Bus) -> None:
 
         await writer.remove(pod("api-2", PodPhase.READY).key)
         await wait_until(reader, lambda: len(reader.statuses) == 1)
+        assert reader.ready_versions() == frozenset()
+
+
+async def test_a_version_that_sleeps_counts_as_ready_and_as_no_pod(bus: Bus) -> None:
+    sleeper = Sleeper(app="order-app", component="api", hash=DIGEST, since_s=1)
+    async with open_pod_board(bus) as writer, open_pod_board(bus) as reader:
+        await writer.publish(sleeper)
+        await wait_until(reader, lambda: reader.sleepers == (sleeper,))
+        assert reader.statuses == ()
+        assert reader.ready_versions() == {sleeper.version}
+
+        await writer.remove(sleeper.key)
+        await wait_until(reader, lambda: not reader.sleepers)
         assert reader.ready_versions() == frozenset()
 
 
