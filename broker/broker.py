@@ -21,8 +21,9 @@ from broker.settings import Settings
 from broker.store import Store, open_store
 from broker.stream import Incoming, Outgoing
 from broker.telemetry.telemetry import Telemetry, open_telemetry
-from broker.usage import Usage
+from broker.usage import Usage, read_question_s
 from broker.views import ViewReply, ViewRequest
+from broker.waking import wake
 from model import codec, subjects
 from model.component import DependencyKind
 from model.context import EventContext, adapter_source, source_name
@@ -31,6 +32,7 @@ from model.errors import (
     Draining,
     FoxError,
     InvalidEvent,
+    NoPodReady,
     NotDeclared,
 )
 from model.event import NO_ROUTE, Event, Headers, Response
@@ -49,14 +51,15 @@ MAX_IDLE_CONTEXTS = 10_000
 
 
 class _OpenContext:
-    """A sealed context and how many genesis events of it are in flight."""
+    """A sealed context, how many events of it are in flight, and when the latest began (Unix)."""
 
-    __slots__ = ("hashes", "in_flight", "token")
+    __slots__ = ("hashes", "in_flight", "token", "used_s")
 
     def __init__(self, token: str, hashes: frozenset[str]) -> None:
         self.token = token
         self.hashes = hashes
         self.in_flight = 0
+        self.used_s = 0.0
 
     def leave(self) -> None:
         """Count one less."""
@@ -88,7 +91,6 @@ class Broker:
         self.telemetry = telemetry
         self._contexts = contexts
         self._open: dict[EventContext, _OpenContext] = {}
-        self._delivering: list[frozenset[str]] = []
         self._last_event = 0
         self._draining = False
         self._answering: set[asyncio.Task[None]] = set()
@@ -105,7 +107,7 @@ class Broker:
 
     @property
     def in_flight(self) -> int:
-        """How many genesis events of this broker wait for their answer."""
+        """How many events that this broker has sent wait for their answer."""
         return sum(each.in_flight for each in self._open.values())
 
     def resolve(self, request: GenesisRequest, selectors: Selectors) -> Decision:
@@ -180,10 +182,16 @@ class Broker:
             sent_us=int(now_s * 1_000_000),
             stream=upload.subject if upload else "",
         )
+        context.used_s = now_s
         context.in_flight += 1
         try:
             packed = codec.encode(event, body)
-            frame = await self.bus.request(target.subject, packed, ttl_s, upload)
+            try:
+                frame = await self.bus.request(target.subject, packed, ttl_s, upload)
+            except NoPodReady:
+                if not await wake(self.bus, target.subject, event):
+                    raise
+                frame = await self._send_again(target.subject, event, packed, upload)
             head, content = read_answer(frame)
             if head.stream:
                 incoming = self.bus.streams.receive(head.stream, target.subject)
@@ -214,13 +222,25 @@ class Broker:
         Raises:
             FoxError: Whatever stopped it: no pod, time, a mismatch, the handler.
         """
-        hashes = frozenset(data.deployment.components.values())
-        self._delivering.append(hashes)
+        context = self._open.get(data.context) or self._seal(data)
+        context.used_s = time.time()
+        context.in_flight += 1
+        packed = codec.encode(event, body)
         try:
-            frame = await self.bus.request(target, codec.encode(event, body), ttl_s)
+            frame = await self.bus.request(target, packed, ttl_s)
+        except NoPodReady:
+            if not await wake(self.bus, target, event):
+                raise
+            frame = await self._send_again(target, event, packed)
         finally:
-            self._delivering.remove(hashes)
+            context.in_flight -= 1
         return read_answer(frame)
+
+    async def _send_again(
+        self, target: str, event: Event, packed: bytes, upload: Outgoing | None = None
+    ) -> bytes:
+        """Send an event whose component version has been woken for it."""
+        return await self.bus.request(target, packed, event.remaining_s(time.time()), upload)
 
     async def authorize(self, event: Event, adapter_kind: str) -> ContextData:
         """Return what an event's context stands for, once its sender may call the adapter.
@@ -247,7 +267,7 @@ class Broker:
             )
         return data
 
-    def _seal(self, target: Target) -> _OpenContext:
+    def _seal(self, target: Target | ContextData) -> _OpenContext:
         if len(self._open) >= MAX_IDLE_CONTEXTS:
             self._open = {key: each for key, each in self._open.items() if each.in_flight}
         token = self._contexts.seal(target.context)
@@ -284,10 +304,12 @@ class Broker:
         except FoxError as error:
             return ViewReply(error=error.to_detail())
 
-    async def answer_usage(self, _payload: bytes, reply: str) -> None:
-        """Tell which component versions the genesis events in flight here may still need."""
-        busy = [each.hashes for each in self._open.values() if each.in_flight]
-        busy += self._delivering
+    async def answer_usage(self, payload: bytes, reply: str) -> None:
+        """Tell which component versions events that are in flight, or began lately, may need."""
+        since_s = time.time() - read_question_s(payload)
+        busy = [
+            each.hashes for each in self._open.values() if each.in_flight or each.used_s > since_s
+        ]
         usage = Usage(revision=self.snapshot.revision, hashes=frozenset().union(*busy))
         if reply:
             await self.bus.publish(reply, _encode(usage))

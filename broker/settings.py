@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pod_driver: Where pods run, by the name of an installed driver.
         pod_liveness_s: How long a pod's event loop may stand still before the pod is killed and
             started again; 0 lets it.
+        pod_idle_s: How long nobody may have used a component version until its pods are stopped;
+            its next event starts them again. 0 leaves them.
         event_ttl_s: Time until the answer of a genesis event begins, and for all below it.
         emit_attempts: How often an emitted event is delivered before it is given up.
         emit_retry_s: Pause after the first failed attempt; it grows four times with each.
@@ -53,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     explain_from: str = "127.0.0.0/8,::1/128"
     pod_driver: str = "local"
     pod_liveness_s: float = 10
+    pod_idle_s: float = 0
     event_ttl_s: float = 30
     emit_attempts: int = 5
     emit_retry_s: float = 1
@@ -103,16 +106,17 @@ def _convert(raw: object, kind: Any) -> object:
 _LOG_FORMATS = ("console", "json")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MAX_PORT = 65_535
-# A loaded machine may hold up any process for a while.
-_LEAST_LIVENESS_S = 1
+# A loaded machine may hold up any process for a while, and a pod takes half a second to start.
+_LEAST_POD_S = 1
+_MAY_BE_OFF = ("pod_liveness_s", "pod_idle_s")
 
 
 def _check(name: str, value: Any) -> None:
     if name.endswith("_port") and not 0 <= value <= _MAX_PORT:
         raise ValueError(f"expected a port from 0 to {_MAX_PORT}")
-    if name == "pod_liveness_s":
-        if value != 0 and not _LEAST_LIVENESS_S <= value < float("inf"):
-            raise ValueError(f"expected 0, or a number from {_LEAST_LIVENESS_S}")
+    if name in _MAY_BE_OFF:
+        if value != 0 and not _LEAST_POD_S <= value < float("inf"):
+            raise ValueError(f"expected 0, or a number from {_LEAST_POD_S}")
     elif name.endswith(("_s", "_bytes", "_workers", "_attempts")) and not 0 < value < float("inf"):
         raise ValueError("expected a number above 0")
     if name.endswith("_ratio") and not 0 <= value <= 1:

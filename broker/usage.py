@@ -1,4 +1,4 @@
-"""Who still needs a component version: asked of every broker before its pods are stopped.
+"""Who needs a component version, or has used it lately: asked of every broker.
 
 A request sees one snapshot to its end, so a version that the newest data no longer names may yet
 be called by a request that began before. Only the broker that began it knows. Events that were
@@ -30,9 +30,12 @@ All attempts of one take 235 s by default; what still waits then has nobody who 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """One broker's answer on ``broker.usage``.
 
+    The question is a number of seconds in MessagePack; empty, it is none.
+
     Attributes:
         revision: Of the snapshot by which it routes new requests.
-        hashes: Every component version of the deployments that its requests in flight use.
+        hashes: Every component version of the deployments that its requests in flight use, or
+            those that have begun within the seconds before the question.
     """
 
     revision: int
@@ -40,6 +43,28 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decode = msgspec.msgpack.Decoder(Usage).decode
+_encode_s = msgspec.msgpack.Encoder().encode
+_decode_s = msgspec.msgpack.Decoder(float).decode
+
+
+def read_question_s(payload: bytes) -> float:
+    """Return for how long back a broker is asked."""
+    return _decode_s(payload) if payload else 0
+
+
+async def used_lately(bus: Bus, within_s: float) -> frozenset[str] | None:
+    """Return the hashes that any broker has used within a time.
+
+    Returns:
+        None when nobody answers: then nothing is known. A broker that is too busy to answer in
+        time is passed over; what it uses is woken if need be.
+    """
+    try:
+        answers = await bus.gather(subjects.USAGE, _encode_s(within_s), _GATHER_S)
+        used = [_decode(each).hashes for each in answers]
+    except (NatsUnavailable, *UNREADABLE):
+        return None
+    return frozenset().union(*used) if used else None
 
 
 async def wait_unused(bus: Bus, hashes: frozenset[str], revision: int, timeout_s: float) -> bool:

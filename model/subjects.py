@@ -10,6 +10,7 @@
 ``broker.view``                       a pod asks for its view, queue group ``brokers``
 ``broker.usage``                      every broker tells which hashes it has in flight
 ``pods.gone``                         every requester hears that a pod died
+``pods.wake``                         who finds no pod asks the reconciler whether it sleeps
 ``telemetry.figures``                 every process tells its figures to who asks
 ``telemetry.figures.last``            a process that ends leaves its last figures
 ``telemetry.spans``                   batches of spans of sampled traces, to control
@@ -29,6 +30,7 @@ BROKERS_QUEUE = "brokers"
 VIEW = "broker.view"
 USAGE = "broker.usage"
 PODS_GONE = "pods.gone"
+PODS_WAKE = "pods.wake"
 FIGURES = "telemetry.figures"
 LAST_FIGURES = "telemetry.figures.last"
 SPANS = "telemetry.spans"

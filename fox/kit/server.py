@@ -15,6 +15,7 @@ from broker.receiver import Reply
 from broker.stream import Incoming
 from broker.telemetry.handling import Call
 from broker.telemetry.telemetry import Telemetry
+from broker.waking import wake
 from fox.kit.context import Context, Emission, Identity
 from fox.kit.emitting import Emitter
 from fox.kit.kit import Kit
@@ -23,7 +24,7 @@ from fox.kit.response import Response, StreamedResponse, to_reply
 from fox.kit.views import View, Views
 from model import codec, subjects
 from model.context import ADAPTER_PREFIX, source_name
-from model.errors import DeadlineExceeded, NotDeclared
+from model.errors import DeadlineExceeded, NoPodReady, NotDeclared
 from model.event import Event, EventType, Headers
 from model.event import Response as ResponseHead
 from model.stream import INLINE_BYTES
@@ -133,7 +134,13 @@ class ComponentServer:
         target = self._target(ctx, dependency)
         with ctx.handling.call(dependency, target) as call:
             event, remaining_s = self._event(ctx, call, method, path, query, headers, "", target)
-            frame = await self._bus.request(target, codec.encode(event, body), remaining_s)
+            packed = codec.encode(event, body)
+            try:
+                frame = await self._bus.request(target, packed, remaining_s)
+            except NoPodReady:
+                if not await wake(self._bus, target, event):
+                    raise
+                frame = await self._bus.request(target, packed, event.remaining_s(time.time()))
             response, content = read_answer(frame)
             call.answer(response.status)
             if response.stream:
@@ -167,7 +174,13 @@ class ComponentServer:
                     ctx, call, method, path, query, headers, subject, target
                 )
                 packed = codec.encode(event, inline)
-                frame = await self._bus.request(target, packed, remaining_s, outgoing)
+                try:
+                    frame = await self._bus.request(target, packed, remaining_s, outgoing)
+                except NoPodReady:
+                    if not await wake(self._bus, target, event):
+                        raise
+                    remaining_s = event.remaining_s(time.time())
+                    frame = await self._bus.request(target, packed, remaining_s, outgoing)
                 response, content = read_answer(frame)
                 call.answer(response.status)
                 if not response.stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import msgspec
 import pytest
@@ -17,6 +17,7 @@ from broker.bus import Bus
 from broker.receiver import Handle, Receiver, Reply, receive
 from broker.usage import Usage
 from broker.views import ViewReply, ViewRequest
+from broker.waking import Wake, WakeReply, WakeRequest
 from fox import Kit
 from model import subjects
 from model.codec import Body
@@ -96,8 +97,9 @@ async def ask_view(pod: Bus, token: str, component: str, version: str) -> ViewRe
     return msgspec.msgpack.decode(answer, type=ViewReply)
 
 
-async def ask_usage(pod: Bus) -> Usage:
-    answer = await pod.request(subjects.USAGE, b"", FOREVER_S)
+async def ask_usage(pod: Bus, within_s: float | None = None) -> Usage:
+    question = b"" if within_s is None else msgspec.msgpack.encode(within_s)
+    answer = await pod.request(subjects.USAGE, question, FOREVER_S)
     return msgspec.msgpack.decode(answer, type=Usage)
 
 
@@ -229,6 +231,39 @@ async def test_usage_names_every_version_that_an_event_in_flight_may_need(
 
     assert during == [Usage(revision=broker.snapshot.revision, hashes=frozenset({digest("v1")}))]
     assert await ask_usage(pod) == Usage(revision=broker.snapshot.revision, hashes=frozenset())
+
+
+async def test_usage_names_every_version_of_a_deployment_that_was_used_lately(
+    broker: Broker, target: Target, pod: Bus
+) -> None:
+    async def answer(event: Event, body: Body) -> Reply:
+        return Reply()
+
+    assert (await ask_usage(pod, within_s=60)).hashes == frozenset()
+    async with serve(pod, target, answer):
+        await dispatch(broker, target)
+
+    assert (await ask_usage(pod, within_s=60)).hashes == {digest("v1")}
+    assert (await ask_usage(pod, within_s=0)).hashes == frozenset()
+
+
+async def test_an_event_whose_component_sleeps_wakes_it_and_is_sent_again(
+    broker: Broker, target: Target, pod: Bus
+) -> None:
+    async def answer(event: Event, body: Body) -> Reply:
+        return Reply(204)
+
+    async with AsyncExitStack() as pods:
+
+        async def start(payload: bytes, reply: str) -> None:
+            asked = msgspec.msgpack.decode(payload, type=WakeRequest)
+            await pods.enter_async_context(serve(pod, target, answer))
+            assert asked.target == target.subject
+            await pod.publish(reply, msgspec.msgpack.encode(WakeReply(state=Wake.AWAKE)))
+
+        await pod.serve(subjects.PODS_WAKE, start)
+
+        assert (await dispatch(broker, target)).status == 204
 
 
 async def test_contexts_with_nothing_in_flight_are_forgotten_before_others(

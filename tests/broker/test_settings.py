@@ -54,6 +54,11 @@ def test_pods_need_not_say_that_they_live() -> None:
     assert load({"FOX_POD_LIVENESS_S": "0"}) == Settings(pod_liveness_s=0)
 
 
+def test_pods_sleep_only_if_they_are_told_to() -> None:
+    assert load({}).pod_idle_s == 0
+    assert load({"FOX_POD_IDLE_S": "600"}) == Settings(pod_idle_s=600)
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -69,6 +74,9 @@ def test_pods_need_not_say_that_they_live() -> None:
         ("FOX_POD_LIVENESS_S", "-1"),
         ("FOX_POD_LIVENESS_S", "inf"),
         ("FOX_POD_LIVENESS_S", "nan"),
+        ("FOX_POD_IDLE_S", "0.5"),
+        ("FOX_POD_IDLE_S", "-1"),
+        ("FOX_POD_IDLE_S", "inf"),
         ("FOX_BODY_LIMIT_BYTES", "0"),
         ("FOX_BODY_LIMIT_BYTES", "5MB"),
         ("FOX_LOG_FORMAT", "xml"),

@@ -11,7 +11,7 @@ import pytest
 from broker import bus as buses
 from broker.bus import Bus
 from broker.outbox import STREAM, Outbox, ensure_outbox
-from broker.usage import Usage, wait_unused
+from broker.usage import Usage, used_lately, wait_unused
 from model import subjects
 from tests.support.nats import NatsServer
 
@@ -103,3 +103,14 @@ async def test_an_answer_that_cannot_be_read_keeps_the_version(bus: Bus) -> None
     await bus.flush()
 
     assert not await wait_unused(bus, HASHES, 1, timeout_s=0.1)
+
+
+async def test_what_any_broker_has_used_lately_is_used(bus: Bus) -> None:
+    await answer(bus, Usage(revision=7, hashes=HASHES))
+    await answer(bus, Usage(revision=7, hashes=frozenset({"b" * 32})))
+
+    assert await used_lately(bus, LONG_S) == frozenset({"a" * 32, "b" * 32})
+
+
+async def test_when_no_broker_answers_nothing_is_known_of_what_was_used(bus: Bus) -> None:
+    assert await used_lately(bus, LONG_S) is None

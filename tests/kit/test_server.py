@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from broker.bus import Bus
+from broker.waking import Wake, WakeReply
 from fox import Context, Kit
 from model import codec, subjects
 from model.component import short
@@ -272,6 +274,30 @@ async def test_a_failure_below_is_the_callers_to_handle(plane: DataPlane) -> Non
     answer = await plane.get("/", "v1", "team-a")
 
     assert answer.json() == ["component_failed", f"api@{short(digest('v1'))}"]
+
+
+async def test_a_call_of_a_component_that_sleeps_wakes_it(plane: DataPlane) -> None:
+    kit, answering = Kit(), Kit()
+    below = kit.component("api")
+
+    @kit.route("Path(`/`)")
+    async def ask(ctx: Context) -> str:
+        return (await below.get("/", ctx=ctx)).text
+
+    @answering.default
+    async def answer(ctx: Context) -> str:
+        return "awake"
+
+    async def start(_payload: bytes, reply: str) -> None:
+        await plane.start("api", answering)
+        state = msgspec.msgpack.encode(WakeReply(state=Wake.AWAKE))
+        await plane.broker.bus.publish(reply, state)
+
+    await plane.deploy("v1", {"web": kit, "api": answering})
+    await plane.start("web", kit)
+    await plane.broker.bus.serve(subjects.PODS_WAKE, start)
+
+    assert (await plane.get("/", "v1", "team-a")).text == "awake"
 
 
 async def test_a_child_never_outlives_its_parent(plane: DataPlane) -> None:
