@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 
 import msgspec
 
 from broker.bus import Bus
+from broker.outbox import events_for
 from broker.store import Store
 from broker.usage import wait_unused
+from broker.waking import ANSWER_S, Wake
 from model import subjects
 from model.component import short
 from model.distill import Version
@@ -19,8 +22,9 @@ from model.errors import NatsUnavailable, NotFound
 from model.pod import PodPhase, PodStatus
 from pods.base import PodDriver, PodSpec
 from pods.keeper import Keeper, Surroundings
-from pods.plan import plan, stop_order, wanted
+from pods.plan import idle, plan, stop_order, wanted
 from pods.published import PublishedStatuses
+from pods.sleepers import Counts, Sleepers
 from routing.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -38,11 +42,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         starts_at_once: How many start at the same time on this machine.
         start_deadline_s: How long one may take until it is ready.
         event_ttl_s: How long a request lives that may still need a pod.
+        idle_s: How long nobody may have used a version until it sleeps; 0 lets none sleep.
+        least_look_s: Least time between two questions for who has used what.
     """
 
     starts_at_once: int = 4
     start_deadline_s: float = 30
     event_ttl_s: float = 30
+    idle_s: float = 0
+    least_look_s: float = 3
 
 
 class Fleet:
@@ -55,6 +63,7 @@ class Fleet:
         published: Shows their statuses.
         group: Holds the pods' tasks; when it is cancelled, all pods drain at the same time.
         limits: How pods are treated.
+        counts: Of versions that fell asleep and were woken.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class Fleet:
         published: PublishedStatuses,
         group: asyncio.TaskGroup,
         limits: Limits,
+        counts: Counts,
     ) -> None:
         """Start with no pods."""
         self._bus = bus
@@ -76,20 +86,73 @@ class Fleet:
             driver=driver,
             slots=asyncio.Semaphore(limits.starts_at_once),
             start_deadline_s=limits.start_deadline_s,
-            report=published.put,
+            report=self._report,
             tell_gone=self._tell_gone,
         )
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, _Batch] = {}
+        self._sleepers = Sleepers(published, counts, limits.event_ttl_s)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Begin whatever makes the pods those that ``snapshot`` asks for."""
+        versions = wanted(snapshot)
+        self._sleepers.keep_only(versions)
         pods = {pod: keeper.status.version for pod, keeper in self._keepers.items()}
-        actions = plan(wanted(snapshot), pods)
+        actions = plan(versions - self._sleepers.versions, pods)
         for version in actions.start:
             self._start(version)
         self._let_leave(frozenset(actions.stop), snapshot)
+
+    def may_sleep(self, used: frozenset[str] = frozenset()) -> frozenset[Version]:
+        """Return the versions that may sleep, but for those that somebody has ``used``."""
+        ready_at_s = {
+            keeper.status.version: keeper.ready_at_s
+            for pod, keeper in self._keepers.items()
+            if keeper.ready_at_s is not None and pod not in self._leaving
+        }
+        return idle(ready_at_s, used, time.monotonic(), self._limits.idle_s)
+
+    async def let_sleep(self, used: frozenset[str]) -> None:
+        """Let the versions sleep that nobody has used; events that wait keep one awake.
+
+        An event that comes from now on wakes its version, so nobody need be asked again.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        unused = self.may_sleep(used)
+        waited_for = {each for each in unused if await events_for(self._bus, each[2])}
+        # Meanwhile a pod may have died, or a version have been undeployed.
+        versions = self.may_sleep(used) & unused - waited_for
+        batch = {
+            pod: keeper.status.version
+            for pod, keeper in self._keepers.items()
+            if keeper.status.version in versions
+        }
+        if batch:
+            self._sleepers.add(versions)
+            self._leaving.update(dict.fromkeys(batch, batch))
+            self._group.create_task(self._stop_in_order(batch, self._store.snapshot))
+
+    async def wake(self, version: Version) -> Wake:
+        """Return what has become of a version within ``ANSWER_S``; if it sleeps, start it."""
+        if self._sleepers.rouse(version):
+            self._wake(version)
+        if not await self._sleepers.wait_awake(version, ANSWER_S):
+            return Wake.WAKING
+        return Wake.AWAKE if self._is_ready(version) else Wake.NOT_ASLEEP
+
+    def _wake(self, version: Version) -> None:
+        self.apply(self._store.snapshot)
+        if not self._has_pod(version):
+            # It was given up while it slept, but a request from before needs it still. The pod
+            # leaves as soon as none does.
+            self._start(version)
+            self.apply(self._store.snapshot)
+        if self._is_ready(version):
+            # Its turn to stop had not come yet.
+            self._sleepers.end_waking(version)
 
     def _start(self, version: Version) -> None:
         app, component, digest = version
@@ -107,6 +170,8 @@ class Fleet:
             self._keepers.pop(keeper.status.id, None)
             del self._tasks[keeper.status.id]
             self._published.remove(keeper.status)
+            if not self._has_pod(keeper.status.version):
+                self._sleepers.end_waking(keeper.status.version)
             logger.info("pod %s is gone", keeper.status.id)
 
     def _let_leave(self, pods: frozenset[str], snapshot: Snapshot) -> None:
@@ -123,6 +188,9 @@ class Fleet:
         limit_s = self._limits.event_ttl_s
         if not await wait_unused(self._bus, hashes, snapshot.revision, limit_s):
             logger.warning("pods are stopped though a broker may need them: %s", sorted(batch))
+        await self._stop_in_order(batch, snapshot)
+
+    async def _stop_in_order(self, batch: _Batch, snapshot: Snapshot) -> None:
         definitions = {
             version: found.definition
             for version in batch.values()
@@ -140,6 +208,19 @@ class Fleet:
             self._tasks[pod].cancel()
         if tasks := [self._tasks[pod] for pod in pods]:
             await asyncio.wait(tasks)
+
+    def _report(self, status: PodStatus) -> None:
+        self._published.put(status)
+        self._sleepers.note(status)
+
+    def _has_pod(self, version: Version) -> bool:
+        return any(each.status.version == version for each in self._keepers.values())
+
+    def _is_ready(self, version: Version) -> bool:
+        return any(
+            each.status.version == version and each.status.phase is PodPhase.READY
+            for each in self._keepers.values()
+        )
 
     def _find_spec(self, status: PodStatus) -> PodSpec:
         found = self._store.snapshot.component(*status.version)

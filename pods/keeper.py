@@ -61,6 +61,11 @@ class Keeper:
         self._back_off = BackOff()
         self._ready_at_s = 0.0
 
+    @property
+    def ready_at_s(self) -> float | None:
+        """Since when the pod has been ready, on the monotonic clock; None while it is not."""
+        return self._ready_at_s if self.status.phase is PodPhase.READY else None
+
     async def run(self) -> None:
         """Keep the pod running until cancelled; then let it drain and return when it is gone."""
         while True:

@@ -36,6 +36,26 @@ def wanted(snapshot: Snapshot) -> frozenset[Version]:
     return snapshot.versions | versions_in_use(_frozen(snapshot))
 
 
+def idle(
+    ready_at_s: Mapping[Version, float], used: frozenset[str], now_s: float, idle_s: float
+) -> frozenset[Version]:
+    """Return the versions that may sleep.
+
+    One that never became ready may not: that it sleeps says that it can be woken.
+
+    Args:
+        ready_at_s: Since when each version has been ready, of those that are.
+        used: Hashes that somebody has used within ``idle_s``.
+        now_s: On the clock of ``ready_at_s``.
+        idle_s: How long a version stays awake without being used.
+    """
+    return frozenset(
+        version
+        for version, at_s in ready_at_s.items()
+        if now_s - at_s >= idle_s and version[2] not in used
+    )
+
+
 def plan(versions: frozenset[Version], pods: Mapping[str, Version]) -> Actions:
     """Return what turns ``pods`` into ``REPLICAS`` pods for each of ``versions``.
 

@@ -1,8 +1,9 @@
 """The reconciler: pods run for exactly the component versions that are in use.
 
 It follows the control plane's data, and with each change starts and stops the pods that differ
-(``pods.plan``, ``pods.fleet``). Each pod has a keeper that restarts it (``pods.keeper``). Of all
-reconcilers only the one that holds the lease acts; the others stand by.
+(``pods.plan``, ``pods.fleet``). Each pod has a keeper that restarts it (``pods.keeper``). Versions
+that nobody uses may sleep (``pods.waker``). Of all reconcilers only the one that holds the lease
+acts; the others stand by.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from model.errors import FoxError
 from pods.base import PodDriver
 from pods.fleet import Fleet, Limits
 from pods.published import PublishedStatuses
+from pods.sleepers import Counts
+from pods.waker import Waker
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +33,11 @@ _LAST_PUBLISH_S = 2.0
 
 
 class Reconciler:
-    """Keeps pods as the data asks for; made by ``open_reconciler``."""
+    """Keeps pods as the data asks for; made by ``open_reconciler``.
+
+    Attributes:
+        counts: How often versions fell asleep and were woken.
+    """
 
     def __init__(
         self, bus: Bus, store: Store, board: PodBoard, driver: PodDriver, limits: Limits
@@ -42,6 +49,7 @@ class Reconciler:
         self._driver = driver
         self._limits = limits
         self._published: PublishedStatuses | None = None
+        self.counts = Counts()
         bus.on_reconnect(self._publish_again)
 
     @property
@@ -65,8 +73,18 @@ class Reconciler:
         publishing = asyncio.create_task(published.run())
         try:
             async with asyncio.TaskGroup() as group:
-                fleet = Fleet(self._bus, self._store, self._driver, published, group, self._limits)
+                fleet = Fleet(
+                    self._bus,
+                    self._store,
+                    self._driver,
+                    published,
+                    group,
+                    self._limits,
+                    self.counts,
+                )
                 group.create_task(self._follow(fleet))
+                if self._limits.idle_s:
+                    group.create_task(Waker(self._bus, fleet, self._limits).run())
                 group.create_task(_end_when(lost))
         except* _LeaseLost:
             logger.warning("all pods were stopped: another reconciler leads")

@@ -11,7 +11,7 @@ from broker.bus import Bus
 from broker.pod_board import PodBoard, open_pod_board
 from broker.store import Store, open_store
 from model import records, subjects
-from model.component import ComponentDefinition, ComponentVersion, Dependency
+from model.component import ComponentDefinition, ComponentVersion, Dependency, Route
 from model.deployment import Deployment
 from model.pod import PodPhase, PodStatus
 from pods.base import PodSpec
@@ -73,12 +73,19 @@ class Platform:
             yield reconciler
 
     async def version(
-        self, source: str, component: str = "api-server", *, calls: tuple[str, ...] = ()
+        self,
+        source: str,
+        component: str = "api-server",
+        *,
+        calls: tuple[str, ...] = (),
+        routes: tuple[str, ...] = (),
     ) -> PodSpec:
         """Make a component version known: its bundle and its record."""
         spec = self.bundles.add(source, component=component)
         definition = ComponentDefinition(
-            name=component, dependencies=tuple(Dependency(name=callee) for callee in calls)
+            name=component,
+            dependencies=tuple(Dependency(name=callee) for callee in calls),
+            routes=tuple(Route(id=at, rule=rule) for at, rule in enumerate(routes)),
         )
         record = ComponentVersion(app=APP, hash=spec.hash, definition=definition)
         await self.store.put_new(records.component_key(APP, component, spec.hash), record)
@@ -118,6 +125,16 @@ class Platform:
             return ready and sorted(status.version for status in statuses) == wanted
 
         return await self.wait_pods(is_so)
+
+    async def wait_asleep(self, *specs: PodSpec) -> None:
+        """Return as soon as exactly these versions sleep, and have no pods."""
+        wanted = {(APP, spec.component, spec.hash) for spec in specs}
+
+        def is_so(statuses: tuple[PodStatus, ...]) -> bool:
+            asleep = {sleeper.version for sleeper in self.board.sleepers}
+            return asleep == wanted and asleep.isdisjoint(each.version for each in statuses)
+
+        await self.wait_pods(is_so)
 
     async def hear_gone(self) -> None:
         """Note every subject whose last pod died in ``gone``."""

@@ -10,7 +10,7 @@ from model.distill import Version
 from model.environment import EnvironmentData
 from model.records import Change, Record
 from model.release import Release, ReleasedApp, ReleaseManifest, ReleaseState
-from pods.plan import Actions, plan, stop_order, wanted
+from pods.plan import Actions, idle, plan, stop_order, wanted
 from routing.snapshot import Snapshot
 
 A: Version = ("order-app", "order-worker", "a" * 32)
@@ -187,3 +187,10 @@ def key_of(record: Record) -> str:
             return records.release_key(record.virtual_environment)
         case _:
             raise AssertionError(record)
+
+
+def test_versions_that_were_ready_long_enough_and_are_unused_may_sleep() -> None:
+    ready_at_s = {A: 10.0, B: 10.0, B2: 10.5}
+
+    assert idle(ready_at_s, frozenset(), now_s=70.0, idle_s=60) == {A, B}
+    assert idle(ready_at_s, frozenset({B[2]}), now_s=71.0, idle_s=60) == {A, B2}
