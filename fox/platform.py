@@ -189,11 +189,16 @@ class Platform:
             log_level=settings.log_level,
         )
         holder = f"{socket.gethostname()}:{path}"
-        limits = Limits(event_ttl_s=settings.event_ttl_s)
+        limits = Limits(event_ttl_s=settings.event_ttl_s, idle_s=settings.pod_idle_s)
         store = self._broker.store
         self._readiness["records"] = lambda: store.takes_writes
         self._readiness["bundles"] = lambda: bundles.takes_writes
-        await enter(open_reconciler(self._bus, store, board, driver, holder=holder, limits=limits))
+        reconciler = await enter(
+            open_reconciler(self._bus, store, board, driver, holder=holder, limits=limits)
+        )
+        metrics = self._broker.telemetry.metrics
+        metrics.watch_counter("pod_sleeps", lambda: reconciler.counts.sleeps)
+        metrics.watch_counter("pod_wakes", lambda: reconciler.counts.wakes)
         control = Control(
             store,
             bundles,

@@ -16,7 +16,7 @@ from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.options import AppDir, Timeout, Wait
 from fox.cli.output import Output, OutputOption, show
 from fox.cli.plan import print_plan
-from fox.cli.pods import wait_ready
+from fox.cli.pods import Serving, wait_ready
 from fox.cli.upload import upload_bundles
 from fox.cli.words import count
 from fox.source.app import AppSource, find_app, read_app
@@ -27,7 +27,7 @@ from model.component import ComponentVersion
 from model.deployment import Deployment
 from model.distill import Plan, Step
 from model.errors import NotFound
-from model.pod import PodStatus
+from model.pod import PodStatus, Sleeper
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +37,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         plan: What the deployment means for pods.
         deployment: As it is stored; None after ``--dry-run``.
         pods: Of the deployment, once they are ready; empty without ``--wait``.
+        sleepers: Its component versions that run already, but for having no pod while nobody
+            uses them; empty without ``--wait``.
     """
 
     plan: Plan
     deployment: Deployment | None = None
     pods: tuple[PodStatus, ...] = ()
+    sleepers: tuple[Sleeper, ...] = ()
 
 
 def deploy(
@@ -88,8 +91,8 @@ def deploy(
     result = Result(plan=plan)
     if not is_dry_run:
         stored = _carry_out(control, app, wanted, plan)
-        pods = wait_ready(control, stored, timeout_s) if wait else ()
-        result = Result(plan=plan, deployment=stored, pods=pods)
+        serving = wait_ready(control, stored, timeout_s) if wait else Serving()
+        result = Result(plan=plan, deployment=stored, pods=serving.pods, sleepers=serving.sleepers)
     show(output, result, lambda: _tell(result))
 
 
@@ -158,6 +161,12 @@ def _tell(result: Result) -> None:
     if result.deployment is None:
         return
     name = result.deployment.name
-    state = f"ready: {count(len(result.pods), 'pod')}" if result.pods else "stored"
+    state = f"ready: {count(len(result.pods), 'pod')}" if _is_ready(result) else "stored"
+    if result.sleepers:
+        state += f", {count(len(result.sleepers), 'component')} asleep until used"
     sys.stdout.write(f"deployment {name} is {state}\n")
     sys.stdout.write(f"reach it with ?kf-dep={name}&kf-ve=<virtual environment>\n")
+
+
+def _is_ready(result: Result) -> bool:
+    return bool(result.pods or result.sleepers)

@@ -11,10 +11,10 @@ import typer
 from fox.cli.client import Control
 from fox.cli.completion import complete_name
 from fox.cli.get import KindArgument, fetch, print_table
-from fox.cli.kinds import PODS, RELEASES, Kind, find_kind
+from fox.cli.kinds import PODS, RELEASES, SLEEPERS, Kind, find_kind
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show, to_text
-from fox.cli.pods import pods_of
+from fox.cli.pods import pods_of, sleepers_of
 from model.deployment import Deployment
 from model.environment import VirtualEnvironment
 from model.release import ReleaseState
@@ -35,7 +35,7 @@ def describe(
 
     def as_table() -> None:
         sys.stdout.write(to_text(Output.YAML, _filled(msgspec.to_builtins(record))))
-        for each in (PODS, RELEASES):
+        for each in (PODS, SLEEPERS, RELEASES):
             if related.get(each.path):
                 sys.stdout.write("\n")
                 print_table(each, related[each.path])
@@ -46,7 +46,11 @@ def describe(
 def _related(control: Control, record: Any) -> list[tuple[Kind, list[Any]]]:
     match record:
         case Deployment():
-            return [(PODS, list(pods_of(control, record))), (RELEASES, _releases(control, record))]
+            return [
+                (PODS, list(pods_of(control, record))),
+                (SLEEPERS, list(sleepers_of(control, record))),
+                (RELEASES, _releases(control, record)),
+            ]
         case VirtualEnvironment():
             states: list[ReleaseState] = RELEASES.records(control.get("v1", "releases"))
             return [

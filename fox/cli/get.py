@@ -10,7 +10,7 @@ import typer
 
 from fox.cli.client import Control
 from fox.cli.completion import complete_kind, complete_name
-from fox.cli.kinds import PODS, Kind, find_kind
+from fox.cli.kinds import PODS, SLEEPERS, Kind, find_kind
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
 from fox.cli.tables import table, to_stream
@@ -31,15 +31,25 @@ def get(
 ) -> None:
     """List one kind, or show the one called NAME.
 
-    KIND is deployments, pods, releases, environments, virtual-environments, http-adapters or
-    dead-letters; dep, env, ve and dl are short for some. Releases go by the name of their virtual
-    environment, dead letters by their id.
+    KIND is deployments, pods, sleepers, releases, environments, virtual-environments,
+    http-adapters or dead-letters; dep, env, ve and dl are short for some. Releases go by the name
+    of their virtual environment, dead letters by their id. Sleepers are component versions that
+    nobody uses: they have no pod until their next event.
     """
     wanted = find_kind(kind)
     control = connect(control_url, data_dir)
     document = fetch(control, wanted, name) if name else control.get("v1", wanted.path)
     records = [wanted.record_of(document)] if name else wanted.records(document)
     show(output, document, lambda: print_table(wanted, records))
+    if wanted is PODS and not name and output is Output.TABLE:
+        _print_sleepers(control)
+
+
+def _print_sleepers(control: Control) -> None:
+    """Print which versions have no pod, below those that have; nothing if none sleeps."""
+    if sleepers := SLEEPERS.records(control.get("v1", SLEEPERS.path)):
+        sys.stdout.write("\n")
+        print_table(SLEEPERS, sleepers)
 
 
 def fetch(control: Control, kind: Kind, name: str) -> Any:
@@ -48,12 +58,12 @@ def fetch(control: Control, kind: Kind, name: str) -> Any:
     Raises:
         NotFound: There is none of this name.
     """
-    if kind is not PODS:
+    if kind not in (PODS, SLEEPERS):
         return control.get("v1", kind.path, name)
-    for pod in control.get("v1", "pods"):
-        if kind.name_of(kind.record_of(pod)) == name:
-            return pod
-    raise NotFound(f"there is no pod {name}")
+    for each in control.get("v1", kind.path):
+        if kind.name_of(kind.record_of(each)) == name:
+            return each
+    raise NotFound(f"there is no {kind.path.removesuffix('s')} {name}")
 
 
 def print_table(kind: Kind, records: list[Any]) -> None:

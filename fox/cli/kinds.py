@@ -13,7 +13,7 @@ from model.component import short
 from model.dead_letter import DeadLetter
 from model.deployment import Deployment
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
-from model.pod import PodStatus
+from model.pod import PodStatus, Sleeper
 from model.release import Release, ReleaseState
 
 Rows = Iterable[Sequence[object]]
@@ -89,6 +89,10 @@ def _pod_rows(each: PodStatus, now_s: float) -> Rows:
     )
 
 
+def _sleeper_rows(each: Sleeper, now_s: float) -> Rows:
+    yield each.component, each.app, short(each.hash), age(each.since_s, now_s)
+
+
 def _release_rows(each: ReleaseState, now_s: float) -> Rows:
     for status, release in _releases(each):
         at_s = release.archived_at_s or release.activated_at_s or release.requested_at_s
@@ -157,6 +161,14 @@ PODS = Kind(
     columns=("POD", "APP", "COMPONENT", "HASH", "PHASE", "RESTARTS", "AGE", "MESSAGE"),
     rows=_pod_rows,
 )
+SLEEPERS = Kind(
+    path="sleepers",
+    aliases=frozenset({"sleeper"}),
+    record=Sleeper,
+    key="component",
+    columns=("ASLEEP", "APP", "HASH", "SINCE"),
+    rows=_sleeper_rows,
+)
 RELEASES = Kind(
     path="releases",
     aliases=frozenset({"release", "rel"}),
@@ -207,6 +219,7 @@ DEAD_LETTERS = Kind(
 KINDS = (
     DEPLOYMENTS,
     PODS,
+    SLEEPERS,
     RELEASES,
     ENVIRONMENTS,
     VIRTUAL_ENVIRONMENTS,

@@ -11,7 +11,7 @@ from broker.pod_logs import LogQuery
 from broker.telemetry import prometheus
 from broker.telemetry.trace_store import TraceQuery
 from model.errors import InvalidRequest
-from model.pod import LogLine, PodStatus
+from model.pod import LogLine, PodStatus, Sleeper
 from model.telemetry import Stats, Trace, TraceSummary
 from routing.explain import Explanation
 
@@ -22,6 +22,10 @@ MAX_TRACES = 1_000
 
 async def _list_pods(parts: Parts, _call: Call) -> tuple[PodStatus, ...]:
     return parts.control.board.statuses
+
+
+async def _list_sleepers(parts: Parts, _call: Call) -> tuple[Sleeper, ...]:
+    return parts.control.board.sleepers
 
 
 def _logs(parts: Parts, call: Call) -> AsyncGenerator[LogLine, None]:
@@ -67,6 +71,13 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Status of every pod",
         answer=_list_pods,
         result=tuple[PodStatus, ...],
+    ),
+    Operation(
+        method="GET",
+        path="/v1/sleepers",
+        summary="Component versions without pods, until their next event",
+        answer=_list_sleepers,
+        result=tuple[Sleeper, ...],
     ),
     Operation(
         method="GET",
