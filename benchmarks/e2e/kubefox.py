@@ -16,11 +16,11 @@ import psutil
 
 from benchmarks.support.programs import Program, Programs
 from fox.cli.client import Control
-from fox.cli.kinds import DEPLOYMENTS, PODS
+from fox.cli.kinds import DEPLOYMENTS, PODS, SLEEPERS
 from fox.data_dir import read_info
 from fox.nats_server import run_nats_server
 from model.deployment import Deployment
-from model.pod import PodStatus
+from model.pod import PodStatus, Sleeper
 
 FOX = Path(sysconfig.get_path("scripts"), "fox")
 APP = Path(__file__).with_name("app")
@@ -65,6 +65,14 @@ class KubeFox(msgspec.Struct, frozen=True, kw_only=True):
             for name in components
         }
 
+    async def asleep(self) -> frozenset[str]:
+        """Return the components without a pod, since they sleep."""
+        listed = await asyncio.to_thread(self.control.get, "v1", SLEEPERS.path)
+        sleepers: list[Sleeper] = SLEEPERS.records(listed)
+        names = frozenset(each.component for each in sleepers)
+        left = await self.pods(*names)
+        return frozenset(name for name in names if not left[name])
+
 
 def url_path(component_path: str, deployment: str = "") -> str:
     """Return an explicit URL's path and query, or a plain one's."""
@@ -105,9 +113,9 @@ def port_of(program: Program) -> int:
     return port
 
 
-async def start_whole(programs: Programs) -> KubeFox:
-    """Start ``fox up``."""
-    environ = _environ(programs)
+async def start_whole(programs: Programs, *, idle_s: float = 0) -> KubeFox:
+    """Start ``fox up``, whose pods sleep when nobody has used them for ``idle_s``, if not 0."""
+    environ = {**_environ(programs), "FOX_POD_IDLE_S": f"{idle_s:g}"}
     up = await programs.start("up", FOX, "up", ready=r"control +(http\S+)", environ=environ)
     info = read_info(programs.folder / "data")
     assert info is not None

@@ -1,4 +1,4 @@
-"""What is not a request: deploying, starting pods, and doing nothing."""
+"""What is not a request: deploying, starting and waking pods, and doing nothing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 
 from benchmarks.e2e.kubefox import (
+    FIRST,
     FOX,
     KubeFox,
     commit,
@@ -35,6 +36,7 @@ from model.deployment import Deployment
 COMPONENT = "direct"
 IDLE_S = 6.0
 SETTLE_S = 2.0
+SLEEPS_AFTER_S = 1.0
 GIVE_UP_S = 30
 MIB = 1 << 20
 
@@ -54,22 +56,25 @@ class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
         new_pod_s: The same for a component whose code is new, and already uploaded.
         fox_deploy_s: The whole command for a new version of one component, ``--wait`` included.
         idle: By what the process is.
+        wake_s: A request whose component sleeps until it is answered; None where that was not
+            measured yet.
     """
 
     known_ms: Spread
     new_pod_s: Spread
     fox_deploy_s: Spread
     idle: dict[str, Process]
+    wake_s: Spread | None = None
 
 
 async def measure(folder: Path, repeats: int) -> Lifecycle:
-    """Return what a platform of its own did.
+    """Return what two platforms of its own did, one after the other.
 
     Args:
-        folder: For it; made.
-        repeats: Of each deployment.
+        folder: For them; made.
+        repeats: Of each deployment, and of each waking.
     """
-    folder.mkdir()
+    wakings = await _wakings(folder / "sleeping", repeats)
     async with AsyncExitStack() as stack:
         programs = Programs(folder, stack)
         kubefox = await start_whole(programs)
@@ -84,7 +89,29 @@ async def measure(folder: Path, repeats: int) -> Lifecycle:
         new_pod_s=spread(new),
         fox_deploy_s=spread(whole),
         idle=idle,
+        wake_s=spread(wakings),
     )
+
+
+async def _wakings(folder: Path, repeats: int) -> list[float]:
+    """Return how long each of several requests took whose component slept."""
+    folder.mkdir(parents=True)
+    async with AsyncExitStack() as stack:
+        programs = Programs(folder, stack)
+        kubefox = await start_whole(programs, idle_s=SLEEPS_AFTER_S)
+        await deploy_app(kubefox, programs)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        return [await _waking(kubefox, session) for _ in range(repeats)]
+
+
+async def _waking(kubefox: KubeFox, session: aiohttp.ClientSession) -> float:
+    async with asyncio.timeout(GIVE_UP_S):
+        while COMPONENT not in await kubefox.asleep():  # noqa: ASYNC110 - it sleeps elsewhere
+            await asyncio.sleep(0.1)
+    start_s = time.perf_counter()
+    if not await _is_ok(session, _url(kubefox, FIRST)):
+        raise RuntimeError("a request whose component slept failed")
+    return time.perf_counter() - start_s
 
 
 async def _idle(kubefox: KubeFox) -> dict[str, Process]:
@@ -151,10 +178,14 @@ def _upload(kubefox: KubeFox, app: Path, name: str) -> dict[str, object]:
 
 
 async def _answers(kubefox: KubeFox, session: aiohttp.ClientSession, deployment: str) -> None:
-    url = f"http://127.0.0.1:{kubefox.http_port}{url_path(COMPONENT, deployment)}"
+    url = _url(kubefox, deployment)
     async with asyncio.timeout(GIVE_UP_S):
         while not await _is_ok(session, url):
             pass
+
+
+def _url(kubefox: KubeFox, deployment: str) -> str:
+    return f"http://127.0.0.1:{kubefox.http_port}{url_path(COMPONENT, deployment)}"
 
 
 async def _is_ok(session: aiohttp.ClientSession, url: str) -> bool:

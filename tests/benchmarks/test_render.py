@@ -14,6 +14,7 @@ from benchmarks.e2e.page import page, picture
 from benchmarks.e2e.report import Report
 from benchmarks.support.chart import Bar, Panel, svg
 from benchmarks.support.document import place, placed, table
+from benchmarks.support.rounds import Spread
 from benchmarks.support.wrk import parse
 
 PICTURE = DOCUMENT.with_name("performance-e2e.svg")
@@ -117,3 +118,14 @@ def test_what_wrk_prints_is_read() -> None:
 def test_what_wrk_never_prints_is_refused() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         parse("unable to connect to 127.0.0.1:1 Connection refused")
+
+
+def test_how_long_a_waking_takes_is_shown_once_it_was_measured(report: Report) -> None:
+    found = Spread(median=0.2, low=0.1, high=0.3)
+    lifecycle = msgspec.structs.replace(report.lifecycle, wake_s=found)
+
+    measured = msgspec.structs.replace(report, lifecycle=lifecycle)
+
+    (aim,) = [each for each in aims(measured) if "sleeping" in each.text]
+    assert (aim.reached, aim.is_met) == ("0.2 s", True)
+    assert "0.20 (0.10–0.30)" in page(measured, PICTURE.name)
