@@ -144,14 +144,12 @@ class Fleet:
         return Wake.AWAKE if self._is_ready(version) else Wake.NOT_ASLEEP
 
     def _wake(self, version: Version) -> None:
-        self.apply(self._store.snapshot)
         if not self._has_pod(version):
-            # It was given up while it slept, but a request from before needs it still. The pod
-            # leaves as soon as none does.
             self._start(version)
-            self.apply(self._store.snapshot)
+        # A pod whose turn to stop had not come yet stays. One of a version that was given up while
+        # it slept leaves as soon as no request from before needs it.
+        self.apply(self._store.snapshot)
         if self._is_ready(version):
-            # Its turn to stop had not come yet.
             self._sleepers.end_waking(version)
 
     def _start(self, version: Version) -> None:

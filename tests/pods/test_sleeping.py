@@ -32,6 +32,7 @@ from routing.selectors import Selectors
 from tests.pods import programs
 from tests.pods.platform import Platform
 from tests.pods.processes import wait_until
+from tests.support.nats import NatsServer
 
 LIMITS = Limits(event_ttl_s=20, idle_s=0.2, least_look_s=0.05)
 AWAKE = Limits(event_ttl_s=20, idle_s=3600, least_look_s=0.05)
@@ -302,6 +303,22 @@ async def test_a_request_wakes_whom_it_needs_one_after_another(platform: Platfor
 
         assert set(answers) == {"ui api"}
         assert reconciler.counts.wakes == 2
+
+
+async def test_after_a_restart_of_nats_who_sleeps_is_woken(
+    platform: Platform, own_nats_server: NatsServer
+) -> None:
+    ui, api = await ui_and_api(platform)
+    async with (
+        platform.reconciling(command=POD_COMMAND, limits=LIMITS),
+        visiting(platform) as visitor,
+    ):
+        await platform.wait_asleep(ui, api)
+
+        await asyncio.to_thread(own_nats_server.restart)
+        await wait_until(lambda: visitor.broker.is_ready and platform.bus.is_ready)
+
+        assert await visitor.get() == "ui api"
 
 
 async def test_who_has_a_request_in_hand_does_not_sleep(platform: Platform) -> None:
