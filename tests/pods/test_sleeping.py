@@ -91,7 +91,8 @@ class Visitor:
             path=path,
             query=query,
         )
-        return bytes(body).decode()
+        assert isinstance(body, bytes)
+        return body.decode()
 
     def _target(self, path: str) -> Target:
         selectors = Selectors(deployment="v1", virtual_environment="here")
