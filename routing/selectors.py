@@ -34,6 +34,9 @@ _NAMES = {
     "kf-sample": _SAMPLE,
     "kubefox-telemetry-sample": _SAMPLE,
 }
+SELECTOR_NAMES = frozenset(_NAMES)
+"""Names of all selectors, in query and headers."""
+
 _STICKY = {_DEPLOYMENT, _VIRTUAL_ENVIRONMENT}
 # An outside client may not choose the event type, so it is removed and never read.
 _REMOVED_ONLY = {"kf-type"}

@@ -20,7 +20,7 @@ from model.event import EventType, Headers
 from model.event import Response as ResponseHead
 from model.http import FIRST_STATUS, LAST_STATUS, breaks_header, is_header_name
 from routing.request import GenesisRequest
-from routing.selectors import Selectors, extract
+from routing.selectors import SELECTOR_NAMES, Selectors, extract
 
 EXPLAIN_HEADER = "kubefox-explain"
 
@@ -173,9 +173,12 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[str, str
 
 @lru_cache(maxsize=64)
 def _nominated(raw_value: bytes) -> frozenset[str]:
-    """Return the headers that a Connection header says are of this connection only."""
+    """Return the headers that a Connection header says are of this connection only.
+
+    Selectors are read here, and never travel on. Left out, they would lead to the release instead.
+    """
     names = (each.strip() for each in raw_value.decode("latin-1").lower().split(","))
-    return frozenset(names) - _HOP_BY_HOP - {"close"}
+    return frozenset(names) - _HOP_BY_HOP - SELECTOR_NAMES - {"close"}
 
 
 def _text(raw_value: bytes) -> str:

@@ -150,6 +150,16 @@ async def test_what_speaks_of_the_connection_stays_on_it(echo: int) -> None:
     assert answer.json()["headers"] == [["host", "x"], ["x-end", "1"]]
 
 
+async def test_a_selector_counts_though_it_is_said_to_be_of_the_connection(echo: int) -> None:
+    answer = await ask(
+        echo,
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: kf-dep, kf-ve\r\n"
+        b"Kf-Dep: unknown\r\nKf-Ve: team-a\r\n\r\n",
+    )
+
+    assert (answer.status, answer.json()["code"]) == (404, "deployment_not_found")
+
+
 async def test_a_body_keeps_its_encoding(echo: int) -> None:
     answer = await ask(
         echo,
