@@ -189,7 +189,7 @@ class Broker:
             try:
                 frame = await self.bus.request(target.subject, packed, ttl_s, upload)
             except NoPodReady:
-                if not await wake(self.bus, target.subject, event):
+                if not await wake(self.bus, target.subject, event, context.hashes):
                     raise
                 frame = await self._send_again(target.subject, event, packed, upload)
             head, content = read_answer(frame)
@@ -229,7 +229,7 @@ class Broker:
         try:
             frame = await self.bus.request(target, packed, ttl_s)
         except NoPodReady:
-            if not await wake(self.bus, target, event):
+            if not await wake(self.bus, target, event, context.hashes):
                 raise
             frame = await self._send_again(target, event, packed)
         finally:

@@ -36,9 +36,16 @@ class Wake(Enum):
 
 
 class WakeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The question: ``target`` is the subject that nobody listened to."""
+    """The question.
+
+    Attributes:
+        target: The subject that nobody listened to.
+        hashes: Of the event's deployment, where they are known: those that the target calls are
+            woken with it.
+    """
 
     target: str
+    hashes: frozenset[str] = frozenset()
 
 
 class WakeReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,13 +65,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(WakeReply).decode
 
 
-async def wake(bus: Asker, target: str, event: Event) -> bool:
+async def wake(bus: Asker, target: str, event: Event, hashes: frozenset[str] = frozenset()) -> bool:
     """Return whether to send an event again that found no pod; a pod is ready then.
 
     Args:
         bus: Connection to ask on.
         target: Where the event was sent; what is no component never sleeps.
         event: Whose deadline bounds the waiting.
+        hashes: See ``WakeRequest``.
 
     Raises:
         DeadlineExceeded: The event's time ran out before a pod was ready.
@@ -72,7 +80,7 @@ async def wake(bus: Asker, target: str, event: Event) -> bool:
     """
     if not subjects.is_component(target):
         return False
-    question = _encode(WakeRequest(target=target))
+    question = _encode(WakeRequest(target=target, hashes=hashes))
     state = Wake.WAKING
     while state is Wake.WAKING:
         state = await _ask(bus, question, _remaining_s(event, target))

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,13 +17,13 @@ from broker.store import Store
 from broker.usage import wait_unused
 from broker.waking import ANSWER_S, Wake
 from model import subjects
-from model.component import short
+from model.component import ComponentDefinition, short
 from model.distill import Version
 from model.errors import NatsUnavailable, NotFound
 from model.pod import PodPhase, PodStatus
 from pods.base import PodDriver, PodSpec
 from pods.keeper import Keeper, Surroundings
-from pods.plan import idle, plan, stop_order, wanted
+from pods.plan import called, idle, plan, stop_order, wanted
 from pods.published import PublishedStatuses
 from pods.sleepers import Counts, Sleepers
 from routing.snapshot import Snapshot
@@ -135,22 +136,41 @@ class Fleet:
             self._leaving.update(dict.fromkeys(batch, batch))
             self._group.create_task(self._stop_in_order(batch, self._store.snapshot))
 
-    async def wake(self, version: Version) -> Wake:
-        """Return what has become of a version within ``ANSWER_S``; if it sleeps, start it."""
+    async def wake(self, version: Version, hashes: frozenset[str] = frozenset()) -> Wake:
+        """Return what has become of a version within ``ANSWER_S``; if it sleeps, start it.
+
+        Args:
+            version: Who is needed.
+            hashes: Of a deployment: those that the version calls are started with it, so that a
+                chain of calls need not wait for one after another.
+        """
         if self._sleepers.rouse(version):
-            self._wake(version)
+            self._wake(version, hashes)
         if not await self._sleepers.wait_awake(version, ANSWER_S):
             return Wake.WAKING
         return Wake.AWAKE if self._is_ready(version) else Wake.NOT_ASLEEP
 
-    def _wake(self, version: Version) -> None:
-        if not self._has_pod(version):
-            self._start(version)
+    def _wake(self, version: Version, hashes: frozenset[str]) -> None:
+        woken = [version]
+        self._start_if_missing(version)
+        for each in self._called_by(version, hashes):
+            if self._sleepers.rouse(each):
+                self._start_if_missing(each)
+                woken.append(each)
         # A pod whose turn to stop had not come yet stays. One of a version that was given up while
         # it slept leaves as soon as no request from before needs it.
         self.apply(self._store.snapshot)
-        if self._is_ready(version):
-            self._sleepers.end_waking(version)
+        for each in filter(self._is_ready, woken):
+            self._sleepers.end_waking(each)
+
+    def _called_by(self, version: Version, hashes: frozenset[str]) -> tuple[Version, ...]:
+        snapshot = self._store.snapshot
+        members = [each for each in wanted(snapshot) if each[2] in hashes and each[0] == version[0]]
+        return called(version, members, _definitions({version, *members}, snapshot))
+
+    def _start_if_missing(self, version: Version) -> None:
+        if not self._has_pod(version):
+            self._start(version)
 
     def _start(self, version: Version) -> None:
         app, component, digest = version
@@ -189,12 +209,7 @@ class Fleet:
         await self._stop_in_order(batch, snapshot)
 
     async def _stop_in_order(self, batch: _Batch, snapshot: Snapshot) -> None:
-        definitions = {
-            version: found.definition
-            for version in batch.values()
-            if (found := snapshot.component(*version)) is not None
-        }
-        for pods in stop_order(batch, definitions):
+        for pods in stop_order(batch, _definitions(batch.values(), snapshot)):
             # A pod that was wanted again meanwhile has left the batch, even if it is leaving anew.
             await self._stop([pod for pod in pods if self._leaving.get(pod) is batch])
 
@@ -244,3 +259,13 @@ class Fleet:
         with contextlib.suppress(NatsUnavailable):
             subject = subjects.component(*dead.version)
             await self._bus.publish(subjects.PODS_GONE, subject.encode())
+
+
+def _definitions(
+    versions: Iterable[Version], snapshot: Snapshot
+) -> dict[Version, ComponentDefinition]:
+    return {
+        version: found.definition
+        for version in versions
+        if (found := snapshot.component(*version)) is not None
+    }

@@ -56,6 +56,29 @@ def idle(
     )
 
 
+def called(
+    caller: Version,
+    versions: Iterable[Version],
+    definitions: Mapping[Version, ComponentDefinition],
+) -> tuple[Version, ...]:
+    """Return those of ``versions`` that a version calls, also through others.
+
+    Args:
+        caller: Who calls; it is not called itself, even in a circle.
+        versions: Of one deployment: at most one of each component.
+        definitions: Of all of them, where known; a version without one calls nobody.
+
+    Returns:
+        Who is called comes after who calls it first.
+    """
+    by_name = {(app, name): (app, name, digest) for app, name, digest in versions}
+    reached = [caller]
+    for each in reached:
+        found = (by_name.get(callee) for callee in _callees(each, definitions))
+        reached += [version for version in found if version and version not in reached]
+    return tuple(reached[1:])
+
+
 def plan(versions: frozenset[Version], pods: Mapping[str, Version]) -> Actions:
     """Return what turns ``pods`` into ``REPLICAS`` pods for each of ``versions``.
 

@@ -75,7 +75,8 @@ class Waker:
     async def _answer(self, payload: bytes, reply: str) -> None:
         state = Wake.NOT_ASLEEP
         try:
-            state = await self._fleet.wake(subjects.version_of(_decode(payload).target))
+            asked = _decode(payload)
+            state = await self._fleet.wake(subjects.version_of(asked.target), asked.hashes)
         except Exception:
             logger.exception("a component version cannot be woken")
         # Whoever hears nothing asks again, or fails as if it did not sleep.

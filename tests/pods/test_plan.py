@@ -10,7 +10,7 @@ from model.distill import Version
 from model.environment import EnvironmentData
 from model.records import Change, Record
 from model.release import Release, ReleasedApp, ReleaseManifest, ReleaseState
-from pods.plan import Actions, idle, plan, stop_order, wanted
+from pods.plan import Actions, called, idle, plan, stop_order, wanted
 from routing.snapshot import Snapshot
 
 A: Version = ("order-app", "order-worker", "a" * 32)
@@ -194,3 +194,16 @@ def test_versions_that_were_ready_long_enough_and_are_unused_may_sleep() -> None
 
     assert idle(ready_at_s, frozenset(), now_s=70.0, idle_s=60) == {A, B}
     assert idle(ready_at_s, frozenset({B[2]}), now_s=71.0, idle_s=60) == {A, B2}
+
+
+def test_who_is_called_is_found_through_others_and_in_circles() -> None:
+    ui, api, worker, other = (("app", name, name * 2) for name in ("ui", "api", "worker", "other"))
+    definitions = {
+        ui: calls("ui", "api", "missing"),
+        api: calls("api", "worker"),
+        worker: calls("worker", "ui"),
+        other: calls("other", "ui"),
+    }
+
+    assert called(ui, [ui, api, worker, other], definitions) == (api, worker)
+    assert called(api, [api, other], definitions) == ()

@@ -34,6 +34,7 @@ from tests.pods.platform import Platform
 from tests.pods.processes import wait_until
 from tests.support.nats import NatsServer
 
+GOOD_2 = f"{programs.GOOD}# the second version\n"
 LIMITS = Limits(event_ttl_s=20, idle_s=0.2, least_look_s=0.05)
 AWAKE = Limits(event_ttl_s=20, idle_s=3600, least_look_s=0.05)
 SIGN_S = 15
@@ -135,8 +136,9 @@ async def use(platform: Platform, hashes: set[str]) -> asyncio.Semaphore:
     return asked
 
 
-async def ask_to_wake(platform: Platform, spec: PodSpec) -> Wake:
-    question = msgspec.msgpack.encode(WakeRequest(target=spec.subject))
+async def ask_to_wake(platform: Platform, spec: PodSpec, *members: PodSpec) -> Wake:
+    hashes = frozenset(each.hash for each in members)
+    question = msgspec.msgpack.encode(WakeRequest(target=spec.subject, hashes=hashes))
     state = Wake.WAKING
     while state is Wake.WAKING:
         answer = await platform.bus.request(subjects.PODS_WAKE, question, SIGN_S)
@@ -292,7 +294,27 @@ async def test_the_next_reconciler_starts_who_slept(platform: Platform) -> None:
         await platform.wait_pods(lambda _: not platform.board.sleepers)
 
 
-async def test_a_request_wakes_whom_it_needs_one_after_another(platform: Platform) -> None:
+async def test_those_of_its_deployment_that_a_version_calls_are_woken_with_it(
+    platform: Platform,
+) -> None:
+    api, api_2 = await platform.version(programs.GOOD), await platform.version(GOOD_2)
+    ui = await platform.version(programs.GOOD, "order-ui", calls=("api-server",))
+    worker = await platform.version(programs.GOOD, "order-worker")
+    used: set[str] = set()
+    await use(platform, used)
+    async with platform.reconciling(limits=LIMITS):
+        await platform.deploy("v1", ui, api, worker)
+        await platform.deploy("v2", ui, api_2)
+        await platform.wait_asleep(ui, api, api_2, worker)
+        used |= {ui.hash, api.hash}
+
+        assert await ask_to_wake(platform, ui, ui, api, worker) is Wake.AWAKE
+
+        await platform.wait_ready(ui, api)
+        assert {each.hash for each in platform.board.sleepers} == {api_2.hash, worker.hash}
+
+
+async def test_a_request_wakes_whom_it_needs(platform: Platform) -> None:
     ui, api = await ui_and_api(platform)
     async with (
         platform.reconciling(command=POD_COMMAND, limits=LIMITS) as reconciler,
@@ -336,8 +358,8 @@ async def test_who_has_a_request_in_hand_does_not_sleep(platform: Platform) -> N
         other = await platform.version(programs.GOOD, "order-worker")
         await platform.deploy("v2", other)
 
-        # The api sleeps on, the ui may not: the next one to fall asleep is ready later.
-        await platform.wait_asleep(api, other)
+        # Neither the ui nor the api, which it has not called yet: the other was ready later.
+        await platform.wait_asleep(other)
         (signs / "end").touch()
 
         assert await slow == "ui api"
