@@ -222,10 +222,10 @@ class Broker:
         Raises:
             FoxError: Whatever stopped it: no pod, time, a mismatch, the handler.
         """
+        packed = codec.encode(event, body)
         context = self._open.get(data.context) or self._seal(data)
         context.used_s = time.time()
         context.in_flight += 1
-        packed = codec.encode(event, body)
         try:
             frame = await self.bus.request(target, packed, ttl_s)
         except NoPodReady:
