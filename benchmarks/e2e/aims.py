@@ -69,8 +69,7 @@ def _life(report: Report) -> Iterator[Aim]:
     platform = [each for name, each in life.idle.items() if name != "a pod"]
     yield _most("Deploying known hashes until they answer", life.known_ms.median, 50, " ms")
     yield _most("A pod of a new hash until it answers", life.new_pod_s.median, 1, " s")
-    if life.wake_s is not None:
-        yield _most("A sleeping pod until it answers", life.wake_s.median, 1, " s")
+    yield _most("A sleeping pod until it answers", life.wake_s.median, 1, " s")
     yield _most("Idle platform", sum(each.rss_mib for each in platform), 150, " MiB")
     yield _most("Idle pod", life.idle["a pod"].rss_mib, 40, " MiB")
     # nats-server asks after each of its clients every 5 s, and a pod says as often that it lives.

@@ -54,17 +54,16 @@ class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         known_ms: Storing a deployment of known hashes until its explicit URL answers.
         new_pod_s: The same for a component whose code is new, and already uploaded.
+        wake_s: A request whose component sleeps, until it is answered.
         fox_deploy_s: The whole command for a new version of one component, ``--wait`` included.
         idle: By what the process is.
-        wake_s: A request whose component sleeps until it is answered; None where that was not
-            measured yet.
     """
 
     known_ms: Spread
     new_pod_s: Spread
+    wake_s: Spread
     fox_deploy_s: Spread
     idle: dict[str, Process]
-    wake_s: Spread | None = None
 
 
 async def measure(folder: Path, repeats: int) -> Lifecycle:

@@ -75,11 +75,7 @@ def _lifecycle(life: Lifecycle) -> str:
     deploys = [
         ("deployment of known hashes, stored until it answers, ms", _range(life.known_ms)),
         ("pod of a new hash, stored until it answers, s", _fine(life.new_pod_s)),
-        *(
-            [("request whose component sleeps, until it is answered, s", _fine(life.wake_s))]
-            if life.wake_s is not None
-            else []
-        ),
+        ("request whose component sleeps, until it is answered, s", _fine(life.wake_s)),
         ("`fox deploy --wait` of one changed component, s", _fine(life.fox_deploy_s)),
     ]
     idle = [

@@ -68,8 +68,20 @@ def test_every_contestant_answered_every_request(report: Report) -> None:
 def test_every_aim_says_what_was_reached(report: Report) -> None:
     found = aims(report)
 
-    assert len(found) == 14
+    assert len(found) == 15
     assert all(each.wanted and each.reached for each in found)
+
+
+@pytest.mark.parametrize(("cores", "is_judged"), [(2, False), (8, True)])
+def test_workers_are_judged_where_there_are_cores_for_them(
+    report: Report, cores: int, *, is_judged: bool
+) -> None:
+    machine = msgspec.structs.replace(report.machine, cores=cores)
+
+    found = aims(msgspec.structs.replace(report, machine=machine))
+
+    [workers] = [each for each in found if each.text.startswith("2 workers")]
+    assert (workers.is_met is not None) is is_judged
 
 
 def test_a_section_is_replaced_and_the_rest_of_the_page_kept(tmp_path: Path) -> None:
