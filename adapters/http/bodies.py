@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp.web import RequestPayloadError
 
-from adapters.http.connection import Request
+from adapters.http.request import Request
 from broker.bodies import Bodies, HeldBody
 from model.codec import Body
 from model.errors import BodyTooSlow, InvalidRequest

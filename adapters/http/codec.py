@@ -13,7 +13,7 @@ from typing import NamedTuple
 from aiohttp.http import RawRequestMessage
 
 from adapters.http.answer import Answer
-from adapters.http.connection import MAX_HEADERS_BYTES
+from adapters.http.request import MAX_HEADERS_BYTES
 from model.codec import Body
 from model.errors import ComponentFailed, HeadersTooLarge, InvalidRequest
 from model.event import EventType, Headers

@@ -14,7 +14,6 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, HttpVersion10, RawRequestMessage
@@ -24,14 +23,12 @@ from aiohttp.web import RequestPayloadError
 
 from adapters.http.answer import Answer, has_body, render, render_head
 from adapters.http.parts import Framing, choose, cut
+from adapters.http.request import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_TARGET_BYTES, Request
 from broker.stream import Incoming
 from model.codec import Body
 
 logger = logging.getLogger(__name__)
 
-MAX_TARGET_BYTES = 16 * 1024
-MAX_HEADERS_BYTES = 64 * 1024
-MAX_HEADERS = 256
 MAX_WAITING = 32
 """Requests that a client may send before the first of them is answered; then reading waits."""
 IDLE_S = 75.0
@@ -48,60 +45,6 @@ Failure = HttpProcessingError
 """Why something is no request."""
 
 _Arrived = tuple[RawRequestMessage | Failure, StreamReader]
-
-
-class Request:
-    """A request that is being answered.
-
-    Attributes:
-        message: Its head, as the parser read it.
-        content: Its body, as it comes.
-        is_uninvited: Whether the client waits to be told to send it.
-        keeps: Whether the connection can be kept after an answer that was written in parts; None
-            without such an answer.
-    """
-
-    __slots__ = ("_connection", "content", "is_uninvited", "keeps", "message")
-
-    def __init__(
-        self, message: RawRequestMessage, content: StreamReader, connection: Connection
-    ) -> None:
-        """Wrap what arrived."""
-        self.message = message
-        self.content = content
-        self._connection = connection
-        self.keeps: bool | None = None
-        self.is_uninvited = content is not EMPTY_PAYLOAD and _waits_for_invitation(message)
-
-    @property
-    def has_body(self) -> bool:
-        """Whether there is a body to read."""
-        return self.content is not EMPTY_PAYLOAD
-
-    @property
-    def remote(self) -> str:
-        """Address of the client, or empty."""
-        return self._connection.remote
-
-    def invite(self) -> None:
-        """Tell a client that waits for it to send the body: RFC 9110, 10.1.1."""
-        if self.is_uninvited:
-            self.is_uninvited = False
-            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    async def answer(self, answer: Answer, chunks: Incoming, length: int | None) -> None:
-        """Write an answer whose body is still to come, as fast as the client takes it.
-
-        Args:
-            answer: Its head.
-            chunks: Its body; closed when the client leaves.
-            length: Of the body, where it is known.
-
-        Raises:
-            ConnectionError: The client has left.
-            FoxError: The body broke off, or is not of that length; the answer is cut.
-        """
-        await self._connection.answer(self, answer, chunks, length)
 
 
 Handle = Callable[[Request], Awaitable[Answer]]
@@ -417,8 +360,3 @@ def _connection(message: RawRequestMessage, *, keeps: bool) -> str:
     if not keeps:
         return "close"
     return "keep-alive" if message.version == HttpVersion10 else ""
-
-
-def _waits_for_invitation(message: RawRequestMessage) -> bool:
-    expects = cast("str", message.headers.get("expect", ""))
-    return expects.lower() == "100-continue" and message.version > HttpVersion10

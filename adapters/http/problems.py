@@ -8,7 +8,7 @@ import msgspec
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from adapters.http.answer import Answer
-from adapters.http.connection import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_TARGET_BYTES
+from adapters.http.request import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_TARGET_BYTES
 from model.errors import FoxError, HeadersTooLarge, InvalidRequest, Unavailable
 
 TEXT = "text/plain; charset=utf-8"

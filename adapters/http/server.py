@@ -12,9 +12,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from adapters.http import bodies, codec, problems
 from adapters.http.answer import Answer, lines_of
-from adapters.http.connection import Request
 from adapters.http.explaining import Explainer
 from adapters.http.listener import Listener
+from adapters.http.request import Request
 from broker.bodies import Bodies
 from broker.broker import Broker
 from broker.pour import Upload

@@ -11,8 +11,9 @@ from aiohttp.web import RequestPayloadError
 
 from adapters.http import connection
 from adapters.http.answer import Answer
-from adapters.http.connection import MAX_WAITING, Request
+from adapters.http.connection import MAX_WAITING
 from adapters.http.listener import Listener
+from adapters.http.request import Request
 from tests.adapters.http.raw import ask, connect
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
