@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 from adapters.cron_claims import Refusal, TickClaims
 from adapters.cron_schedule import TOLERANCE_S, Agenda, NextTick, is_late, parse
 from broker.broker import Broker
+from broker.ids import new_id
 from broker.settings import Settings
 from broker.stream import Incoming
 from model.component import short
@@ -70,6 +71,7 @@ class CronAdapter:
         self._broker = broker
         self._settings = settings
         self._clock = clock
+        self._measure = broker.telemetry.genesis_of(adapter_source(self.kind))
         self._claims = TickClaims(broker.bus)
         self._agenda: Agenda[ScheduleKey] = Agenda()
         self._followed: PlainIndex | None = None
@@ -148,7 +150,7 @@ class CronAdapter:
         self, released: ReleasedSchedule, key: ScheduleKey, ticks: list[int]
     ) -> None:
         for tick_s in ticks:
-            event_id = self._broker.next_event_id()
+            event_id = new_id()
             try:
                 await self._claim_and_send(released, key, tick_s, event_id)
             except FoxError as error:
@@ -181,22 +183,26 @@ class CronAdapter:
         return await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
 
     async def _send(self, released: ReleasedSchedule, tick_s: int, event_id: str) -> None:
-        source, target = adapter_source(self.kind), released.target
-        with self._broker.telemetry.genesis(source, event_id) as measured:
-            measured.lead_to(target)
+        lane = self._broker.lane(released.target)
+        measured = self._measure(event_id)
+        measured.lead_to(lane)
+        try:
             response, content = await self._broker.dispatch(
-                target,
+                lane,
                 event_id=event_id,
                 type=EventType.CRON,
-                source=source,
+                source=adapter_source(self.kind),
                 handler=released.schedule.id,
                 params={"tick": _iso(tick_s)},
-                traceparent=measured.send(),
+                traceparent=measured.traceparent,
                 ttl_s=self._settings.event_ttl_s,
             )
-            if isinstance(content, Incoming):
-                content.close()  # a tick has nobody who would read it
-            measured.answer(response.status)
+        except BaseException as error:
+            measured.break_off(error)
+            raise
+        if isinstance(content, Incoming):
+            content.close()  # a tick has nobody who would read it
+        measured.end(response.status)
         if response.status >= _ERROR_STATUS:
             logger.warning(
                 "cron event %s for %s was answered %d",

@@ -148,19 +148,23 @@ class EmitAdapter:
         _check_sender(event, target, data)
         event = msgspec.structs.replace(event, attempt=event.attempt - 1 + stored.deliveries)
         source, ttl_s = adapter_source(self.kind), self._settings.event_ttl_s
-        with self._broker.telemetry.delivering(event, target, source, data.context) as measured:
-            sent = msgspec.structs.replace(
-                event,
-                # Whoever may emit may write whatever into a frame: no more than this is taken.
-                type=EventType.COMPONENT,
-                handler=NO_ROUTE,
-                params={},
-                deadline_ms=int((now_s + ttl_s) * 1000),
-                traceparent=measured.send(),
-                sent_us=int(now_s * 1_000_000),
-            )
+        measured = self._broker.telemetry.delivering(event, target, source, data.context)
+        sent = msgspec.structs.replace(
+            event,
+            # Whoever may emit may write whatever into a frame: no more than this is taken.
+            type=EventType.COMPONENT,
+            handler=NO_ROUTE,
+            params={},
+            deadline_ms=int((now_s + ttl_s) * 1000),
+            traceparent=measured.send(),
+            sent_us=int(now_s * 1_000_000),
+        )
+        try:
             response, _ = await self._broker.deliver(sent, body, target, data, ttl_s)
-            return measured.answer(Reply(response.status)).status
+        except BaseException as error:
+            measured.fail(error)
+            raise
+        return measured.answer(Reply(response.status)).status
 
     async def _bury(self, stored: StoredEvent, reason: ErrorDetail) -> None:
         buried = self._burial(stored, reason)

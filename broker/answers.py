@@ -5,6 +5,7 @@ from __future__ import annotations
 from model import codec
 from model.errors import ComponentFailed, InvalidEvent, from_detail
 from model.event import Response
+from model.http import LAST_STATUS
 
 
 def read_answer(frame: bytes) -> tuple[Response, codec.Body]:
@@ -20,4 +21,6 @@ def read_answer(frame: bytes) -> tuple[Response, codec.Body]:
         raise ComponentFailed("the component's answer cannot be read") from error
     if response.error is not None:
         raise from_detail(response.error)
+    if not 0 <= response.status <= LAST_STATUS:
+        raise ComponentFailed(f"the component answered with status {response.status}")
     return response, body

@@ -17,6 +17,7 @@ import msgspec
 from broker.answers import read_answer
 from broker.bus import Bus
 from broker.contexts import ContextData, Contexts
+from broker.lane import Lane, Lanes
 from broker.settings import Settings
 from broker.store import Store, open_store
 from broker.stream import Incoming, Outgoing
@@ -26,7 +27,7 @@ from broker.views import ViewReply, ViewRequest
 from broker.waking import wake
 from model import codec, subjects
 from model.component import DependencyKind
-from model.context import EventContext, adapter_source, source_name
+from model.context import adapter_source, source_name
 from model.errors import (
     ComponentMismatch,
     Draining,
@@ -46,24 +47,6 @@ logger = logging.getLogger(__name__)
 
 _decode_view_request = msgspec.msgpack.Decoder(ViewRequest).decode
 _encode = msgspec.msgpack.Encoder().encode
-
-MAX_IDLE_CONTEXTS = 10_000
-
-
-class _OpenContext:
-    """A sealed context, how many events of it are in flight, and when the latest began (Unix)."""
-
-    __slots__ = ("hashes", "in_flight", "token", "used_s")
-
-    def __init__(self, token: str, hashes: frozenset[str]) -> None:
-        self.token = token
-        self.hashes = hashes
-        self.in_flight = 0
-        self.used_s = 0.0
-
-    def leave(self) -> None:
-        """Count one less."""
-        self.in_flight -= 1
 
 
 class Broker:
@@ -90,8 +73,7 @@ class Broker:
         self.settings = settings
         self.telemetry = telemetry
         self._contexts = contexts
-        self._open: dict[EventContext, _OpenContext] = {}
-        self._last_event = 0
+        self._lanes = Lanes(contexts.seal)
         self._draining = False
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -108,20 +90,19 @@ class Broker:
     @property
     def in_flight(self) -> int:
         """How many events that this broker has sent wait for their answer."""
-        return sum(each.in_flight for each in self._open.values())
+        return self._lanes.in_flight
 
     def resolve(self, request: GenesisRequest, selectors: Selectors) -> Decision:
         """Decide who serves a request, by the snapshot of this moment; see ``resolve``."""
         return resolve(request, selectors, self.store.snapshot)
 
-    def next_event_id(self) -> str:
-        """Return an event id that no other process makes."""
-        self._last_event += 1
-        return f"{self.bus.process_id}-{self._last_event:x}"
+    def lane(self, target: Target) -> Lane:
+        """Return what all events to a target have in common."""
+        return self._lanes.of(target)
 
     async def dispatch(
         self,
-        target: Target,
+        lane: Lane,
         *,
         event_id: str,
         type: str,  # noqa: A002 - the event's field
@@ -142,8 +123,8 @@ class Broker:
         A body that comes as a stream is the caller's to close: until then the event is in flight.
 
         Args:
-            target: From a Decision: who, and in which context.
-            event_id: From ``next_event_id``.
+            lane: Of the target that was decided on: who, and in which context.
+            event_id: A new one, see ``broker.ids``.
             type: One of ``EventType``.
             source: ``adapter/<kind>``.
             handler: Route or schedule id.
@@ -153,7 +134,7 @@ class Broker:
             headers: Without selectors.
             params: Captured by the rule.
             body: At most ``INLINE_BYTES``.
-            traceparent: W3C trace context, or empty.
+            traceparent: W3C trace context, or empty; see ``Event``.
             ttl_s: Time until the response's head; None takes the setting.
             upload: Sends the body, instead of ``body``; the time begins when it is over.
 
@@ -163,13 +144,12 @@ class Broker:
         if self._draining:
             raise Draining("the platform is shutting down")
         ttl_s = ttl_s or self.settings.event_ttl_s
-        context = self._open.get(target.context) or self._seal(target)
         now_s = time.time()
         event = Event(
             id=event_id,
             genesis_id=event_id,
             type=type,
-            context=context.token,
+            context=lane.token,
             source=source,
             deadline_ms=int((now_s + ttl_s) * 1000),
             handler=handler,
@@ -182,24 +162,25 @@ class Broker:
             sent_us=int(now_s * 1_000_000),
             stream=upload.subject if upload else "",
         )
-        context.used_s = now_s
-        context.in_flight += 1
+        subject = lane.target.subject
+        lane.used_s = now_s
+        lane.in_flight += 1
         try:
             packed = codec.encode(event, body)
             try:
-                frame = await self.bus.request(target.subject, packed, ttl_s, upload)
+                frame = await self.bus.request(subject, packed, ttl_s, upload)
             except NoPodReady:
-                if not await wake(self.bus, target.subject, event, context.hashes):
+                if not await wake(self.bus, subject, event, lane.hashes):
                     raise
-                frame = await self._send_again(target.subject, event, packed, upload)
+                frame = await self._send_again(subject, event, packed, upload)
             head, content = read_answer(frame)
             if head.stream:
-                incoming = self.bus.streams.receive(head.stream, target.subject)
-                context.in_flight += 1
-                incoming.on_close = context.leave
+                incoming = self.bus.streams.receive(head.stream, subject)
+                lane.in_flight += 1
+                incoming.on_close = lane.leave
                 return head, incoming
         finally:
-            context.in_flight -= 1
+            lane.in_flight -= 1
         return head, content
 
     @property
@@ -223,17 +204,17 @@ class Broker:
             FoxError: Whatever stopped it: no pod, time, a mismatch, the handler.
         """
         packed = codec.encode(event, body)
-        context = self._open.get(data.context) or self._seal(data)
-        context.used_s = time.time()
-        context.in_flight += 1
+        traffic = self._lanes.delivery(data.context, data.deployment)
+        traffic.used_s = time.time()
+        traffic.in_flight += 1
         try:
             frame = await self.bus.request(target, packed, ttl_s)
         except NoPodReady:
-            if not await wake(self.bus, target, event, context.hashes):
+            if not await wake(self.bus, target, event, traffic.hashes):
                 raise
             frame = await self._send_again(target, event, packed)
         finally:
-            context.in_flight -= 1
+            traffic.in_flight -= 1
         return read_answer(frame)
 
     async def _send_again(
@@ -267,14 +248,6 @@ class Broker:
             )
         return data
 
-    def _seal(self, target: Target | ContextData) -> _OpenContext:
-        if len(self._open) >= MAX_IDLE_CONTEXTS:
-            self._open = {key: each for key, each in self._open.items() if each.in_flight}
-        token = self._contexts.seal(target.context)
-        context = _OpenContext(token, frozenset(target.deployment.components.values()))
-        self._open[target.context] = context
-        return context
-
     def take_view(self, _subject: str, payload: bytes, reply: str) -> None:
         """Take the question of a pod for its view of a context; see ``broker.bus.Taker``.
 
@@ -307,10 +280,7 @@ class Broker:
     async def answer_usage(self, payload: bytes, reply: str) -> None:
         """Tell which component versions events that are in flight, or began lately, may need."""
         since_s = time.time() - read_question_s(payload)
-        busy = [
-            each.hashes for each in self._open.values() if each.in_flight or each.used_s > since_s
-        ]
-        usage = Usage(revision=self.snapshot.revision, hashes=frozenset().union(*busy))
+        usage = Usage(revision=self.snapshot.revision, hashes=self._lanes.needed(since_s))
         if reply:
             await self.bus.publish(reply, _encode(usage))
 

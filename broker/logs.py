@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from broker.telemetry.trace_context import trace_id_of
 from model.event import Event
 
 _fields: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar(
@@ -64,13 +65,9 @@ def _event_fields() -> Mapping[str, object]:
     if bound is None:
         return {}
     event, fields = bound
-    ids = {"event": event.id, "genesis": event.genesis_id, "trace": trace_id_of(event)}
+    trace_id = trace_id_of(event.traceparent, event.genesis_id)
+    ids = {"event": event.id, "genesis": event.genesis_id, "trace": trace_id}
     return {**ids, **fields}
-
-
-def trace_id_of(event: Event) -> str:
-    """Return the id of an event's trace, or empty."""
-    return event.traceparent[3:35]
 
 
 class JsonFormatter(logging.Formatter):

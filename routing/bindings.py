@@ -8,6 +8,7 @@ cache may be shared by all snapshots of one line, old ones included.
 from __future__ import annotations
 
 from operator import is_
+from typing import Any
 
 import msgspec
 
@@ -29,7 +30,7 @@ from routing.template import Layers
 GENERATION = 4_096
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, kw_only=True, eq=False):
     """Where a decision sends its event. Made once per binding and route.
 
     Attributes:
@@ -39,6 +40,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         hash: Its full hash.
         subject: NATS subject of that component version.
         route: Id of the route in the component.
+        lane: What a broker keeps here of its own; None is nothing yet.
     """
 
     context: EventContext
@@ -47,6 +49,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     subject: str
     route: int
+    lane: Any = None
 
 
 class Binding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
@@ -17,16 +16,17 @@ from adapters.http.listener import Listener
 from adapters.http.request import Request
 from broker.bodies import Bodies
 from broker.broker import Broker
+from broker.ids import new_id
+from broker.lane import Lane
 from broker.pour import Upload
 from broker.settings import Settings
 from broker.stream import Incoming, Outgoing
 from broker.telemetry.genesis import Genesis
 from model.codec import Body
-from model.context import EventContext, adapter_source
+from model.context import adapter_source
 from model.errors import FoxError, InternalError, InvalidContext, RouteNotFound
 from model.event import EventType, Response
 from routing.request import GenesisRequest
-from routing.resolver import Decision
 from routing.selectors import NO_SELECTORS, Selectors
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class HttpAdapter:
         """Prepare to serve; entering the context starts."""
         self._broker = broker
         self._settings = settings
+        self._measure = broker.telemetry.genesis_of(_SOURCE)
         self._explainer = Explainer(settings.explain_from)
         self._bodies = Bodies(settings.body_limit_bytes, settings.body_memory_bytes)
         self._listener = Listener(self.handle, self._refuse)
@@ -106,11 +107,15 @@ class HttpAdapter:
         """
         if request.message.path == READY_PATH:
             return self._readiness()
-        event_id = self._broker.next_event_id()
-        with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
+        event_id = new_id()
+        measured = self._measure(event_id)
+        try:
             answer = await self._answer(request, event_id, measured)
-            measured.answer(answer.status)
-            return answer
+        except BaseException as error:
+            measured.break_off(error)
+            raise
+        measured.end(answer.status)
+        return answer
 
     async def _answer(self, request: Request, event_id: str, measured: Genesis) -> Answer:
         selectors = NO_SELECTORS
@@ -119,15 +124,17 @@ class HttpAdapter:
             if arrival.wants_explanation and self._explainer.allows(request.remote):
                 return self._explainer.answer(arrival, self._broker.snapshot)
             selectors = arrival.selectors
-            decision = self._decide(arrival, measured)
             genesis = arrival.genesis
+            lane, params = self._decide(arrival, measured)
+            known = request, event_id, measured, genesis, lane, params
             if not request.has_body:
-                return await self._send(request, event_id, measured, genesis, decision)
+                return await self._send(*known)
             if not bodies.is_small(request, self._bodies):
-                return await self._send_stream(request, event_id, measured, genesis, decision)
+                return await self._send_stream(*known)
             with self._bodies.hold() as held:
                 body = await bodies.read(request, held)
-                return await self._send(request, event_id, measured, genesis, decision, body)
+                measured.send()
+                return await self._send(*known, body)
         except FoxError as error:
             return _fail(error, request, event_id, measured, selectors)
         except ConnectionError:
@@ -137,12 +144,16 @@ class HttpAdapter:
             failure = InternalError("the platform failed; its log tells why under the event id")
             return _fail(failure, request, event_id, measured, selectors)
 
-    def _decide(self, arrival: codec.Arrival, measured: Genesis) -> Decision:
+    def _decide(self, arrival: codec.Arrival, measured: Genesis) -> tuple[Lane, dict[str, str]]:
+        """Return where a request goes, and what its rule captured."""
         genesis, selectors = arrival.genesis, arrival.selectors
-        measured.ask(genesis.method, genesis.path, arrival.traceparent, sample=selectors.sample)
+        measured.method, measured.path = genesis.method, genesis.path
+        if arrival.traceparent or selectors.sample:
+            measured.go_on(arrival.traceparent, sample=selectors.sample)
         decision = self._broker.resolve(genesis, selectors)
-        measured.lead_to(decision.target)
-        return decision
+        lane = self._broker.lane(decision.target)
+        measured.lead_to(lane)
+        return lane, decision.params
 
     async def _send_stream(
         self,
@@ -150,13 +161,15 @@ class HttpAdapter:
         event_id: str,
         measured: Genesis,
         genesis: GenesisRequest,
-        decision: Decision,
+        lane: Lane,
+        params: dict[str, str],
     ) -> Answer:
         """Send a request whose body follows, as fast as the component reads it."""
-        chunks, subject = bodies.chunks_of(request), decision.target.subject
+        chunks, subject = bodies.chunks_of(request), lane.target.subject
         meter = measured.flows().request
+        known = request, event_id, measured, genesis, lane, params
         async with Upload(self._broker.bus.streams, chunks, subject, meter) as upload:
-            return await self._send(request, event_id, measured, genesis, decision, upload=upload)
+            return await self._send(*known, upload=upload)
 
     async def _send(
         self,
@@ -164,24 +177,24 @@ class HttpAdapter:
         event_id: str,
         measured: Genesis,
         genesis: GenesisRequest,
-        decision: Decision,
+        lane: Lane,
+        params: dict[str, str],
         body: Body = b"",
         upload: Outgoing | None = None,
     ) -> Answer:
-        target = decision.target
         head, content = await self._broker.dispatch(
-            target,
+            lane,
             event_id=event_id,
             type=EventType.HTTP,
             source=_SOURCE,
-            handler=target.route,
+            handler=lane.target.route,
             method=genesis.method,
             path=genesis.path,
             query=genesis.query,
             headers=genesis.headers,
-            params=decision.params,
+            params=params,
             body=body,
-            traceparent=measured.send(),
+            traceparent=measured.traceparent,
             upload=upload,
         )
         if isinstance(content, Incoming):
@@ -211,12 +224,14 @@ class HttpAdapter:
 
     def _refuse(self, failure: HttpProcessingError) -> Answer:
         """Return the answer to what never became a request."""
-        event_id = self._broker.next_event_id()
+        event_id = new_id()
         error = problems.of_parser(failure)
-        with self._broker.telemetry.genesis(_SOURCE, event_id) as measured:
-            measured.fail(error)
-            known = _known(event_id, measured)
-            return problems.to_answer(error, event_id=event_id, known=known, accept="")
+        measured = self._measure(event_id)
+        measured.fail(error)
+        known = _known(event_id, measured)
+        answer = problems.to_answer(error, event_id=event_id, known=known, accept="")
+        measured.end(answer.status)
+        return answer
 
     def _readiness(self) -> Answer:
         if self.is_ready:
@@ -230,7 +245,7 @@ def _fail(
     measured.fail(failure)
     accept = ",".join(request.message.headers.getall("accept", ()))
     known = _known(event_id, measured)
-    if measured.target is None and isinstance(failure, RouteNotFound | InvalidContext):
+    if measured.lane is None and isinstance(failure, RouteNotFound | InvalidContext):
         # What the client named is there, only no route of it fits.
         known += lines_of(_names(selectors))
     return problems.to_answer(failure, event_id=event_id, known=known, accept=accept)
@@ -248,15 +263,18 @@ def _known(event_id: str, measured: Genesis) -> str:
     lines = f"kubefox-event-id: {event_id}\r\n"
     if measured.trace_id:
         lines += f"kubefox-trace-id: {measured.trace_id}\r\n"
-    return lines + _context_lines(measured.target.context) if measured.target else lines
+    lane = measured.lane
+    return lines + (lane.notes or _note(lane)) if lane else lines
 
 
-@lru_cache(maxsize=1024)
-def _context_lines(context: EventContext) -> str:
+def _note(lane: Lane) -> str:
+    """Return the lines that tell of a lane's context; they are made once."""
+    context = lane.target.context
     headers = [
         (_DEPLOYMENT, context.deployment),
         (_VIRTUAL_ENVIRONMENT, context.virtual_environment),
     ]
-    return lines_of(
-        [*headers, ("kubefox-release", context.release)] if context.release else headers
-    )
+    if context.release:
+        headers.append(("kubefox-release", context.release))
+    lane.notes = lines_of(headers)
+    return lane.notes

@@ -76,9 +76,14 @@ class StateStoreAdapter:
         """
         context = (await self._broker.authorize(event, self.kind)).context
         source = adapter_source(self.kind)
-        with self._broker.telemetry.serving(event, source, context) as handling:
+        handling = self._broker.telemetry.serving(event, source, context)
+        try:
             asked = (event.method, event.path, event.query, event.headers, bytes(body))
             store, operation = parse(*asked)
             bucket = KvBucket(self._broker.bus, bucket_of(context.virtual_environment))
             storage = KvStorage(bucket, context.app, store)
-            return handling.answer(Reply(*await perform(operation, storage)))
+            reply = Reply(*await perform(operation, storage))
+        except BaseException as error:
+            handling.fail(error)
+            raise
+        return handling.answer(reply)

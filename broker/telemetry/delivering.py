@@ -39,10 +39,12 @@ class MeasuredDelivering(MeasuredHandling, Delivering):
             event if is_first else msgspec.structs.replace(event, sent_us=0), scope, tracing
         )
         self._target, self._attempt = target, event.attempt
+        # Each attempt is a span of its own, of one and the same event.
+        self._span_id = trace_context.new_span_id()
 
     def send(self) -> str:
         """Return the ``traceparent`` to deliver it with."""
-        return trace_context.write(self.trace_id, self._own_id(), is_sampled=self._is_sampled)
+        return trace_context.write(self.trace_id, self.own_id, is_sampled=self.is_sampled)
 
     def record(self) -> HandledRecord:
         """Return what is put by of it."""

@@ -46,7 +46,7 @@ class FlowIn:
         self.chunks += 1
         self.size_bytes += size_bytes
         if self._series is not None:
-            self._series.stream_bytes_in += size_bytes
+            self._series.add_stream_bytes(bytes_in=size_bytes)
 
 
 class FlowOut(FlowIn):
@@ -59,7 +59,7 @@ class FlowOut(FlowIn):
         self.chunks += 1
         self.size_bytes += size_bytes
         if self._series is not None:
-            self._series.stream_bytes_out += size_bytes
+            self._series.add_stream_bytes(bytes_out=size_bytes)
 
 
 class Flows:

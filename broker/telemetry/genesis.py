@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
+from broker.ids import span_of
+from broker.lane import Lane
 from broker.telemetry import trace_context
 from broker.telemetry.flows import Flows
 from broker.telemetry.handling import MAX_PATH
 from broker.telemetry.records import GenesisRecord
 from broker.telemetry.scope import Scope, Scopes
 from broker.telemetry.span import ERROR_STATUS
-from broker.telemetry.tracing import Tracing
 from model.errors import FoxError
-
-if TYPE_CHECKING:
-    # A pod has no use for routing: importing it takes time and memory.
-    from routing.bindings import Target
 
 _CLIENT_GONE = 499
 _CLIENT_GONE_CODE = "client_gone"
@@ -28,48 +23,36 @@ class Genesis:
 
     Attributes:
         trace_id: Of its trace, or empty.
-        target: What routing decided, once it has.
+        traceparent: What it is to carry, or nothing: see ``trace_context``.
+        method: HTTP method that is asked for, or empty.
+        path: That is asked for, percent-encoded; or empty.
+        lane: Where routing led it, once it has.
     """
 
-    target: Target | None = None
+    # What most events never change lies in the class: half of what making one costs.
+    trace_id = traceparent = method = path = ""
+    lane: Lane | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, event_id: str) -> None:
         """Begin without a trace."""
-        self.trace_id = ""
-        self._traceparent = ""
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace_back: TracebackType | None,
-    ) -> None:
-        """End."""
-
-    def ask(self, method: str, path: str, traceparent: str = "", *, sample: bool = False) -> None:
-        """Note what is asked for.
+    def go_on(self, traceparent: str, *, sample: bool) -> None:
+        """Go on with a trace that the client began, or trace what it wants to see traced.
 
         Args:
-            method: HTTP method.
-            path: Percent-encoded.
             traceparent: What the client sent, or empty.
             sample: Whether the client wants it traced.
         """
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
-            self.trace_id, self._traceparent = outer.trace_id, traceparent
+            self.trace_id, self.traceparent = outer.trace_id, traceparent
 
-    def lead_to(self, target: Target) -> None:
-        """Note what routing decided."""
-        self.target = target
+    def lead_to(self, lane: Lane) -> None:
+        """Note what routing decided; it is sent now, unless ``send`` is called later."""
+        self.lane = lane
 
-    def send(self) -> str:
-        """Note that it is sent now, and return its ``traceparent``."""
-        return self._traceparent
+    def send(self) -> None:
+        """Note that it is sent now, and not when it was decided where to."""
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
@@ -78,57 +61,57 @@ class Genesis:
     def fail(self, failure: FoxError) -> None:
         """Note why it fails."""
 
-    def answer(self, status: int) -> None:
-        """Note the status of its answer."""
+    def end(self, status: int) -> None:
+        """Note the status of its answer: it is over."""
+
+    def break_off(self, error: BaseException) -> None:
+        """Note that it ends without an answer."""
 
 
 class MeasuredGenesis(Genesis):
     """A genesis event, counted and traced.
 
     Args:
-        event_id: Id of the event.
         scopes: Of the adapter.
-        tracing: Takes its spans.
+        event_id: Id of the event.
     """
 
-    # What most events never change lies in the class: half of what making one costs.
-    _parent_id = _method = _path = _error = _hop_id = ""
+    _parent_id = _error = ""
     _status = _routed_ns = _sent_ns = 0
+    _is_sampled = False
     _scope: Scope | None = None
     _flows: Flows | None = None
 
-    def __init__(self, event_id: str, scopes: Scopes, tracing: Tracing) -> None:
+    def __init__(self, scopes: Scopes, event_id: str) -> None:
         """Begin now, in a trace of its own."""
-        self._event_id = event_id
-        self._scopes, self._tracing = scopes, tracing
-        self.trace_id = trace_id = trace_context.new_trace_id()
-        self._is_sampled = trace_context.is_chosen(trace_id, scopes.threshold)
+        self._scopes = scopes
+        self._event_id = self.trace_id = event_id
         self._start_ns = time.time_ns()
+        if trace_context.is_chosen(event_id, scopes.threshold):
+            self._sample()
 
-    def ask(self, method: str, path: str, traceparent: str = "", *, sample: bool = False) -> None:
-        """Note what is asked for; a trace that the client began is gone on with."""
-        self._method, self._path = method, path
+    def go_on(self, traceparent: str, *, sample: bool) -> None:
+        """Go on with a trace that the client began, or trace what it wants to see traced."""
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
             self.trace_id, self._parent_id, self._is_sampled = outer
+            self.traceparent = self._own_traceparent()
         if sample:
-            self._is_sampled = True
+            self._sample()
 
-    def lead_to(self, target: Target) -> None:
-        """Note what routing decided."""
+    def lead_to(self, lane: Lane) -> None:
+        """Note what routing decided; it is sent now, unless ``send`` is called later."""
         self._routed_ns = time.time_ns()
-        self.target = target
-        self._scope = self._scopes.of(target.context)
-        self._scope.series.in_flight += 1
+        self.lane = lane
+        scope = lane.scope
+        if scope is None:
+            scope = lane.scope = self._scopes.of(lane.target.context)
+        self._scope = scope
+        scope.series.begin()
 
-    def send(self) -> str:
-        """Note that it is sent now, and return its ``traceparent``."""
+    def send(self) -> None:
+        """Note that it is sent now, and not when it was decided where to."""
         self._sent_ns = time.time_ns()
-        trace_id = self.trace_id
-        # A span's id need only be new in its trace; the client's trace may be with us twice.
-        is_own = not self._parent_id
-        self._hop_id = hop_id = trace_id[:16] if is_own else trace_context.new_span_id()
-        return f"00-{trace_id}-{hop_id}{trace_context.SAMPLED if self._is_sampled else '-00'}"
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
@@ -138,44 +121,41 @@ class MeasuredGenesis(Genesis):
 
     def fail(self, failure: FoxError) -> None:
         """Note why it fails."""
-        self._status, self._error = failure.http_status, failure.code
+        self._error = failure.code
 
-    def answer(self, status: int) -> None:
-        """Note the status of its answer."""
-        self._status = status
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace_back: TracebackType | None,
-    ) -> None:
-        """Count it, and keep its trace if it failed or was the slowest for a while."""
-        self._end_ns = end_ns = time.time_ns()
-        if error is not None:
-            self._break_off(error)
-        scope, status, duration_ns = self._scope, self._status, end_ns - self._start_ns
-        is_wanted = status >= ERROR_STATUS
-        if scope is None:
-            self._scope = scope = self._scopes.nowhere
+    def break_off(self, error: BaseException) -> None:
+        """Note that it ends without an answer: it has failed, or the client is gone."""
+        if isinstance(error, FoxError):
+            self.fail(error)
+            self.end(error.http_status)
         else:
-            scope.series.in_flight -= 1
-            is_wanted = is_wanted or scope.is_slowest(duration_ns, end_ns)
-        scope.series.record(status, duration_ns / 1e9)
+            self._error = _CLIENT_GONE_CODE
+            self.end(_CLIENT_GONE)
+
+    def end(self, status: int) -> None:
+        """Count it, and keep its trace if it failed or was the slowest for a while."""
+        self._status, self._end_ns = status, time.time_ns()
+        duration_ns, scopes = self._end_ns - self._start_ns, self._scopes
+        is_wanted = status >= ERROR_STATUS
+        if self._scope is None:
+            scopes.nowhere.series.begin()
+            scopes.nowhere.series.end(status, duration_ns)
+        elif self._scope.series.end_genesis(status, duration_ns, self._end_ns):
+            is_wanted = True
         if is_wanted and not self._is_sampled:
-            self._tracing.keep(self.trace_id)
-        self._tracing.finish(self, self.trace_id, is_sampled=self._is_sampled)
+            scopes.tracing.keep(self.trace_id)
+        scopes.tracing.finish(self, self.trace_id, is_sampled=self._is_sampled)
 
     def record(self) -> GenesisRecord:
         """Return what is put by of it."""
-        scope, target = self._scope or self._scopes.nowhere, self.target
+        scope = self._scope or self._scopes.nowhere
+        target = self.lane.target if self.lane else None
         return GenesisRecord(
             self.trace_id,
-            self._hop_id or trace_context.new_span_id(),
             self._parent_id,
             self._event_id,
-            self._method,
-            self._path[:MAX_PATH],
+            self.method,
+            self.path[:MAX_PATH],
             scope.labels,
             scope.release,
             target.component if target else "",
@@ -183,15 +163,17 @@ class MeasuredGenesis(Genesis):
             target.route if target else 0,
             self._start_ns,
             self._routed_ns,
-            self._sent_ns,
+            self._sent_ns or self._routed_ns,
             self._end_ns,
             self._status,
             self._error,
             self._flows.figures() if self._flows else None,
         )
 
-    def _break_off(self, error: BaseException) -> None:
-        if isinstance(error, FoxError):
-            self.fail(error)
-        else:
-            self._status, self._error = _CLIENT_GONE, _CLIENT_GONE_CODE
+    def _sample(self) -> None:
+        self._is_sampled = True
+        self.traceparent = self._own_traceparent()
+
+    def _own_traceparent(self) -> str:
+        span_id = span_of(self._event_id)
+        return trace_context.write(self.trace_id, span_id, is_sampled=self._is_sampled)

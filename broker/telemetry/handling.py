@@ -9,18 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Token
 from types import TracebackType
 from typing import Self
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from broker.receiver import Reply
 from broker.telemetry import trace_context
 from broker.telemetry.failures import code_of, event_of, status_of
 from broker.telemetry.flows import Flows
 from broker.telemetry.live_span import LiveSpan
-from broker.telemetry.records import CallRecord, HandledRecord
+from broker.telemetry.records import CallRecord, HandledRecord, handled_id
 from broker.telemetry.scope import Scope
 from broker.telemetry.span import ERROR_STATUS, SpanKind
 from broker.telemetry.tracing import Tracing
@@ -63,38 +65,29 @@ class Call:
 
 
 class Handling:
-    """An event that is being handled, while telemetry is off."""
+    """An event that is being handled, while telemetry is off. It ends with an answer or fails."""
 
     def __init__(self, traceparent: str) -> None:
         """Take the event's trace."""
         self._traceparent = traceparent
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace_back: TracebackType | None,
-    ) -> None:
-        """End."""
-
     def answer(self, reply: Reply) -> Reply:
-        """Note the answer and return it; one whose body is a stream lasts as long as that."""
+        """End with an answer, and return it; one whose body is a stream lasts as long as that."""
         return reply
+
+    def fail(self, error: BaseException) -> None:
+        """End without an answer."""
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
         return Flows()
 
-    def call(self, dependency: str, subject: str) -> Call:
-        """Return a call to enter."""
+    def call(self, event_id: str, dependency: str, subject: str) -> Call:
+        """Return a call to enter, by the id of its event."""
         return Call(self._traceparent)
 
-    def emit(self, dependency: str, subject: str) -> Call:
-        """Return the emitting of an event to enter."""
+    def emit(self, event_id: str, dependency: str, subject: str) -> Call:
+        """Return the emitting of an event to enter, by the event's id."""
         return Call(self._traceparent)
 
     def span(self, name: str, attributes: Attributes) -> AbstractContextManager[trace.Span]:
@@ -112,94 +105,75 @@ class MeasuredHandling(Handling):
         event: Which.
         scope: Whom it is for.
         tracing: Takes its span.
+
+    Attributes:
+        traceparent: What the event carries, perhaps nothing.
+        is_sampled: Whether its trace is wanted.
+        scope: As it was given.
+        tracing: As it was given.
     """
 
     # What most events never change lies in the class: half of what making one costs.
     _live: LiveSpan | None = None
     _flows: Flows | None = None
-    _has_spans = _goes_on = False
+    _token: Token[Context] | None = None
+    _has_spans = is_sampled = False
     _status = 0
-    _error = ""
-    _span_id = ""
+    _error = _span_id = ""
 
     def __init__(self, event: Event, scope: Scope, tracing: Tracing) -> None:
-        """Take the time, and count the time it has waited."""
+        """Begin now, and count the time that the event has waited.
+
+        The span of a sampled one becomes the current one of OpenTelemetry.
+        """
         # Not the event itself: the ring would keep all that hangs on it from being used again.
         self._event_id, self._genesis_id = event.id, event.genesis_id
         self._method, self._path = event.method, event.path
-        self._scope, self._tracing = scope, tracing
-        self._traceparent = event.traceparent or trace_context.new_traceparent()
-        self._is_sampled = self._traceparent.endswith(trace_context.SAMPLED)
+        self.traceparent = event.traceparent
+        self.scope, self.tracing = scope, tracing
         self._start_ns = start_ns = time.time_ns()
         if event.sent_us:
             # Hosts' clocks differ a little: what seems to come from the future has not waited.
-            waited_s = (start_ns - event.sent_us * _US) / 1e9
-            scope.series.record_wait(waited_s if waited_s > 0 else 0.0)
+            waited_ns = start_ns - event.sent_us * _US
+            scope.series.begin_after(waited_ns if waited_ns > 0 else 0)
+        else:
+            scope.series.begin()
+        if event.traceparent.endswith(trace_context.SAMPLED):
+            self.is_sampled = self._has_spans = True
+            self._live = self._make_live()
+            self._token = otel_context.attach(trace.set_span_in_context(self._live))
 
     @property
     def trace_id(self) -> str:
         """Id of its trace."""
-        return trace_context.trace_id_of(self._traceparent)
-
-    def __enter__(self) -> Self:
-        """Begin; a sampled event's span becomes the current one of OpenTelemetry."""
-        self._scope.series.in_flight += 1
-        if self._is_sampled:
-            self._has_spans = True
-            self._live = self._make_live()
-            self._token = otel_context.attach(trace.set_span_in_context(self._live))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace_back: TracebackType | None,
-    ) -> None:
-        """Count it, and keep its trace if it failed."""
-        if self._goes_on:
-            return
-        self._end_ns = end_ns = time.time_ns()
-        series = self._scope.series
-        series.in_flight -= 1
-        if error is not None:
-            self._status, self._error = status_of(error), code_of(error)
-        series.record(self._status, (end_ns - self._start_ns) / 1e9)
-        if self._live is not None:
-            otel_context.detach(self._token)
-        if self._status >= ERROR_STATUS:
-            self._keep(error)
-        self._tracing.finish(self, self._traceparent[3:35], is_sampled=self._is_sampled)
+        return trace_context.trace_id_of(self.traceparent, self._genesis_id)
 
     def answer(self, reply: Reply) -> Reply:
-        """Note the answer and return it; one whose body is a stream lasts as long as that."""
+        """End with an answer, and return it; one whose body is a stream lasts as long as that."""
         self._status = reply.status
-        if reply.stream is not None:
-            self._goes_on = True
+        if reply.stream is None:
+            self._end()
+        else:
             reply.stream.meter, reply.stream.on_end = self.flows().answer, self._end
         return reply
+
+    def fail(self, error: BaseException) -> None:
+        """End without an answer."""
+        self._end(error)
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
         if self._flows is None:
-            self._flows = Flows(self._scope.series)
+            self._flows = Flows(self.scope.series)
         return self._flows
 
-    def _end(self, error: BaseException | None) -> None:
-        self._goes_on = False
-        self.__exit__(type(error) if error else None, error, None)
-
-    def call(self, dependency: str, subject: str) -> Call:
+    def call(self, event_id: str, dependency: str, subject: str) -> Call:
         """Return a call to enter; its parent is the author's span if there is one."""
-        return MeasuredCall(
-            dependency, subject, self._traceparent, self._parent_id(), self._scope, self._tracing
-        )
+        return MeasuredCall(event_id, dependency, subject, self)
 
-    def emit(self, dependency: str, subject: str) -> Call:
+    def emit(self, event_id: str, dependency: str, subject: str) -> Call:
         """Return the emitting of an event to enter; its parent is as that of a call."""
-        return MeasuredEmit(
-            dependency, subject, self._traceparent, self._parent_id(), self._scope, self._tracing
-        )
+        return MeasuredEmit(event_id, dependency, subject, self)
 
     @contextmanager
     def span(self, name: str, attributes: Attributes) -> Iterator[trace.Span]:
@@ -215,13 +189,13 @@ class MeasuredHandling(Handling):
         """Return what is put by of it."""
         live, streams = self._live, self._flows.figures() if self._flows else None
         known = (
-            self._traceparent,
+            self.traceparent,
             self._span_id,
             self._event_id,
             self._genesis_id,
             self._method,
             self._path[:MAX_PATH],
-            self._scope.labels,
+            self.scope.labels,
             self._start_ns,
             self._end_ns,
             self._status,
@@ -232,10 +206,30 @@ class MeasuredHandling(Handling):
         events = tuple(live.events)
         return HandledRecord(*known, error, live.name, live.attributes, events, streams)
 
-    def _parent_id(self) -> str:
-        """Return the span that a call belongs to now."""
+    @property
+    def own_id(self) -> str:
+        """Id of its span; told by its parent's, so that it need not be made before it is asked."""
+        parent_id = trace_context.parent_id_of(self.traceparent, self._event_id)
+        return self._span_id or handled_id(parent_id)
+
+    @property
+    def current_id(self) -> str:
+        """Id of the author's span that is the current one, or empty."""
         current = self._current() if self._has_spans else None
-        return current.span_id if current else self._own_id()
+        return current.span_id if current else ""
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """Count it, and keep its trace if it failed."""
+        self._end_ns = end_ns = time.time_ns()
+        if error is not None:
+            self._status, self._error = status_of(error), code_of(error)
+        self.scope.series.end(self._status, end_ns - self._start_ns)
+        if self._token is not None:
+            otel_context.detach(self._token)
+        if self._status >= ERROR_STATUS:
+            self._keep(error)
+        trace_id = self.traceparent[3:35] or self._genesis_id
+        self.tracing.finish(self, trace_id, is_sampled=self.is_sampled)
 
     def _current(self) -> LiveSpan | None:
         """Return the current span of OpenTelemetry, if it belongs to this event's trace."""
@@ -244,23 +238,19 @@ class MeasuredHandling(Handling):
         return current if is_ours else None  # type: ignore[return-value]
 
     def _keep(self, error: BaseException | None) -> None:
-        is_wanted = self._is_sampled or self._tracing.keep(self.trace_id)
+        is_wanted = self.is_sampled or self.tracing.keep(self.trace_id)
         if error is not None and is_wanted:
             self._live = self._live or self._make_live()
             self._live.events.append(event_of(error))
 
-    def _own_id(self) -> str:
-        self._span_id = self._span_id or trace_context.new_span_id()
-        return self._span_id
-
     def _make_live(self) -> LiveSpan:
-        parent_id = trace_context.parent_id_of(self._traceparent)
+        parent_id = trace_context.parent_id_of(self.traceparent, self._event_id)
         return LiveSpan(
-            self._scope.span_name,
-            (self.trace_id, parent_id, self._is_sampled),
-            self._scope.labels,
-            self._tracing,
-            span_id=self._own_id(),
+            self.scope.span_name,
+            (self.trace_id, parent_id, self.is_sampled),
+            self.scope.labels,
+            self.tracing,
+            span_id=self.own_id,
             start_ns=self._start_ns,
             ends_itself=False,
         )
@@ -270,12 +260,10 @@ class MeasuredCall(Call):
     """A call of a handler, traced.
 
     Args:
+        event_id: Of the event that it sends.
         dependency: Whom it calls.
         subject: Where that listens.
-        traceparent: Of the event that is handled.
-        parent_id: Span that it belongs to.
-        scope: Whom the caller serves.
-        tracing: Takes its span.
+        handling: Of the event that the handler has in hand.
     """
 
     _status = 0
@@ -285,20 +273,12 @@ class MeasuredCall(Call):
     _flows: Flows | None = None
 
     def __init__(
-        self,
-        dependency: str,
-        subject: str,
-        traceparent: str,
-        parent_id: str,
-        scope: Scope,
-        tracing: Tracing,
+        self, event_id: str, dependency: str, subject: str, handling: MeasuredHandling
     ) -> None:
         """Begin now."""
-        self._dependency, self._subject = dependency, subject
-        self._parent_id = parent_id
-        self._scope, self._tracing = scope, tracing
-        own_id = trace_context.new_span_id()
-        self.traceparent = trace_context.with_parent(traceparent, own_id)
+        self._event_id, self._dependency, self._subject = event_id, dependency, subject
+        self._handling, self._current_id = handling, handling.current_id
+        self.traceparent = trace_context.with_parent(handling.traceparent, event_id)
         self._start_ns = time.time_ns()
 
     def __exit__(
@@ -311,9 +291,13 @@ class MeasuredCall(Call):
         self._end_ns = time.time_ns()
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
-        traceparent = self.traceparent
-        is_sampled = traceparent.endswith(trace_context.SAMPLED)
-        self._tracing.finish(self, traceparent[3:35], is_sampled=is_sampled)
+        handling = self._handling
+        handling.tracing.finish(self, handling.trace_id, is_sampled=handling.is_sampled)
+
+    @property
+    def trace_id(self) -> str:
+        """Id of its trace."""
+        return self._handling.trace_id
 
     def answer(self, status: int) -> None:
         """Note the status of the answer."""
@@ -325,19 +309,15 @@ class MeasuredCall(Call):
             self._flows = Flows()
         return self._flows
 
-    @property
-    def trace_id(self) -> str:
-        """Id of its trace."""
-        return trace_context.trace_id_of(self.traceparent)
-
     def record(self) -> CallRecord:
         """Return what is put by of it."""
         return CallRecord(
-            self.traceparent,
-            self._parent_id,
+            self.trace_id,
+            self._event_id,
+            self._current_id or self._handling.own_id,
             self._dependency,
             self._subject,
-            self._scope.labels,
+            self._handling.scope.labels,
             self._start_ns,
             self._end_ns,
             self._status,

@@ -1,9 +1,8 @@
-"""Durations counted in fixed buckets: 0.2 µs a record, and any two can be added."""
+"""Durations counted in fixed buckets: any two histograms can be added."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import msgspec
@@ -12,39 +11,28 @@ import msgspec
 BOUNDS_S = tuple(
     round(step * 10.0**decade, 8) for decade in range(-5, 2) for step in (1, 1.5, 2, 3, 5, 7)
 )
+BOUNDS_NS = tuple(round(bound * 1e9) for bound in BOUNDS_S)
 BUCKETS = len(BOUNDS_S) + 1
-
-
-class Histogram:
-    """Counts durations.
-
-    Attributes:
-        counts: One for each bound, of what is at most that long, and one for what is longer.
-        total_s: Sum of all durations.
-    """
-
-    __slots__ = ("counts", "total_s")
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.counts = [0] * BUCKETS
-        self.total_s = 0.0
-
-    def record(self, duration_s: float) -> None:
-        """Count one duration."""
-        self.counts[bisect_left(BOUNDS_S, duration_s)] += 1
-        self.total_s += duration_s
-
-    def figures(self) -> Durations:
-        """Return what was counted until now."""
-        return Durations(tuple(self.counts), self.total_s)
+WORDS = 1 + BUCKETS
+"""Of a histogram within a block of numbers: the sum of all durations in ns, then the counts."""
 
 
 class Durations(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A histogram as it was at one moment."""
+    """A histogram as it was at one moment.
+
+    Attributes:
+        counts: One for each bound, of what is at most that long, and one for what is longer; or
+            nothing at all.
+        total_s: Sum of all durations.
+    """
 
     counts: tuple[int, ...] = ()
     total_s: float = 0.0
+
+    @staticmethod
+    def of(words: Sequence[int]) -> Durations:
+        """Return what a histogram within a block says; see ``WORDS``."""
+        return Durations(tuple(words[1:]), words[0] / 1e9)
 
     @property
     def count(self) -> int:

@@ -1,6 +1,6 @@
 """Counting at the place where it happens: a series is looked up once and then only added to.
 
-An SDK histogram costs 8 µs a record with six attributes, a series bound beforehand 0.3 µs. The
+An SDK histogram costs 8 µs a record with six attributes, a series bound beforehand 0.12 µs. The
 number of series is bounded: deployments beyond it share one that is called ``other``.
 """
 
@@ -10,64 +10,104 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from broker.telemetry.figures import Labels, ProcessFigures, SeriesFigures
-from broker.telemetry.histogram import BOUNDS_S, Histogram
+from broker.telemetry.histogram import BOUNDS_NS, WORDS, Durations
 
 MAX_SERIES = 1_000
+SLOW_WINDOW_NS = 10 * 10**9
+
+# What the words of a series are: single ones, a histogram of answers for each first digit of their
+# status, and one of waiting.
+_BEGUN, _SLOWEST_NS, _WINDOW_END_NS, _BYTES_IN, _BYTES_OUT = range(5)
+_ANSWERS = 5
+_CLASSES = 6
+_WAITS = _ANSWERS + _CLASSES * WORDS
 
 
 class Series:
     """The figures of one component version in one deployment and virtual environment.
 
+    They lie side by side in one list: with a thousand deployments in turn, each further object
+    that an event has to look at is one that the processor has forgotten.
+
+    Args:
+        labels: Whose.
+
     Attributes:
-        labels: Which.
-        queue: Time between sending and handling.
-        in_flight: How many are being handled.
-        stream_bytes_in: Of requests' bodies that came as streams.
-        stream_bytes_out: Of answers' bodies that went as streams.
+        labels: As they were given.
     """
 
-    __slots__ = (
-        "_by_class",
-        "_waits",
-        "in_flight",
-        "labels",
-        "queue",
-        "stream_bytes_in",
-        "stream_bytes_out",
-    )
+    __slots__ = ("_words", "labels")
 
     def __init__(self, labels: Labels) -> None:
         """Start with nothing counted."""
         self.labels = labels
-        self.queue = Histogram()
-        self._waits = self.queue.counts
-        self.in_flight = self.stream_bytes_in = self.stream_bytes_out = 0
-        self._by_class: dict[int, Histogram] = {}
+        self._words = [0] * (_WAITS + WORDS)
 
-    def record(self, status: int, duration_s: float) -> None:
-        """Count an event that is answered."""
-        histogram = self._by_class.get(status // 100)
-        if histogram is None:
-            histogram = self._by_class[status // 100] = Histogram()
-        # As Histogram.record: a call less.
-        histogram.counts[bisect_left(BOUNDS_S, duration_s)] += 1
-        histogram.total_s += duration_s
+    def begin(self) -> None:
+        """Count an event that has not waited, or nobody knows how long."""
+        words = self._words
+        words[_BEGUN] += 1
 
-    def record_wait(self, duration_s: float) -> None:
-        """Count the time between sending and handling."""
-        self._waits[bisect_left(BOUNDS_S, duration_s)] += 1
-        self.queue.total_s += duration_s
+    def begin_after(self, waited_ns: int) -> None:
+        """Count an event, and the time between sending and handling."""
+        words = self._words
+        words[_WAITS] += waited_ns
+        words[_WAITS + 1 + bisect_left(BOUNDS_NS, waited_ns)] += 1
+
+    def end(self, status: int, duration_ns: int) -> None:
+        """Count an event that is answered.
+
+        Args:
+            status: Of the answer, below 600.
+            duration_ns: How long it took.
+        """
+        words = self._words
+        at = _ANSWERS + status // 100 * WORDS
+        words[at] += duration_ns
+        words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
+
+    def end_genesis(self, status: int, duration_ns: int, now_ns: int) -> bool:
+        """Count a genesis event that is answered.
+
+        Returns:
+            Whether none took longer in the last seconds; of a thousand in a window this holds
+            for about seven.
+        """
+        words = self._words
+        at = _ANSWERS + status // 100 * WORDS
+        words[at] += duration_ns
+        words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
+        if now_ns > words[_WINDOW_END_NS]:
+            words[_WINDOW_END_NS] = now_ns + SLOW_WINDOW_NS
+        elif duration_ns <= words[_SLOWEST_NS]:
+            return False
+        words[_SLOWEST_NS] = duration_ns
+        return True
+
+    def add_stream_bytes(self, *, bytes_in: int = 0, bytes_out: int = 0) -> None:
+        """Count a part of a request's body, or of an answer's."""
+        words = self._words
+        words[_BYTES_IN] += bytes_in
+        words[_BYTES_OUT] += bytes_out
 
     def figures(self) -> SeriesFigures:
         """Return what was counted until now."""
+        words = self._words
+        answers = {digit: self._durations(_ANSWERS + digit * WORDS) for digit in range(_CLASSES)}
+        answers = {digit: each for digit, each in answers.items() if each.count}
+        waits = self._durations(_WAITS)
+        ended = sum(each.count for each in answers.values())
         return SeriesFigures(
             labels=self.labels,
-            by_class={digit: each.figures() for digit, each in self._by_class.items()},
-            queue=self.queue.figures(),
-            in_flight=self.in_flight,
-            stream_bytes_in=self.stream_bytes_in,
-            stream_bytes_out=self.stream_bytes_out,
+            by_class=answers,
+            queue=waits,
+            in_flight=words[_BEGUN] + waits.count - ended,
+            stream_bytes_in=words[_BYTES_IN],
+            stream_bytes_out=words[_BYTES_OUT],
         )
+
+    def _durations(self, at: int) -> Durations:
+        return Durations.of(self._words[at : at + WORDS])
 
 
 class Metrics:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from broker.ids import span_of
 from broker.telemetry import trace_context
 from broker.telemetry.figures import Labels
 from broker.telemetry.flows import StreamFigures
@@ -22,9 +23,8 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
 
     Attributes:
         trace_id: 32 hex digits.
-        hop_id: Span id of the first hop, 16 hex digits.
         parent_id: Span id that the client sent, or empty.
-        event_id: Id of the event.
+        event_id: Id of the event; it tells the span id of the first hop.
         method: HTTP method, or empty.
         path: Percent-encoded, cut; or empty.
         labels: Whose it is.
@@ -42,7 +42,6 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     """
 
     trace_id: str
-    hop_id: str
     parent_id: str
     event_id: str
     method: str
@@ -62,11 +61,12 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
 
     def spans(self) -> Iterator[SpanRecord]:
         """Yield the spans."""
-        root_id = trace_context.kin_of(self.hop_id, 1)
+        hop_id = span_of(self.event_id)
+        root_id = trace_context.kin_of(hop_id, 1)
         yield self._root(root_id)
-        yield self._decision(root_id)
+        yield self._decision(trace_context.kin_of(hop_id, 2), root_id)
         if self.sent_ns:
-            yield self._hop(root_id)
+            yield self._hop(hop_id, root_id)
 
     def _root(self, span_id: str) -> SpanRecord:
         attributes: Attributes = {"kubefox.event.id": self.event_id}
@@ -89,10 +89,10 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
             attributes,
         )
 
-    def _decision(self, root_id: str) -> SpanRecord:
+    def _decision(self, span_id: str, root_id: str) -> SpanRecord:
         return SpanRecord(
             self.trace_id,
-            trace_context.kin_of(self.hop_id, 2),
+            span_id,
             root_id,
             "resolve",
             SpanKind.INTERNAL,
@@ -103,10 +103,10 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
             "" if self.routed_ns else self.error,
         )
 
-    def _hop(self, root_id: str) -> SpanRecord:
+    def _hop(self, span_id: str, root_id: str) -> SpanRecord:
         return SpanRecord(
             self.trace_id,
-            self.hop_id,
+            span_id,
             root_id,
             f"send {self.component}",
             SpanKind.CLIENT,
@@ -123,10 +123,10 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     """An event that a receiver has handled.
 
     Attributes:
-        traceparent: As the event brought it.
-        span_id: 16 hex digits, where others know it already; or empty.
-        event_id: Id of the event.
-        genesis_id: Id of the genesis event.
+        traceparent: As the event brought it, or empty.
+        span_id: 16 hex digits; or empty where its parent's tells it, see ``handled_id``.
+        event_id: Id of the event; without a traceparent it tells the parent.
+        genesis_id: Id of the genesis event; without a traceparent it is that of the trace.
         method: HTTP method, or operation.
         path: Percent-encoded, cut.
         labels: Whose it is.
@@ -161,11 +161,11 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     @property
     def trace_id(self) -> str:
         """Id of its trace."""
-        return trace_context.trace_id_of(self.traceparent)
+        return trace_context.trace_id_of(self.traceparent, self.genesis_id)
 
     def spans(self) -> Iterator[SpanRecord]:
         """Yield the span."""
-        parent_id = trace_context.parent_id_of(self.traceparent)
+        parent_id = trace_context.parent_id_of(self.traceparent, self.event_id)
         attributes: Attributes = {
             "http.request.method": self.method,
             "url.path": self.path,
@@ -174,7 +174,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
         }
         yield SpanRecord(
             self.trace_id,
-            self.span_id or trace_context.kin_of(parent_id, 4),
+            self.span_id or handled_id(parent_id),
             parent_id,
             self.name or f"process {self.labels.component}",
             self.kind,
@@ -192,7 +192,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
     """A call of a handler to another component or an adapter.
 
     Attributes:
-        traceparent: As the event took it along: the parent in it is the call's own span.
+        trace_id: 32 hex digits.
+        event_id: Id of the event; it tells the span id.
         parent_id: 16 hex digits.
         dependency: Whom it called.
         subject: Where that listens.
@@ -206,7 +207,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
         streams: What its streams carried, if it had any.
     """
 
-    traceparent: str
+    trace_id: str
+    event_id: str
     parent_id: str
     dependency: str
     subject: str
@@ -219,16 +221,11 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
     kind: SpanKind = SpanKind.CLIENT
     streams: StreamFigures | None = None
 
-    @property
-    def trace_id(self) -> str:
-        """Id of its trace."""
-        return trace_context.trace_id_of(self.traceparent)
-
     def spans(self) -> Iterator[SpanRecord]:
         """Yield the span."""
         yield SpanRecord(
             self.trace_id,
-            trace_context.parent_id_of(self.traceparent),
+            span_of(self.event_id),
             self.parent_id,
             f"{self.verb} {self.dependency}",
             self.kind,
@@ -239,6 +236,11 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
             self.error,
             {"messaging.destination.name": self.subject, **_carried(self.streams)},
         )
+
+
+def handled_id(parent_id: str) -> str:
+    """Return the id of the span of handling an event that was sent in the span ``parent_id``."""
+    return trace_context.kin_of(parent_id, 4)
 
 
 def _carried(streams: StreamFigures | None) -> Attributes:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from broker.telemetry.figures import Labels
 from broker.telemetry.metrics import Metrics, Series
+from broker.telemetry.tracing import Tracing
 from model.context import EventContext
 
 MAX_SCOPES = 4_096
-SLOW_WINDOW_NS = 10 * 10**9
 
 
 class Scope:
@@ -23,15 +23,7 @@ class Scope:
         log_fields: What log lines carry, without those of the event.
     """
 
-    __slots__ = (
-        "_slowest_ns",
-        "_window_end_ns",
-        "labels",
-        "log_fields",
-        "release",
-        "series",
-        "span_name",
-    )
+    __slots__ = ("labels", "log_fields", "release", "series", "span_name")
 
     def __init__(self, labels: Labels, series: Series, release: str, pod: str) -> None:
         """Bind everything that does not change from event to event."""
@@ -46,21 +38,6 @@ class Scope:
             "hash": labels.hash[:12],
             "pod": pod,
         }
-        self._slowest_ns = 0
-        self._window_end_ns = 0
-
-    def is_slowest(self, duration_ns: int, now_ns: int) -> bool:
-        """Return whether no event took longer in the last seconds; remembers it if so.
-
-        Of a thousand events in a window this holds for about seven.
-        """
-        if now_ns > self._window_end_ns:
-            self._window_end_ns = now_ns + SLOW_WINDOW_NS
-            self._slowest_ns = 0
-        if duration_ns <= self._slowest_ns:
-            return False
-        self._slowest_ns = duration_ns
-        return True
 
 
 class Scopes:
@@ -70,17 +47,22 @@ class Scopes:
         source: ``adapter/<kind>``.
         role: Of ``figures.Role``: whether it makes these events or serves them.
         metrics: Of the process.
+        tracing: Of the process.
         threshold: Which traces that begin here are sampled; see ``trace_context.is_chosen``.
 
     Attributes:
         source: As it was given.
+        tracing: As it was given.
         threshold: As it was given.
         nowhere: For requests that lead to no deployment.
     """
 
-    def __init__(self, source: str, role: str, metrics: Metrics, threshold: str) -> None:
+    def __init__(
+        self, source: str, role: str, metrics: Metrics, tracing: Tracing, threshold: str
+    ) -> None:
         """Know nobody yet."""
         self.source = source
+        self.tracing = tracing
         self.threshold = threshold
         self._role = role
         self._metrics = metrics

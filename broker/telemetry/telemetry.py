@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgspec
 
@@ -67,15 +68,14 @@ class Telemetry:
         self._exporter: otlp.Exporter | None = None
         self._lost_spans = 0
 
-    def genesis(self, source: str, event_id: str) -> Genesis:
-        """Return a genesis event of an adapter, ``adapter/<kind>``, to enter."""
+    def genesis_of(self, source: str) -> Callable[[str], Genesis]:
+        """Return what makes the genesis events of an adapter, ``adapter/<kind>``, by their ids."""
         if not self._is_on:
-            return Genesis()
-        scopes = self._scopes.get(source) or self._scopes_of(source, Role.GENESIS)
-        return MeasuredGenesis(event_id, scopes, self.tracing)
+            return Genesis
+        return partial(MeasuredGenesis, self._scopes_of(source, Role.GENESIS))
 
     def handling(self, event: Event, scope: Scope) -> Handling:
-        """Return an event that is received, to enter."""
+        """Return an event that is received."""
         if not self._is_on:
             return Handling(event.traceparent)
         return MeasuredHandling(event, scope, self.tracing)
@@ -86,7 +86,7 @@ class Telemetry:
         return Scope(labels, self.metrics.series(labels), view.release, self.pod)
 
     def serving(self, event: Event, source: str, context: EventContext) -> Handling:
-        """Return an event that an adapter, ``adapter/<kind>``, receives, to enter."""
+        """Return an event that an adapter, ``adapter/<kind>``, receives."""
         if not self._is_on:
             return Handling(event.traceparent)
         scope = self._scopes_of(source, Role.ADAPTER).of(context)
@@ -95,7 +95,7 @@ class Telemetry:
     def delivering(
         self, event: Event, target: str, source: str, context: EventContext
     ) -> Delivering:
-        """Return an event that an adapter, ``adapter/<kind>``, delivers to ``target``, to enter."""
+        """Return an event that an adapter, ``adapter/<kind>``, delivers to ``target``."""
         if not self._is_on:
             return Delivering(event.traceparent)
         scope = self._scopes_of(source, Role.ADAPTER).of(context)
@@ -104,7 +104,9 @@ class Telemetry:
     def _scopes_of(self, source: str, role: str) -> Scopes:
         scopes = self._scopes.get(source)
         if scopes is None:
-            scopes = self._scopes[source] = Scopes(source, role, self.metrics, self._threshold)
+            scopes = self._scopes[source] = Scopes(
+                source, role, self.metrics, self.tracing, self._threshold
+            )
         return scopes
 
     async def serve(self, bus: Bus, exporter: otlp.Exporter | None) -> None:

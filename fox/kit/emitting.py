@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import time
 
+from broker.ids import new_id
 from broker.telemetry.telemetry import Telemetry
 from fox.kit.context import Context, Emission
 from fox.kit.requester import EventStore
@@ -21,19 +21,14 @@ class Emitter:
 
     Args:
         source: The version, as in ``Event.source``.
-        process_id: Part of the ids of its events.
         store: Keeps them; None keeps nothing.
         telemetry: Of the process.
     """
 
-    def __init__(
-        self, source: str, process_id: str, store: EventStore | None, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, source: str, store: EventStore | None, telemetry: Telemetry) -> None:
         """Start with nothing emitted."""
         self._source = source
-        self._process_id = process_id
         self._store = store
-        self._event_ids = itertools.count(1)
         self._emitted = 0
         telemetry.metrics.watch_counter("events_emitted", lambda: self._emitted)
 
@@ -46,9 +41,10 @@ class Emitter:
         remaining_s = parent.remaining_s(now_s)
         if remaining_s <= 0:
             raise DeadlineExceeded(f"time ran out before it was emitted to {dependency}")
-        with ctx.handling.emit(dependency, subject) as emitting:
+        event_id = new_id()
+        with ctx.handling.emit(event_id, dependency, subject) as emitting:
             event = Event(
-                id=f"{self._process_id}-emit-{next(self._event_ids):x}",
+                id=event_id,
                 genesis_id=parent.genesis_id,
                 type=EventType.COMPONENT,
                 context=parent.context,

@@ -85,8 +85,6 @@ class InMemoryDeployment:
         emitted: What they have emitted, in order, delivered or not.
     """
 
-    process_id = "test"
-
     def __init__(
         self,
         context: EventContext,
@@ -125,7 +123,7 @@ class InMemoryDeployment:
     def streams(self) -> Streams:
         """All streams of the test; made within its loop."""
         if self._streams is None:
-            self._streams = Streams(self.process_id, self)
+            self._streams = Streams("test", self)
         return self._streams
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> bool:

@@ -11,10 +11,6 @@ from broker.streams import Streams
 class Requester(Protocol):
     """Sends one frame and brings one back; ``broker.bus.Bus`` is the real one."""
 
-    @property
-    def process_id(self) -> str:
-        """Unique name of this process, a part of the ids of its events."""
-
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         """Return the reply's frame; raise the FoxError that stopped it."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import AsyncIterator
 
 from broker import logs
 from broker.answers import read_answer
 from broker.bodies import Bodies
+from broker.ids import new_id
 from broker.pour import Chunks, Streamed, Upload, once
 from broker.receiver import Reply
 from broker.stream import Incoming
@@ -59,8 +59,7 @@ class ComponentServer:
         self._telemetry = telemetry or Telemetry(is_on=False)
         self._views = Views(bus, identity, self._telemetry)
         self._bodies = bodies or Bodies()
-        self._event_ids = itertools.count(1)
-        self._emitter = Emitter(self.source, bus.process_id, store, self._telemetry)
+        self._emitter = Emitter(self.source, store, self._telemetry)
 
     async def handle(self, event: Event, body: codec.Body) -> Reply:
         """Return the handler's answer to one event.
@@ -76,7 +75,8 @@ class ComponentServer:
         if view is None:
             view = await self._views.fetch(event.context)
         logs.bind_event(event, view.scope.log_fields)
-        with self._telemetry.handling(event, view.scope) as handling:
+        handling = self._telemetry.handling(event, view.scope)
+        try:
             self._check_sender(event, view)
             handler = self._kit.handler_of(event)
             if len(body) > self._bodies.limit_bytes and not self._kit.streams_body(handler):
@@ -85,7 +85,10 @@ class ComponentServer:
             reply = to_reply(await handler(ctx))
             if reply.stream is not None or len(reply.body) > INLINE_BYTES:
                 reply = _in_parts(reply, ctx)
-            return handling.answer(reply)
+        except BaseException as error:
+            handling.fail(error)
+            raise
+        return handling.answer(reply)
 
     async def handle_stream(self, event: Event, body: Incoming) -> Reply:
         """Return the handler's answer to an event whose body comes as a stream.
@@ -96,7 +99,8 @@ class ComponentServer:
         """
         view = self._views.get(event.context) or await self._views.fetch(event.context)
         logs.bind_event(event, view.scope.log_fields)
-        with self._telemetry.handling(event, view.scope) as handling:
+        handling = self._telemetry.handling(event, view.scope)
+        try:
             self._check_sender(event, view)
             handler = self._kit.handler_of(event)
             body.meter = handling.flows().request
@@ -111,7 +115,10 @@ class ComponentServer:
                 reply = to_reply(await handler(ctx))
             if reply.stream is not None or len(reply.body) > INLINE_BYTES:
                 reply = _in_parts(reply, ctx)
-            return handling.answer(reply)
+        except BaseException as error:
+            handling.fail(error)
+            raise
+        return handling.answer(reply)
 
     async def call(
         self,
@@ -132,8 +139,10 @@ class ComponentServer:
             async with opened as answer:
                 return await self._whole(answer)
         target = self._target(ctx, dependency)
-        with ctx.handling.call(dependency, target) as call:
-            event, remaining_s = self._event(ctx, call, method, path, query, headers, "", target)
+        event_id = new_id()
+        with ctx.handling.call(event_id, dependency, target) as call:
+            asked = method, path, query, headers, ""
+            event, remaining_s = self._event(ctx, event_id, call, *asked, target)
             packed = codec.encode(event, body)
             try:
                 frame = await self._bus.request(target, packed, remaining_s)
@@ -162,7 +171,8 @@ class ComponentServer:
     ) -> AsyncIterator[StreamedResponse]:
         """Open a call whose bodies may come and go in chunks; see ``Transport``."""
         target = self._target(ctx, dependency)
-        with ctx.handling.call(dependency, target) as call:
+        event_id = new_id()
+        with ctx.handling.call(event_id, dependency, target) as call:
             async with contextlib.AsyncExitStack() as stack:
                 inline, outgoing = b"", None
                 if isinstance(body, bytes) and len(body) <= INLINE_BYTES:
@@ -170,9 +180,8 @@ class ComponentServer:
                 else:
                     outgoing = await stack.enter_async_context(self._upload(body, target, call))
                 subject = outgoing.subject if outgoing else ""
-                event, remaining_s = self._event(
-                    ctx, call, method, path, query, headers, subject, target
-                )
+                asked = method, path, query, headers, subject
+                event, remaining_s = self._event(ctx, event_id, call, *asked, target)
                 packed = codec.encode(event, inline)
                 try:
                     frame = await self._bus.request(target, packed, remaining_s, outgoing)
@@ -192,6 +201,7 @@ class ComponentServer:
     def _event(
         self,
         ctx: Context,
+        event_id: str,
         call: Call,
         method: str,
         path: str,
@@ -203,7 +213,7 @@ class ComponentServer:
         """Return the event of a call, and the seconds that it has."""
         parent, now_s = ctx.event, time.time()
         event = Event(
-            id=f"{self._bus.process_id}-{next(self._event_ids):x}",
+            id=event_id,
             genesis_id=parent.genesis_id,
             type=EventType.COMPONENT,
             context=parent.context,

@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 import msgspec
 import pytest
 
-from broker import broker as brokers
 from broker import bus as buses
 from broker.broker import Broker
 from broker.bus import Bus
+from broker.ids import new_id
 from broker.receiver import Handle, Receiver, Reply, receive
 from broker.usage import Usage
 from broker.views import ViewReply, ViewRequest
@@ -82,8 +82,8 @@ def serve(pod: Bus, target: Target, handle: Handle) -> AbstractAsyncContextManag
 
 async def dispatch(broker: Broker, target: Target, ttl_s: float | None = None) -> Response:
     head, _ = await broker.dispatch(
-        target,
-        event_id=broker.next_event_id(),
+        broker.lane(target),
+        event_id=new_id(),
         type=EventType.HTTP,
         source="adapter/http",
         ttl_s=ttl_s,
@@ -115,7 +115,7 @@ async def test_a_genesis_event_carries_all_that_the_adapter_gave(
     before_ms = time.time() * 1000
     async with serve(pod, target, handle):
         head, body = await broker.dispatch(
-            target,
+            broker.lane(target),
             event_id="e-1",
             type=EventType.HTTP,
             source="adapter/http",
@@ -266,10 +266,9 @@ async def test_an_event_whose_component_sleeps_wakes_it_and_is_sent_again(
         assert (await dispatch(broker, target)).status == 204
 
 
-async def test_contexts_with_nothing_in_flight_are_forgotten_before_others(
-    plane: DataPlane, target: Target, pod: Bus, monkeypatch: pytest.MonkeyPatch
+async def test_events_in_flight_are_counted_in_all_contexts(
+    plane: DataPlane, target: Target, pod: Bus
 ) -> None:
-    monkeypatch.setattr(brokers, "MAX_IDLE_CONTEXTS", 1)
     await plane.virtual_environment("team-b", colour="blue")
     other = plane.target("/", "v1", "team-b")
 
@@ -382,15 +381,6 @@ async def test_an_adapter_refuses_a_context_of_somebody_else(broker: Broker) -> 
 
     with pytest.raises(InvalidEvent):
         await broker.authorize(event_of("web", "v1", token), "state-store")
-
-
-async def test_brokers_make_event_ids_that_differ(
-    broker: Broker, own_nats_server: NatsServer
-) -> None:
-    async with open_data_plane(own_nats_server.url, process_id="broker-2") as other:
-        ids = [each.next_event_id() for each in (broker, other.broker) for _ in range(100)]
-
-    assert len(set(ids)) == 200
 
 
 async def test_a_broker_that_closed_answers_no_more(own_nats_server: NatsServer, pod: Bus) -> None:

@@ -319,11 +319,11 @@ async def test_a_child_never_outlives_its_parent(plane: DataPlane) -> None:
     await plane.deploy("v1", {"web": kit, "api": hanging})
     await plane.start("web", kit)
     await plane.start("api", hanging)
-    target = plane.target("/", "v1", "team-a")
+    lane = plane.broker.lane(plane.target("/", "v1", "team-a"))
 
     with pytest.raises(DeadlineExceeded):
         await plane.broker.dispatch(
-            target, event_id="1", type="http", source="adapter/http", handler=0, ttl_s=0.5
+            lane, event_id="1", type="http", source="adapter/http", handler=0, ttl_s=0.5
         )
 
     await cancelled.wait()

@@ -13,6 +13,7 @@ import pytest
 
 from broker import bus as buses
 from broker.broker import Broker, open_broker
+from broker.ids import new_id
 from broker.outbox import Outbox, ensure_outbox
 from broker.settings import Settings
 from broker.usage import Usage
@@ -84,8 +85,8 @@ class Visitor:
         """Return the answer's text; raise the error that stopped it."""
         target = self._target(path)
         _, body = await self.broker.dispatch(
-            target,
-            event_id=self.broker.next_event_id(),
+            self.broker.lane(target),
+            event_id=new_id(),
             type=EventType.HTTP,
             source="adapter/http",
             handler=target.route,

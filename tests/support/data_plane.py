@@ -10,6 +10,7 @@ from broker import bus as buses
 from broker.bodies import Bodies
 from broker.broker import Broker, open_broker
 from broker.bus import Bus
+from broker.ids import new_id
 from broker.outbox import Outbox
 from broker.receiver import Receiver, receive
 from broker.settings import Settings
@@ -134,8 +135,8 @@ class DataPlane:
         """Send GET as an adapter does; raise the error that stopped it."""
         target = self.target(path, deployment, virtual_environment)
         head, content = await self.broker.dispatch(
-            target,
-            event_id=self.broker.next_event_id(),
+            self.broker.lane(target),
+            event_id=new_id(),
             type=EventType.HTTP,
             source=adapter_source("http"),
             handler=target.route,

@@ -101,7 +101,7 @@ async def test_headers_tell_who_served(plane: DataPlane, adapter: HttpAdapter, e
     for answer in (released, explicit):
         assert answer.header("kubefox-app-deployment") == "v1"
         assert answer.header("kubefox-virtual-environment") == "team-a"
-        assert answer.header("kubefox-event-id").startswith("broker-")
+        assert answer.header("kubefox-event-id") == answer.header("kubefox-trace-id")
     assert released.header("kubefox-release") == "release-of-v1"
     assert explicit.all("kubefox-release") == []
 

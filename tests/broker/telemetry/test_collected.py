@@ -10,6 +10,7 @@ from broker.telemetry.figures import OTHER, Labels, ProcessFigures, Role
 from broker.telemetry.metrics import Metrics
 from broker.telemetry.stats import stats_of
 
+MS = 10**6
 V1 = Labels("api", "a" * 32, "shop", "v1", "live")
 V2 = Labels("api", "a" * 32, "shop", "v2", "live")
 CLIENTS = Labels("adapter/http", "", "shop", "v1", "live", Role.GENESIS)
@@ -25,10 +26,11 @@ def figures(
     metrics = Metrics()
     for labels, count in answered:
         series = metrics.series(labels)
-        series.in_flight = in_flight
+        for _ in range(in_flight):
+            series.begin()
         for _ in range(count):
-            series.record(status, 0.002)
-            series.queue.record(0.001)
+            series.begin_after(MS)
+            series.end(status, 2 * MS)
     metrics.watch_counter("lost", lambda: 1)
     metrics.watch_gauge("up", lambda: True)
     return metrics.figures(process, "api", is_final=is_final)

@@ -8,16 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.telemetry.histogram import BOUNDS_S, Durations, Histogram, merged
+from broker.telemetry.figures import Labels
+from broker.telemetry.histogram import BOUNDS_S, Durations, merged
+from broker.telemetry.metrics import Series
 
 durations = st.lists(st.floats(min_value=0, max_value=60), max_size=50)
 
 
 def counted(seconds: list[float]) -> Durations:
-    histogram = Histogram()
+    series = Series(Labels("api"))
     for each in seconds:
-        histogram.record(each)
-    return histogram.figures()
+        series.begin_after(round(each * 1e9))
+    return series.figures().queue
 
 
 @given(durations, durations)

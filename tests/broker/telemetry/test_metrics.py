@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from broker.telemetry.figures import OTHER, Labels
-from broker.telemetry.metrics import Metrics
-from broker.telemetry.scope import SLOW_WINDOW_NS, Scope
+from broker.telemetry.metrics import SLOW_WINDOW_NS, Metrics
+
+MS = 10**6
 
 
 def labels(deployment: str) -> Labels:
@@ -16,7 +17,8 @@ def test_each_status_class_is_counted_apart() -> None:
     series = metrics.series(labels("v1"))
 
     for status in (200, 204, 404, 500):
-        series.record(status, 0.001)
+        series.begin()
+        series.end(status, MS)
 
     (figures,) = metrics.figures("p", "api").series
     assert {digit: each.count for digit, each in figures.by_class.items()} == {2: 2, 4: 1, 5: 1}
@@ -32,7 +34,7 @@ def test_deployments_beyond_the_bound_are_counted_together() -> None:
     metrics = Metrics(max_series=2)
 
     for number in range(10):
-        metrics.series(labels(f"v{number}")).record(200, 0.001)
+        metrics.series(labels(f"v{number}")).end(200, MS)
 
     found = {each.labels.deployment: each for each in metrics.figures("p", "api").series}
     assert set(found) == {"v0", "v1", OTHER}
@@ -53,10 +55,34 @@ def test_what_a_process_watches_is_read_when_it_is_asked() -> None:
 
 
 def test_the_slowest_of_a_window_are_those_that_break_its_record() -> None:
-    scope = Scope(labels("v1"), Metrics().series(labels("v1")), "", "")
-    now = 10**18
+    series, now = Metrics().series(labels("v1")), 10**18
 
-    found = [scope.is_slowest(duration, now) for duration in (5, 3, 5, 9, 8)]
+    found = [series.end_genesis(200, duration, now) for duration in (5, 3, 5, 9, 8)]
 
     assert found == [True, False, False, True, False]
-    assert scope.is_slowest(1, now + SLOW_WINDOW_NS + 1)
+    assert series.end_genesis(200, 1, now + SLOW_WINDOW_NS + 1)
+    assert not series.end_genesis(200, 1, now + SLOW_WINDOW_NS + 1)
+
+
+def test_in_flight_is_what_has_begun_and_not_ended() -> None:
+    series = Metrics().series(labels("v1"))
+    series.begin()
+    series.begin_after(2 * MS)
+    series.begin_after(3 * MS)
+    series.end(200, MS)
+
+    figures = series.figures()
+
+    assert figures.in_flight == 2
+    assert (figures.queue.count, figures.queue.total_s) == (2, 0.005)
+
+
+def test_bytes_of_streams_are_counted_by_direction() -> None:
+    series = Metrics().series(labels("v1"))
+    series.add_stream_bytes(bytes_in=5)
+    series.add_stream_bytes(bytes_out=7)
+    series.add_stream_bytes(bytes_out=1)
+
+    figures = series.figures()
+
+    assert (figures.stream_bytes_in, figures.stream_bytes_out) == (5, 8)

@@ -19,6 +19,7 @@ from tests.support.otlp_receiver import Collector, attributes_of, collector
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 UI = Labels("ui", "h" * 32, "shop", "v1", "live")
+MS = 10**6
 SELDOM = Target(metric_interval_s=3_600)
 logger = logging.getLogger("tests.otlp")
 
@@ -35,10 +36,11 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
     metrics = Metrics()
     series = metrics.series(UI)
-    series.record(200, 0.004)
-    series.record(500, 0.1)
-    series.queue.record(0.001)
-    metrics.series(Labels("adapter/http", role=Role.GENESIS)).record(404, 0.001)
+    series.begin_after(MS)
+    series.end(200, 4 * MS)
+    series.begin()
+    series.end(500, 100 * MS)
+    metrics.series(Labels("adapter/http", role=Role.GENESIS)).end(404, MS)
     target = Target(metric_interval_s=0.05)
     async with open_exporter(target, "ui", "ui-1", metrics) as exporter:
         yield exporter

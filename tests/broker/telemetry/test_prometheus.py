@@ -11,17 +11,19 @@ from broker.telemetry.metrics import Metrics
 from broker.telemetry.prometheus import render, render_events
 from model.pod import PodPhase, PodStatus
 
+MS = 10**6
 STRANGE = 'a "strange"\\ name\nof two lines'
 
 
 def families() -> dict[str, Metric]:
     metrics = Metrics()
     series = metrics.series(Labels("api", "h", "shop", STRANGE, "live"))
-    series.in_flight = 2
-    series.stream_bytes_in, series.stream_bytes_out = 5, 7
-    for duration_s, status in ((0.001, 200), (0.004, 200), (90.0, 500)):
-        series.record(status, duration_s)
-        series.queue.record(duration_s)
+    series.add_stream_bytes(bytes_in=5, bytes_out=7)
+    for duration_ms, status in ((1, 200), (4, 200), (90_000, 500)):
+        series.begin_after(duration_ms * MS)
+        series.end(status, duration_ms * MS)
+    series.begin()
+    series.begin()
     metrics.watch_counter("nats_reconnects", lambda: 4)
     metrics.watch_gauge("snapshot_current", lambda: True)
     known = Collected()

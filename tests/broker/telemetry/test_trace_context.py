@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.ids import new_id, span_of
 from broker.telemetry import trace_context
 from broker.telemetry.trace_context import TraceContext
 
@@ -49,32 +50,44 @@ def test_what_is_no_trace_context_is_not_trusted(header: str) -> None:
 def test_what_is_written_is_read_again(half: str, span_id: str, is_sampled: bool) -> None:
     written = trace_context.write(half * 2, span_id, is_sampled=is_sampled)
 
-    assert trace_context.trace_id_of(written) == half * 2
-    assert trace_context.parent_id_of(written) == span_id
+    assert trace_context.trace_id_of(written, new_id()) == half * 2
+    assert trace_context.parent_id_of(written, new_id()) == span_id
     assert trace_context.parse(written) == TraceContext(half * 2, span_id, is_sampled)
 
 
-def test_new_ids_are_unlike_and_well_formed() -> None:
-    ids = {trace_context.new_trace_id() for _ in range(1_000)}
+def test_an_event_without_a_trace_context_tells_its_trace_by_its_ids() -> None:
+    genesis_id, event_id = new_id(), new_id()
 
-    assert len(ids) == 1_000
-    assert trace_context.parse(trace_context.new_traceparent())
+    trace_id = trace_context.trace_id_of("", genesis_id)
+    parent_id = trace_context.parent_id_of("", event_id)
+
+    assert (trace_id, parent_id) == (genesis_id, span_of(event_id))
+    written = trace_context.write(trace_id, parent_id, is_sampled=False)
+    assert trace_context.parse(written) == TraceContext(trace_id, parent_id, False)
+
+
+def test_what_is_sent_within_a_trace_belongs_to_it() -> None:
+    event_id = new_id()
+    outer = trace_context.write(TRACE, SPAN, is_sampled=True)
+
+    inner = trace_context.with_parent(outer, event_id)
+
+    assert trace_context.parse(inner) == TraceContext(TRACE, span_of(event_id), True)
+    assert not trace_context.with_parent("", event_id)
 
 
 @pytest.mark.parametrize(("ratio", "low", "high"), [(0, 0, 0), (0.5, 400, 600), (1, 1_000, 1_000)])
 def test_a_ratio_of_all_traces_is_chosen(ratio: float, low: int, high: int) -> None:
     threshold = trace_context.threshold_of(ratio)
 
-    chosen = [
-        trace_context.is_chosen(trace_context.new_trace_id(), threshold) for _ in range(1_000)
-    ]
+    chosen = [trace_context.is_chosen(new_id(), threshold) for _ in range(1_000)]
 
     assert low <= chosen.count(True) <= high
 
 
 def test_whoever_asks_chooses_the_same_traces() -> None:
     low, high = trace_context.threshold_of(0.1), trace_context.threshold_of(0.2)
-    ids = [trace_context.new_trace_id() for _ in range(500)]
+    ids = [new_id() for _ in range(500)]
 
     assert all(
         trace_context.is_chosen(each, high) for each in ids if trace_context.is_chosen(each, low)

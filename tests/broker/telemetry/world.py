@@ -9,6 +9,7 @@ import msgspec
 
 from broker import bus as buses
 from broker.bus import Bus
+from broker.ids import new_id
 from broker.outbox import Outbox
 from broker.pod_board import open_pod_board
 from broker.receiver import receive
@@ -60,26 +61,27 @@ class Watched:
     ) -> tuple[str, int]:
         """Send GET as an adapter does; return the trace's id and the status."""
         broker = self.plane.broker
-        event_id = broker.next_event_id()
-        with broker.telemetry.genesis(SOURCE, event_id) as measured:
-            measured.ask("GET", path, traceparent, sample=sample)
-            target = self.plane.target(path, deployment, environment)
-            measured.lead_to(target)
-            try:
-                head, _ = await broker.dispatch(
-                    target,
-                    event_id=event_id,
-                    type=EventType.HTTP,
-                    source=SOURCE,
-                    handler=target.route,
-                    path=path,
-                    traceparent=measured.send(),
-                )
-            except FoxError as error:
-                measured.fail(error)
-                return measured.trace_id, error.http_status
-            measured.answer(head.status)
-            return measured.trace_id, head.status
+        event_id = new_id()
+        measured = broker.telemetry.genesis_of(SOURCE)(event_id)
+        measured.method, measured.path = "GET", path
+        measured.go_on(traceparent, sample=sample)
+        lane = broker.lane(self.plane.target(path, deployment, environment))
+        measured.lead_to(lane)
+        try:
+            head, _ = await broker.dispatch(
+                lane,
+                event_id=event_id,
+                type=EventType.HTTP,
+                source=SOURCE,
+                handler=lane.target.route,
+                path=path,
+                traceparent=measured.traceparent,
+            )
+        except FoxError as error:
+            measured.break_off(error)
+            return measured.trace_id, error.http_status
+        measured.end(head.status)
+        return measured.trace_id, head.status
 
     async def trace(self, trace_id: str, spans: int) -> Trace:
         """Return a trace once it has so many spans."""

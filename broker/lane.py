@@ -1,0 +1,118 @@
+"""Lanes: what all events to one target have in common, made once and kept at the target."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from model.context import EventContext
+from model.deployment import Deployment
+
+if TYPE_CHECKING:
+    # A pod has no use for routing, nor for what an adapter measures.
+    from broker.telemetry.scope import Scope
+    from routing.bindings import Target
+
+MAX_IDLE_CONTEXTS = 10_000
+
+
+class Traffic:
+    """Whether there are events of a context, and which component versions they may need.
+
+    Args:
+        deployment: Of the context.
+
+    Attributes:
+        in_flight: Events that wait for their answer.
+        used_s: When the latest began (Unix), or 0.
+    """
+
+    __slots__ = ("__weakref__", "_deployment", "in_flight", "used_s")
+
+    def __init__(self, deployment: Deployment) -> None:
+        """Begin without an event."""
+        self._deployment = deployment
+        self.in_flight = 0
+        self.used_s = 0.0
+
+    @property
+    def hashes(self) -> frozenset[str]:
+        """Full hashes of the component versions."""
+        return frozenset(self._deployment.components.values())
+
+    def leave(self) -> None:
+        """Count one less."""
+        self.in_flight -= 1
+
+
+class Lane(Traffic):
+    """Where those events of an adapter go that one route of one context accepts.
+
+    A context is one of perhaps thousands, and what belongs to it lies together here: whatever an
+    event has to look up elsewhere is what the processor's caches have forgotten.
+
+    Args:
+        target: Where to; it keeps the lane.
+        token: The context, sealed.
+
+    Attributes:
+        target: As it was given.
+        token: As it was given.
+        scope: Whom its events are measured for, once one is.
+        notes: What the adapter keeps here for itself, or empty.
+    """
+
+    __slots__ = ("notes", "scope", "target", "token")
+
+    def __init__(self, target: Target, token: str) -> None:
+        """Begin without an event."""
+        super().__init__(target.deployment)
+        self.target = target
+        self.token = token
+        self.scope: Scope | None = None
+        self.notes = ""
+
+
+class Lanes:
+    """The lanes of one broker, and who may need which component versions.
+
+    Args:
+        seal: Makes the token of a context.
+    """
+
+    def __init__(self, seal: Callable[[EventContext], str]) -> None:
+        """Begin without any."""
+        self._seal = seal
+        # A lane lives as long as its target, or an event on its way.
+        self._traffic: weakref.WeakSet[Traffic] = weakref.WeakSet()
+        self._deliveries: dict[EventContext, Traffic] = {}
+
+    def of(self, target: Target) -> Lane:
+        """Return the lane of a target; the same one every time."""
+        lane: Lane | None = target.lane
+        if lane is None:
+            lane = target.lane = Lane(target, self._seal(target.context))
+            self._traffic.add(lane)
+        return lane
+
+    def delivery(self, context: EventContext, deployment: Deployment) -> Traffic:
+        """Return where stored events of a context are counted while they are delivered."""
+        traffic = self._deliveries.get(context)
+        if traffic is None:
+            if len(self._deliveries) >= MAX_IDLE_CONTEXTS:
+                busy = {key: each for key, each in self._deliveries.items() if each.in_flight}
+                self._deliveries = busy
+            traffic = self._deliveries[context] = Traffic(deployment)
+            self._traffic.add(traffic)
+        return traffic
+
+    @property
+    def in_flight(self) -> int:
+        """How many events wait for their answer."""
+        return sum(each.in_flight for each in self._traffic)
+
+    def needed(self, since_s: float) -> frozenset[str]:
+        """Return the hashes that events in flight may need, or events that began since then."""
+        busy = (each for each in self._traffic if each.in_flight or each.used_s > since_s)
+        return frozenset().union(*(each.hashes for each in busy))

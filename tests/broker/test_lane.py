@@ -1,0 +1,91 @@
+"""Lanes: one for each target, and what events of all of them may need."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from broker import lane as lanes_module
+from broker.lane import Lanes
+from model.context import EventContext
+from model.deployment import Deployment
+from routing.bindings import Target
+
+V1, V2 = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    return Lanes(lambda context: f"sealed {context.deployment}")
+
+
+def deployment(name: str, digest: str) -> Deployment:
+    return Deployment(name=name, app="shop", components={"web": digest})
+
+
+def target(name: str = "v1", digest: str = V1) -> Target:
+    return Target(
+        context=EventContext("shop", name, "live"),
+        deployment=deployment(name, digest),
+        component="web",
+        hash=digest,
+        subject=f"evt.shop.web.{digest}",
+        route=0,
+    )
+
+
+def test_a_target_has_one_lane(lanes: Lanes) -> None:
+    web = target()
+
+    lane = lanes.of(web)
+
+    assert lanes.of(web) is lane
+    assert (lane.token, lane.target) == ("sealed v1", web)
+
+
+def test_versions_are_needed_while_events_are_in_flight_and_for_a_while_after(lanes: Lanes) -> None:
+    first, second = target(), target("v2", V2)
+    lanes.of(first).in_flight += 1
+    lanes.of(second).used_s = 100.0
+
+    assert lanes.in_flight == 1
+    assert lanes.needed(since_s=99) == {V1, V2}
+    assert lanes.needed(since_s=101) == {V1}
+    lanes.of(first).leave()
+    assert lanes.needed(since_s=101) == set()
+
+
+def test_a_lane_goes_with_its_target_unless_an_event_is_on_its_way(lanes: Lanes) -> None:
+    kept, gone = lanes.of(target()), lanes.of(target("v2", V2))
+    kept.in_flight = gone.in_flight = 1
+    del gone
+    gc.collect()
+
+    assert lanes.needed(since_s=0) == {V1}
+
+
+def test_deliveries_of_one_context_are_counted_together(lanes: Lanes) -> None:
+    context = EventContext("shop", "v1", "live")
+
+    traffic = lanes.delivery(context, deployment("v1", V1))
+    traffic.in_flight += 1
+
+    assert lanes.delivery(EventContext("shop", "v1", "live"), deployment("v1", V1)) is traffic
+    assert (lanes.in_flight, lanes.needed(0)) == (1, {V1})
+
+
+def test_contexts_without_a_delivery_are_forgotten_before_others(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes_module, "MAX_IDLE_CONTEXTS", 2)
+    busy = lanes.delivery(EventContext("shop", "v1", "live"), deployment("v1", V1))
+    busy.in_flight += 1
+    for name in ("v2", "v3", "v4"):
+        lanes.delivery(EventContext("shop", name, "live"), deployment(name, V2)).used_s = 100.0
+
+    gc.collect()
+
+    assert lanes.delivery(EventContext("shop", "v1", "live"), deployment("v1", V1)) is busy
+    assert len(lanes._deliveries) <= 3
+    assert lanes.needed(since_s=0) >= {V1}
