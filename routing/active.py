@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -20,16 +21,47 @@ Dependency = str | tuple[str, str]
 """A KV key; or the key of an environment and the name of one of its variables."""
 
 
+class Released:
+    """An app that a virtual environment has released: what the index of plain URLs holds.
+
+    It is the same object for as long as the app is released, whatever of it changes. What a plain
+    URL leads to is read from it, without a look-up by names.
+
+    Args:
+        virtual_environment: Its name.
+        app: Its name.
+
+    Attributes:
+        virtual_environment: As it was given.
+        app: As it was given.
+        binding: What ``routing.bindings`` keeps here; None is nothing yet, or no more.
+    """
+
+    __slots__ = ("app", "binding", "virtual_environment")
+
+    def __init__(self, virtual_environment: str, app: str) -> None:
+        """Name it."""
+        self.virtual_environment = virtual_environment
+        self.app = app
+        self.binding: Any = None
+
+    def __repr__(self) -> str:
+        """Say what it stands for."""
+        return f"Released({self.virtual_environment!r}, {self.app!r})"
+
+
 class ActiveApp(msgspec.Struct, frozen=True):
     """One app of an active release.
 
     Attributes:
+        released: What the index holds of it.
         deployment: As frozen in the manifest, or as it is now.
         revision: KV revision of a live deployment, 0 with a manifest.
         rules: Of its components.
         has_schedules: Whether one of its components declares any.
     """
 
+    released: Released
     deployment: Deployment
     revision: int
     rules: RuleSet
@@ -153,7 +185,7 @@ def _frozen(
     if manifest is None:
         return _nothing(name, release, keys.manifest_key(name, manifest_id))
     live = {app: (deployment, 0) for app, deployment in manifest.deployments.items()}
-    apps, missing = _apps(live, records, before)
+    apps, missing = _apps(name, live, records, before)
     return ActiveRelease(
         virtual_environment=name,
         release=release,
@@ -179,7 +211,7 @@ def _live(
         for app, deployment in deployments.items()
         if (entry := records.deployments.get(deployment)) is not None
     }
-    apps, missing = _apps(found, records, before)
+    apps, missing = _apps(name, found, records, before)
     needed = {app: keys.deployment_key(deployment) for app, deployment in deployments.items()}
     gone = tuple(key for app, key in needed.items() if app not in found)
     inherited = _used(apps) - virtual.record.data.vars.keys()
@@ -209,11 +241,13 @@ def _used(apps: Mapping[str, ActiveApp]) -> frozenset[str]:
 
 
 def _apps(
+    name: str,
     deployments: dict[str, tuple[Deployment, int]],
     records: Records,
     before: ActiveRelease | None,
 ) -> tuple[dict[str, ActiveApp], tuple[str, ...]]:
-    kept = before.apps if before and before.removals == records.removals else {}
+    known = before.apps if before else {}
+    kept = known if before and before.removals == records.removals else {}
     apps: dict[str, ActiveApp] = {}
     missing: list[str] = []
     for app, (deployment, revision) in deployments.items():
@@ -226,5 +260,6 @@ def _apps(
         if not absent:
             rules = rule_set(definitions.values())
             has_schedules = any(each.schedules for each in definitions.values())
-            apps[app] = ActiveApp(deployment, revision, rules, has_schedules)
+            released = known[app].released if app in known else Released(name, app)
+            apps[app] = ActiveApp(released, deployment, revision, rules, has_schedules)
     return apps, tuple(missing)

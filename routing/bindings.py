@@ -7,6 +7,7 @@ cache may be shared by all snapshots of one line, old ones included.
 
 from __future__ import annotations
 
+from collections import deque
 from operator import is_
 from typing import Any
 
@@ -17,9 +18,9 @@ from model.context import EventContext
 from model.deployment import Deployment
 from model.environment import Environment, VirtualEnvironment
 from model.errors import DeploymentNotFound, EnvironmentNotFound, Unavailable
-from routing.active import ActiveRelease, definitions_of
+from routing.active import ActiveRelease, Released, definitions_of
 from routing.matcher import CompiledRoute
-from routing.plain import PlainIndex, Released
+from routing.plain import PlainIndex
 from routing.recent import Recent
 from routing.records import Entry, Records
 from routing.ruleset import RuleSet, rule_set
@@ -133,12 +134,17 @@ class Binding:
 class Bindings:
     """Bindings that were used lately, for one line of snapshots."""
 
-    __slots__ = ("_explicit", "_released")
+    __slots__ = ("_explicit", "_max_released", "_released")
 
     def __init__(self, generation: int = GENERATION) -> None:
-        """Begin empty; see ``Recent`` for ``generation``."""
+        """Begin empty.
+
+        Args:
+            generation: How many of each kind are surely kept, and half of how many at most.
+        """
         self._explicit: Recent[tuple[str, str], Binding] = Recent(generation)
-        self._released: Recent[Released, Binding] = Recent(generation)
+        self._released: deque[Released] = deque()
+        self._max_released = 2 * generation
 
     def explicit(self, deployment: str, virtual: str, records: Records) -> Binding:
         """Return a deployment bound to the live values of a virtual environment.
@@ -163,20 +169,27 @@ class Bindings:
         """Return an app of an active release bound to that release's values.
 
         Args:
-            released: Virtual environment and app.
+            released: Which; it keeps the binding.
             plain: Holds the active release.
             records: Of the same snapshot.
         """
-        binding = self._released.get(released)
+        binding: Binding | None = released.binding
         if binding is not None and binding.verified is records.moment:
             return binding
-        active = plain.active[released[0]]
+        active = plain.active[released.virtual_environment]
         environment = active.live_environment(records)
         if binding is None or not binding.is_right((active, environment)):
-            binding = _of_release(released[1], active, environment)
-            self._released.put(released, binding)
+            if binding is None:
+                self._make_room()
+                self._released.append(released)
+            binding = released.binding = _of_release(released.app, active, environment)
         binding.verified = records.moment
         return binding
+
+    def _make_room(self) -> None:
+        """Let go of the binding that was made first; who still uses it makes it again."""
+        if len(self._released) >= self._max_released:
+            self._released.popleft().binding = None
 
 
 def virtual_environment(name: str, records: Records) -> Entry[VirtualEnvironment]:

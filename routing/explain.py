@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from model.component import Dependency, DependencyKind
@@ -117,7 +118,7 @@ def explain(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
     bindings = _bindings(facts, selectors, snapshot)
     weighed = _in_order(bindings)
     explanation = Explanation(
-        selectors=selectors,
+        selectors=replace(selectors, binding=UNSET),
         candidates=tuple(_candidate(each, facts, decision) for each in weighed[:MAX_CANDIDATES]),
         omitted=max(0, len(weighed) - MAX_CANDIDATES),
         problems=tuple(problem for each in bindings for problem in each.binding.table.problems),
@@ -161,10 +162,10 @@ def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Iterator
     if virtual is None:
         found = snapshot.plain.candidates(facts)
     else:
-        found = [(virtual, app) for app in find_active(virtual, snapshot).apps]
+        found = [each.released for each in find_active(virtual, snapshot).apps.values()]
     for released in found:
         binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
-        yield _Bound(binding, released[1])
+        yield _Bound(binding, released.app)
 
 
 def _in_order(bindings: list[_Bound]) -> list[_Weighed]:

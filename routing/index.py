@@ -31,7 +31,12 @@ Trie: TypeAlias = Union["Node[Entry]", Leaf[Entry]]
 Elements = tuple[Element, ...]
 KeysOf = Callable[[Entry], KeyTree]
 
-_NONE: Map[str, Any] = Map()
+# Up to so many names a node has them in a dictionary, which a change copies: it is asked in half
+# the time of a persistent map, and lies in one place.
+SMALL = 128
+
+Named: TypeAlias = Union["dict[str, Trie[Entry]]", "Map[str, Trie[Entry]]"]
+_NONE: dict[str, Any] = {}
 
 
 class Node(Generic[Entry]):
@@ -50,7 +55,7 @@ class Node(Generic[Entry]):
 
     def __init__(
         self,
-        named: Map[str, Trie[Entry]] = _NONE,
+        named: Named[Entry] = _NONE,
         unnamed: Trie[Entry] = (),
         end: Trie[Entry] = (),
         rest: Trie[Entry] = (),
@@ -70,11 +75,7 @@ class Node(Generic[Entry]):
     def replaced(self, element: Element, below: Trie[Entry]) -> Node[Entry]:
         """Return this with something else below for one element, or with nothing."""
         if isinstance(element, str):
-            named = self.named
-            if below:
-                named = named.set(element, below)
-            elif element in named:
-                named = named.delete(element)
+            named = _replaced(self.named, element, below)
             return Node(named, self.unnamed, self.end, self.rest)
         return Node(
             self.named,
@@ -87,6 +88,20 @@ class Node(Generic[Entry]):
     def is_empty(self) -> bool:
         """Whether nothing is below."""
         return not (self.named or self.unnamed or self.end or self.rest)
+
+
+def _replaced(named: Named[Entry], name: str, below: Trie[Entry]) -> Named[Entry]:
+    """Return what is below by text with something else below one, or with nothing."""
+    if isinstance(named, Map):
+        if below:
+            return named.set(name, below)
+        return named.delete(name) if name in named else named
+    changed = named.copy()
+    if below:
+        changed[name] = below
+    else:
+        changed.pop(name, None)
+    return changed if len(changed) <= SMALL else Map(changed)
 
 
 class Index(Generic[Entry]):

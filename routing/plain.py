@@ -7,14 +7,21 @@ value of an environment matters where a rule uses it and the virtual environment
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import zip_longest
 
 from immutables import Map
 
 from model.component import Value
 from model.records import kind_of
-from routing.active import ActiveApp, ActiveRelease, Dependency, active_release, component_keys
+from routing.active import (
+    ActiveApp,
+    ActiveRelease,
+    Dependency,
+    Released,
+    active_release,
+    component_keys,
+)
 from routing.facts import Facts
 from routing.groups import Names, put_in, take_out
 from routing.index import Index, Trie, candidates
@@ -22,9 +29,6 @@ from routing.keys import Key
 from routing.keytree import NO_KEYS, KeyTree
 from routing.records import Records
 from routing.template import fill
-
-Released = tuple[str, str]
-"""Virtual environment and app: what the index holds."""
 
 Dependents = Map[Dependency, Names]
 """Virtual environments by what their active releases depend on."""
@@ -166,23 +170,22 @@ class PlainUpdate:
         before = self._active.get(name)
         after = active_release(name, self._records, before)
         stale, fresh = _moved(before, after)
-        for app in stale:
-            self._index = self._index.removed((name, app))
+        for released in stale:
+            self._index = self._index.removed(released)
         if after is not None:
             self._active[name] = after
         elif before is not None:
             del self._active[name]
-        for app in fresh:
-            self._index = self._index.added((name, app))
+        for released in fresh:
+            self._index = self._index.added(released)
         self._count_uses(before, after)
         self._note_dependents(name, before, after)
         self._note_waiting(name, after)
         self._note_ticking(name, after)
 
     def _keys_of(self, released: Released) -> KeyTree:
-        name, app = released
-        active = self._active[name]
-        return active.apps[app].rules.keys(active.layers)
+        active = self._active[released.virtual_environment]
+        return active.apps[released.app].rules.keys(active.layers)
 
     def _count_uses(self, before: ActiveRelease | None, after: ActiveRelease | None) -> None:
         old, new = _apps(before), _apps(after)
@@ -234,7 +237,7 @@ def _is_part(component: str, active: ActiveRelease) -> bool:
 
 def _moved(
     before: ActiveRelease | None, after: ActiveRelease | None
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[Released], list[Released]]:
     """Return the apps to take out of the index, and those to put in."""
     old, new = _apps(before), _apps(after)
     changed = _changed_variables(before, after) if before and after else frozenset[str]()
@@ -243,7 +246,11 @@ def _moved(
         for app in old.keys() & new.keys()
         if old[app].rules is new[app].rules and changed.isdisjoint(old[app].rules.variables)
     }
-    return [app for app in old if app not in same], [app for app in new if app not in same]
+    return _without(same, old), _without(same, new)
+
+
+def _without(same: Collection[str], apps: Mapping[str, ActiveApp]) -> list[Released]:
+    return [each.released for app, each in apps.items() if app not in same]
 
 
 def _changed_variables(before: ActiveRelease, after: ActiveRelease) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from model.errors import (
     InvalidContext,
@@ -18,11 +19,10 @@ from model.errors import (
     RouteNotFound,
     Unavailable,
 )
-from routing.active import ActiveRelease
+from routing.active import ActiveRelease, Released
 from routing.bindings import Binding, Target, virtual_environment
 from routing.facts import Facts
 from routing.matcher import CompiledRoute, Rank
-from routing.plain import Released
 from routing.request import GenesisRequest
 from routing.segments import Params
 from routing.selectors import Selectors
@@ -58,9 +58,12 @@ def resolve(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
         return _released(facts, selectors.virtual_environment, snapshot)
     if selectors.virtual_environment is None:
         raise needs_environment(selectors.deployment)
-    binding = snapshot.bindings.explicit(
-        selectors.deployment, selectors.virtual_environment, snapshot.records
-    )
+    records = snapshot.records
+    binding: Binding | UnsetType = selectors.binding
+    if binding is UNSET or binding.verified is not records.moment:
+        binding = selectors.binding = snapshot.bindings.explicit(
+            selectors.deployment, selectors.virtual_environment, records
+        )
     match = binding.table.match(facts)
     if match is None:
         raise _no_route(binding)
@@ -110,8 +113,13 @@ class Contender(msgspec.Struct, frozen=True):
         return self.binding.table.rank(self.route)
 
     def _names(self) -> tuple[str, int, str, str]:
-        virtual_environment, app = self.released
-        return self.route.component, self.route.route.id, app, virtual_environment
+        released = self.released
+        return (
+            self.route.component,
+            self.route.route.id,
+            released.app,
+            released.virtual_environment,
+        )
 
 
 def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision:
@@ -119,7 +127,7 @@ def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision
     active = None
     if virtual is not None:
         active = find_active(virtual, snapshot)
-        candidates = [each for each in candidates if each[0] == virtual]
+        candidates = [each for each in candidates if each.virtual_environment == virtual]
     best = _best(facts, candidates, snapshot)
     if best is not None:
         return Decision(best.binding.target(best.route), best.params or {})
@@ -127,9 +135,11 @@ def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Decision
 
 
 def _best(facts: Facts, candidates: Iterable[Released], snapshot: Snapshot) -> Contender | None:
-    best = None
+    best, moment = None, snapshot.records.moment
     for released in candidates:
-        binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
+        binding: Binding | None = released.binding
+        if binding is None or binding.verified is not moment:
+            binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
         match = binding.table.match(facts)
         if match is not None:
             contender = Contender(released, binding, match[0], match[1])
@@ -151,8 +161,8 @@ def _no_route_in(
     if active.missing:
         return _incomplete(name, active.missing)
     bindings = (
-        snapshot.bindings.released((name, app), snapshot.plain, snapshot.records)
-        for app in active.apps
+        snapshot.bindings.released(each.released, snapshot.plain, snapshot.records)
+        for each in active.apps.values()
     )
     problems = tuple(problem for each in bindings for problem in each.table.problems)
     return _nothing_accepts(f"the release of {name}", problems)

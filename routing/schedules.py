@@ -39,14 +39,14 @@ def released_schedules(snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
 
 
 def _schedules(active: ActiveRelease, app: str, snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
-    deployment = active.apps[app].deployment
+    released, deployment = active.apps[app].released, active.apps[app].deployment
+    context = snapshot.bindings.released(released, snapshot.plain, snapshot.records).context
     for component, digest in sorted(deployment.components.items()):
         version = snapshot.component(deployment.app, component, digest)
         if version is None or not version.definition.schedules:
             continue
-        released = (active.virtual_environment, app)
         target = Target(
-            context=snapshot.bindings.released(released, snapshot.plain, snapshot.records).context,
+            context=context,
             deployment=deployment,
             component=component,
             hash=digest,

@@ -15,13 +15,15 @@ them are taken out of the request, whichever was used, and everything else keeps
 from __future__ import annotations
 
 from enum import Enum
-from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote_plus
 
 import msgspec
+from msgspec import UNSET
 
 from model.errors import InvalidSelector
 from model.event import Headers
+from routing.recent import Recent
 
 _DEPLOYMENT = "kf-dep"
 _VIRTUAL_ENVIRONMENT = "kf-ve"
@@ -53,7 +55,7 @@ class Source(Enum):
     COOKIE = "cookie"
 
 
-class Selectors(msgspec.Struct, frozen=True):
+class Selectors(msgspec.Struct):
     """What the request itself asks for.
 
     Attributes:
@@ -63,6 +65,8 @@ class Selectors(msgspec.Struct, frozen=True):
         deployment_source: Where ``deployment`` came from.
         virtual_environment_source: Where ``virtual_environment`` came from.
         sample_source: Where ``sample`` came from.
+        binding: What the latest decision by these selectors was read from, for the next one: they
+            are the same object for the same query. For the resolver only.
     """
 
     deployment: str | None = None
@@ -71,6 +75,7 @@ class Selectors(msgspec.Struct, frozen=True):
     deployment_source: Source | None = None
     virtual_environment_source: Source | None = None
     sample_source: Source | None = None
+    binding: Any = UNSET
 
 
 NO_SELECTORS = Selectors()
@@ -79,6 +84,12 @@ MAX_KNOWN_QUERY = 256
 
 Found = dict[str, tuple[str, Source]]
 """Selectors with their values and where they were found."""
+
+_Taken = tuple[str, Found, Selectors]
+
+# Whoever visits a version comes with the same query again and again: 0.1 µs instead of 1. Long
+# ones are not remembered: whoever sends many of them would fill the memory.
+_known: Recent[str, _Taken] = Recent(2_048)
 
 _NOTHING: Found = {}
 
@@ -95,8 +106,10 @@ def extract(query: str, headers: Headers) -> tuple[Selectors, str, Headers]:
     """
     selectors, found = NO_SELECTORS, _NOTHING
     if "kf-" in query or "kubefox-" in query:
-        take = _take_from_known if len(query) <= MAX_KNOWN_QUERY else _take_from_query
-        query, found, selectors = take(query)
+        known = _known.get(query)
+        if known is None:
+            known = _take_from_query(query)
+        query, found, selectors = known
     # A plain loop: any() over a generator is a third of the cost of a request without selectors.
     for name, value in headers:
         if name in _HEADERS and (name != "cookie" or "kf-" in value):
@@ -105,22 +118,20 @@ def extract(query: str, headers: Headers) -> tuple[Selectors, str, Headers]:
     return selectors, query, headers
 
 
-def _take_from_query(query: str) -> tuple[str, Found, Selectors]:
+def _take_from_query(whole: str) -> _Taken:
     found: Found = {}
     kept = []
-    for part in query.split("&"):
+    for part in whole.split("&"):
         name, _, value = part.partition("=")
         if name in _NAMES:
             value = unquote_plus(value) if "%" in value or "+" in value else value
             _note(found, name, value, Source.QUERY)
         elif name not in _REMOVED_ONLY:
             kept.append(part)
-    return "&".join(kept), found, _chosen(found)
-
-
-# Whoever visits a version comes with the same query again and again: 0.1 µs instead of 1. Long
-# ones are not remembered: whoever sends many of them would fill the memory.
-_take_from_known = lru_cache(maxsize=4_096)(_take_from_query)
+    taken = "&".join(kept), found, _chosen(found)
+    if len(whole) <= MAX_KNOWN_QUERY:
+        _known.put(whole, taken)
+    return taken
 
 
 def _take_from_headers(headers: Headers) -> tuple[Headers, Found]:

@@ -101,12 +101,12 @@ def _scan_explicit(question: Question, snapshot: Snapshot) -> object:
 
 def _released_routes(snapshot: Snapshot, count: int) -> Ranked:
     routes: Ranked = []
-    for name, active in snapshot.plain.active.items():
-        for app in active.apps:
+    for active in snapshot.plain.active.values():
+        for app in active.apps.values():
             if count == 0:
                 return routes
             count -= 1
-            binding = snapshot.bindings.released((name, app), snapshot.plain, snapshot.records)
+            binding = snapshot.bindings.released(app.released, snapshot.plain, snapshot.records)
             routes += binding.table.routes
     return routes
 

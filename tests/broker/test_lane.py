@@ -72,7 +72,7 @@ def test_deliveries_of_one_context_are_counted_together(lanes: Lanes) -> None:
     traffic.in_flight += 1
 
     assert lanes.delivery(EventContext("shop", "v1", "live"), deployment("v1", V1)) is traffic
-    assert (lanes.in_flight, lanes.needed(0)) == (1, {V1})
+    assert (lanes.in_flight, lanes.needed(0)) == (1, frozenset({V1}))
 
 
 def test_contexts_without_a_delivery_are_forgotten_before_others(
