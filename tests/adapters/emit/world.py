@@ -12,15 +12,20 @@ from adapters.emit import EmitAdapter
 from broker.broker import Broker
 from broker.bus import Bus
 from broker.dead_letters import Counts, DeadLetters, open_dead_letters
-from broker.outbox import ensure_outbox
+from broker.outbox import Outbox, ensure_outbox
 from broker.settings import Settings
 from fox import Context, Kit, Response
 from fox.kit.response import Content
+from model import codec, subjects
+from model.context import seal, source_name
 from model.dead_letter import DeadLetter
-from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
+from model.event import Event, EventType
+from tests.support.data_plane import APP, SETTINGS, DataPlane, digest, open_data_plane
 
 SOON_S = 15
 EMIT = msgspec.structs.replace(SETTINGS, emit_attempts=3, emit_retry_s=0.02)
+WEB = source_name("web", digest("v1"))
+WORKER = subjects.component(APP, "worker", digest("v1"))
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,3 +175,18 @@ async def open_emit_world(url: str, settings: Settings = EMIT) -> AsyncIterator[
         finally:
             # A pod ends when its handlers have.
             world.worker.gate.set()
+
+
+async def forge(world: EmitWorld, source: str, target: str = WORKER, context: str = "") -> None:
+    """Store an event as somebody could who may write to the stream."""
+    token = context or await token_of(world)
+    event = Event(
+        id="1", genesis_id="1", type=EventType.HTTP, context=token, source=source, deadline_ms=0
+    )
+    await Outbox(world.broker.bus).store(subjects.emitted(target), codec.encode(event, b"x"))
+
+
+async def token_of(world: EmitWorld, deployment: str = "v1") -> str:
+    """Return the context of a deployment, as an event carries it."""
+    context = world.plane.target("/", deployment, "team-a").context
+    return seal(context, await world.broker.store.platform_key())

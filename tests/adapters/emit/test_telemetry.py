@@ -11,7 +11,7 @@ from adapters.emit import EmitAdapter
 from broker.telemetry.figures import Role
 from fox import Context, Kit
 from model.telemetry import Span
-from tests.adapters.emit_world import EMIT
+from tests.adapters.emit.world import EMIT
 from tests.broker.telemetry.world import Watched, named, open_watched, tree
 from tests.support.nats import NatsServer
 
