@@ -1,4 +1,4 @@
-"""An adapter on a data plane of its own, with a component that tells what it was sent."""
+"""An adapter on a data plane of its own: components that tell what they were sent, or stream."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from adapters.http.server import HttpAdapter
 from fox import Context, Kit, Response
 from tests.adapters.http.echo import LIMIT_BYTES
+from tests.adapters.http.streaming import World, open_world
 from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
 from tests.support.nats import NatsServer
 
@@ -55,3 +56,10 @@ async def echo(plane: DataPlane, adapter: HttpAdapter) -> int:
     await plane.start("web", kit)
     await plane.release("team-a", "v1")
     return adapter.port
+
+
+@pytest.fixture
+async def world(own_nats_server: NatsServer) -> AsyncIterator[World]:
+    async with open_world(own_nats_server.url) as world:
+        yield world
+        await world.wait_idle()
