@@ -1,0 +1,220 @@
+"""In a unit test components call each other as they would, and what fails fails the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from fox import Context, Kit, Response
+from fox.kit.in_memory import HASH
+from fox.kit.testing import TestClient
+from model.errors import BodyTooLarge, ComponentFailed, DeadlineExceeded, NotDeclared
+
+
+def api_server() -> Kit:
+    """Return a component that keeps orders."""
+    kit = Kit()
+    orders = kit.state_store("orders")
+    kit.env("currency", default="EUR")
+
+    @kit.default
+    async def serve(ctx: Context) -> Response | dict[str, Any]:
+        if ctx.method == "POST":
+            await orders.put(ctx.segments[-1], ctx.json(), ctx=ctx, revision=0)
+            return Response(status=201)
+        kept = await orders.list(ctx=ctx)
+        return {"currency": ctx.env["currency"], "orders": [each.json() for each in kept]}
+
+    return kit
+
+
+async def test_components_call_each_other_and_keep_what_they_keep(kit: Kit) -> None:
+    api = kit.component("api-server")
+
+    @kit.route("Path(`/orders`)")
+    async def orders(ctx: Context) -> dict[str, Any]:
+        await api.post("/orders/1", ctx=ctx, json={"item": "tea"})
+        response = await api.get("/orders", ctx=ctx)
+        return {"by": response.source, **response.json()}
+
+    client = TestClient(
+        kit, name="ui", env={"currency": "CHF"}, dependencies={"api-server": api_server()}
+    )
+
+    response = await client.get("/orders")
+
+    assert response.json() == {
+        "by": f"api-server@{HASH}",
+        "currency": "CHF",
+        "orders": [{"item": "tea"}],
+    }
+    assert response.source == f"ui@{HASH}"
+
+
+async def test_what_is_kept_can_be_put_and_looked_at_from_outside() -> None:
+    orders = Kit().state_store("orders")
+    client = TestClient(api_server())
+
+    await orders.put("1", {"item": "tea"}, ctx=client.state_store)
+    await client.call("POST", "/orders/2", json={"item": "cup"})
+
+    kept = await orders.list(ctx=client.state_store)
+    assert [each.json() for each in kept] == [{"item": "tea"}, {"item": "cup"}]
+
+
+async def test_a_function_stands_in_for_a_component(kit: Kit) -> None:
+    api = kit.component("api-server")
+
+    @kit.default
+    async def ask(ctx: Context) -> dict[str, Any]:
+        answer = await api.get("/orders/7", ctx=ctx, query={"full": "yes"})
+        return {"status": answer.status, "answer": answer.json(), "by": answer.source}
+
+    async def stand_in(ctx: Context) -> Response:
+        return Response({"path": ctx.path, "full": ctx.query["full"]}, status=404)
+
+    client = TestClient(kit, dependencies={"api-server": stand_in})
+
+    assert (await client.call("GET", "/")).json() == {
+        "status": 404,
+        "answer": {"path": "/orders/7", "full": "yes"},
+        "by": f"api-server@{HASH}",
+    }
+
+
+async def test_components_may_call_in_a_circle_and_far_down(kit: Kit) -> None:
+    middle, last = Kit(), Kit()
+    down, further, back = kit.component("b"), middle.component("c"), last.component("a")
+
+    @kit.route("Path(`/`)")
+    async def enter(ctx: Context) -> str:
+        return "a" + (await down.get("/", ctx=ctx)).text
+
+    @kit.default
+    async def end(ctx: Context) -> str:
+        return "a."
+
+    @middle.default
+    async def pass_on(ctx: Context) -> str:
+        return "b" + (await further.get("/", ctx=ctx)).text
+
+    @last.default
+    async def turn(ctx: Context) -> str:
+        return "c" + (await back.get("/", ctx=ctx)).text
+
+    client = TestClient(kit, name="a", dependencies={"b": middle, "c": last})
+
+    assert (await client.get("/")).text == "abca."
+
+
+async def test_what_is_not_declared_cannot_be_called(kit: Kit) -> None:
+    undeclared = Kit().component("api-server")
+
+    @kit.default
+    async def ask(ctx: Context) -> Response:
+        return await undeclared.get("/", ctx=ctx)
+
+    client = TestClient(kit, dependencies={"api-server": api_server()})
+
+    with pytest.raises(NotDeclared, match="component does not declare api-server"):
+        await client.call("GET", "/")
+
+
+async def test_a_dependency_that_the_test_does_not_give_is_not_there(kit: Kit) -> None:
+    api = kit.component("api-server")
+
+    @kit.default
+    async def ask(ctx: Context) -> Response:
+        return await api.get("/", ctx=ctx)
+
+    with pytest.raises(NotDeclared, match="deployment test has no such component"):
+        await TestClient(kit).call("GET", "/")
+
+
+async def test_an_exception_arrives_as_it_is(kit: Kit) -> None:
+    api = kit.component("api-server")
+
+    @kit.default
+    async def ask(ctx: Context) -> Response:
+        return await api.get("/", ctx=ctx)
+
+    async def broken(ctx: Context) -> None:
+        raise ZeroDivisionError("of the author")
+
+    async def failing(ctx: Context) -> None:
+        raise ComponentFailed("as a pod tells it")
+
+    async def late(ctx: Context) -> None:
+        raise TimeoutError("of the author")
+
+    for stand_in, kind in (
+        (broken, ZeroDivisionError),
+        (failing, ComponentFailed),
+        (late, TimeoutError),
+    ):
+        client = TestClient(kit, dependencies={"api-server": stand_in})
+        with pytest.raises(kind):
+            await client.call("GET", "/")
+
+
+async def test_a_handler_that_never_ends_is_stopped_at_the_deadline(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fox.kit.testing.TTL_S", 0.05)
+
+    @kit.default
+    async def hang(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(DeadlineExceeded, match="component@"):
+        await TestClient(kit).call("GET", "/")
+
+
+async def test_bodies_of_any_length_come_and_go_in_a_test_too(kit: Kit) -> None:
+    api = Kit()
+    upstream = kit.component("api")
+
+    @api.default(streams_body=True)
+    async def echo(ctx: Context) -> Response:
+        return Response.stream(ctx.stream(), status=201)
+
+    @kit.route("Path(`/whole`)")
+    async def whole(ctx: Context) -> Any:
+        answer = await upstream.post("/", ctx=ctx, body=ctx.body)
+        return {"status": answer.status, "size": len(answer.body)}
+
+    @kit.route("Path(`/stream`)")
+    async def stream(ctx: Context) -> Any:
+        async with upstream.stream("POST", "/", ctx=ctx, json={"a": 1}) as answer:
+            return {"status": answer.status, "parts": [each.decode() async for each in answer]}
+
+    client = TestClient(kit, dependencies={"api": api})
+    wholes = await client.post("/whole", body=bytes(2_000_000))
+    parts = await client.get("/stream")
+
+    assert wholes.json() == {"status": 201, "size": 2_000_000}
+    assert parts.json() == {"status": 201, "parts": ['{"a":1}']}
+
+
+async def test_a_whole_body_over_the_limit_is_refused_in_a_test_too(kit: Kit) -> None:
+    @kit.route("All()")
+    async def answer(ctx: Context) -> None: ...
+
+    with pytest.raises(BodyTooLarge):
+        await TestClient(kit).post("/", body=bytes(5 * 1024 * 1024 + 1))
+
+
+async def test_a_stream_that_fails_in_mid_answer_fails_who_reads_it(kit: Kit) -> None:
+    @kit.route("All()")
+    async def answer(ctx: Context) -> Response:
+        async def chunks() -> AsyncIterator[str]:
+            yield "some"
+            raise NotDeclared("not this one")
+
+        return Response.stream(chunks())
+
+    with pytest.raises(NotDeclared, match="not this one"):
+        await TestClient(kit).get("/")
