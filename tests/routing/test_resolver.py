@@ -22,9 +22,8 @@ from model.records import (
     virtual_environment_key,
 )
 from model.subjects import component as component_subject
-from tests.routing.world import APP, World, ask, definition, digest_of
+from tests.routing.world import APP, UI, World, ask, definition, digest_of
 
-UI = definition("order-ui", "Path(`/{{.Vars.subPath}}/orders/{id}`)", "PathPrefix(`/static`)")
 V1 = "?kf-dep=order-app-v1&kf-ve=team-a"
 
 

@@ -61,6 +61,9 @@ def definition(
     )
 
 
+UI = definition("order-ui", "Path(`/{{.Vars.subPath}}/orders/{id}`)", "PathPrefix(`/static`)")
+
+
 class World:
     """Writes records and keeps a snapshot that follows them."""
 
