@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -74,7 +75,7 @@ Ordered = Sequence[CompiledRoute]
 """Routes in the order in which they win: by rank, then component name, then route id."""
 
 
-class Table:
+class Table(ABC):
     """What requests are matched against in one environment.
 
     Attributes:
@@ -98,13 +99,13 @@ class Table:
         self.problems = problems
 
     @property
+    @abstractmethod
     def routes(self) -> Ordered:
         """The routes with their values filled in, the one that wins first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rank(self, route: CompiledRoute) -> Rank:
         """Return the rank of a route that ``match`` returned."""
-        raise NotImplementedError
 
     def match(self, facts: Facts) -> Match | None:
         """Return the route that wins and what it captured, or None."""
