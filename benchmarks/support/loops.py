@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter, deque
 from time import perf_counter_ns
@@ -24,7 +25,7 @@ GRACE_S = 5.0
 OK = 200
 
 
-class Loop:
+class Loop(ABC):
     """What both have in common: sending, and counting what comes back."""
 
     def __init__(self, job: Job) -> None:
@@ -36,9 +37,9 @@ class Loop:
         self._under_way = 0
         self._over = asyncio.Event()
 
+    @abstractmethod
     def answered(self, connection: Connection, status: int) -> None:
         """Hear of the end of a request; status 0 is a connection that broke."""
-        raise NotImplementedError
 
     def _send(self, connection: Connection, since_ns: int) -> None:
         self._under_way += 1
