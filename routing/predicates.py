@@ -6,12 +6,16 @@ leaves nothing behind. ``shape`` is equal for rules that accept the same request
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
+from sys import intern
+from typing import NamedTuple, Protocol
 
 from routing.facts import Facts
 from routing.regex import Regex, matches
-from routing.segments import NO_WORDS, NOTHING, Params, Segments, Words
+from routing.segments import NO_WORDS, NOTHING, Asked, Params, Segments, Words
+
+Accepts = Callable[[Facts], Params | None]
+"""Returns the captured parameters, or None to refuse."""
 
 
 class Predicate(Protocol):
@@ -21,8 +25,9 @@ class Predicate(Protocol):
     def text(self) -> str:
         """How the rule writes it."""
 
-    def accepts(self, facts: Facts) -> Params | None:
-        """Return the captured parameters, or None to refuse."""
+    @property
+    def accepts(self) -> Accepts:
+        """Asks it; to be kept by who asks it often."""
 
     def refusal(self, facts: Facts) -> str:
         """Return the text of what refused; only asked after ``accepts`` refused."""
@@ -65,9 +70,9 @@ class OneOf(Leaf):
     __slots__ = ("_allowed",)
 
     def __init__(self, text: str, allowed: frozenset[str]) -> None:
-        """Keep the values."""
+        """Keep the values; there are few, and a tuple of few is faster to look through."""
         super().__init__(text)
-        self._allowed = allowed
+        self._allowed = tuple(sorted(map(intern, allowed)))
 
 
 class MethodIs(OneOf):
@@ -98,22 +103,35 @@ class TypeIs(OneOf):
         return ("type", self._allowed)
 
 
-class AnySegments(Leaf):
-    """A predicate with alternative patterns of segments; the first that accepts decides."""
+class Alternatives:
+    """Alternative patterns of segments; the first that accepts decides."""
 
-    __slots__ = ("_alternatives",)
+    __slots__ = ("_patterns",)
 
-    def __init__(self, text: str, alternatives: Sequence[Segments]) -> None:
-        """Keep the alternatives."""
-        super().__init__(text)
-        self._alternatives = tuple(alternatives)
+    def __init__(self, patterns: Sequence[Segments]) -> None:
+        """Keep the patterns."""
+        self._patterns = tuple(patterns)
 
-    def _accepts(self, segments: list[str], words: Words = NO_WORDS) -> Params | None:
-        for alternative in self._alternatives:
-            params = alternative.accepts(segments, words)
+    def accepts(self, asked: Asked) -> Params | None:
+        """Return the captured parameters, or None."""
+        for pattern in self._patterns:
+            params = pattern.accepts(asked)
             if params is not None:
                 return params
         return None
+
+
+class AnySegments(Leaf):
+    """A predicate with alternative patterns of segments."""
+
+    __slots__ = ("_alternatives", "_ask")
+
+    def __init__(self, text: str, alternatives: Sequence[Segments]) -> None:
+        """Keep the alternatives; nearly always there is one, which is asked without a loop."""
+        super().__init__(text)
+        self._alternatives = tuple(alternatives)
+        only = len(alternatives) == 1
+        self._ask = alternatives[0].accepts if only else Alternatives(alternatives).accepts
 
     def shape(self) -> Hashable:
         """Return the alternatives, whatever their order."""
@@ -124,16 +142,12 @@ class AnySegments(Leaf):
 class PathIs(AnySegments):
     """``Path(p)`` and ``PathPrefix(p)``."""
 
-    __slots__ = ("_ask",)
+    __slots__ = ()
 
-    def __init__(self, text: str, alternatives: Sequence[Segments]) -> None:
-        """Keep the alternatives; nearly always there is one, which is asked without a loop."""
-        super().__init__(text, alternatives)
-        self._ask = alternatives[0].accepts if len(alternatives) == 1 else self._accepts
-
-    def accepts(self, facts: Facts) -> Params | None:
-        """Accept the path."""
-        return self._ask(facts.segments, facts.words)
+    @property
+    def accepts(self) -> Accepts:
+        """Accepts the path: the pattern itself, with nothing in between."""
+        return self._ask
 
 
 class HostIs(AnySegments):
@@ -150,7 +164,14 @@ class HostIs(AnySegments):
         """Accept the host."""
         if self._hosts:
             return NOTHING if facts.host in self._hosts else None
-        return self._accepts(facts.host.split("."))
+        return self._ask(_Labels(facts.host.split(".")))
+
+
+class _Labels(NamedTuple):
+    """A host, as patterns look at it."""
+
+    segments: list[str]
+    words: Words = NO_WORDS
 
 
 class ValueIs(Leaf):
