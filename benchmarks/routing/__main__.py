@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from benchmarks.routing.live import LiveResult
-from benchmarks.routing.report import PACKAGES, Report, best_live, best_size, page
+from benchmarks.routing.report import PACKAGES, Report, page
 from benchmarks.routing.size import SizeResult
+from benchmarks.routing.timing import Latency
 from benchmarks.support.document import place
 from benchmarks.support.machine import describe
+from benchmarks.support.rounds import Spread, spread
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "routing.json"
@@ -24,8 +26,6 @@ SIZES = (10, 1_000, 10_000, 100_000)
 QUICK_SIZES = (10, 1_000)
 RELEASES = 200
 QUICK_RELEASES = 40
-
-Found = TypeVar("Found", SizeResult, LiveResult)
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.routing", description=__doc__)
     parser.add_argument("--sizes", type=_sizes, help="such as 10,1000; only printed")
     parser.add_argument("--quick", action="store_true", help="small sizes; only printed")
-    parser.add_argument("--runs", type=int, default=1, help="of each size; the best is kept")
+    parser.add_argument("--rounds", type=int, default=15, help="of decisions; default: 15")
     parser.add_argument("--render", action="store_true", help="show the last results again")
     return parser.parse_args()
 
@@ -56,20 +56,71 @@ def _options() -> argparse.Namespace:
 def _measure(options: argparse.Namespace) -> Report:
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     releases = QUICK_RELEASES if options.quick else RELEASES
-    machine, pure, live = describe(*PACKAGES), [], []
-    for size in sizes:
-        turns = range(options.runs)
-        runs = [_run(SizeResult, "size", size) for _ in turns]
-        pure.append(best_size(runs))
-        live.append(best_live([_run(LiveResult, "live", size, releases) for _ in turns]))
-    return Report(machine=machine, runs=options.runs, sizes=tuple(pure), live=tuple(live))
+    machine = describe(*PACKAGES)
+    found, growth = _take_turns(sizes, options.rounds)
+    live = [_run_live(size, releases) for size in sizes]
+    return Report(
+        machine=machine, rounds=options.rounds, sizes=found, growth=growth, live=tuple(live)
+    )
 
 
-def _run(kind: type[Found], module: str, *arguments: int) -> Found:
-    print(f"{module}: {arguments[0]:,} deployments …", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", f"benchmarks.routing.{module}", *map(str, arguments)]
+def _take_turns(
+    sizes: Sequence[int], rounds: int
+) -> tuple[tuple[SizeResult, ...], dict[str, Spread]]:
+    """Return what was found at each size, and how much decisions grow from first to last."""
+    with ExitStack() as stack:
+        subjects = [stack.enter_context(_started(size)) for size in sizes]
+        print(f"decisions, {rounds} rounds …", file=sys.stderr, flush=True)
+        ratios: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            turns = [each.round() for each in subjects]
+            for kind, latency in turns[-1].items():
+                ratios.setdefault(kind, []).append(latency.p50_us / turns[0][kind].p50_us)
+        found = tuple(each.result() for each in subjects)
+    return found, {kind: spread(each) for kind, each in ratios.items()}
+
+
+class _Turns:
+    """A process of one size; see ``benchmarks.routing.size``."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def round(self) -> dict[str, Latency]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"round\n")
+        self._process.stdin.flush()
+        return msgspec.json.decode(self.line(), type=dict[str, Latency])
+
+    def result(self) -> SizeResult:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return msgspec.json.decode(self.line(), type=SizeResult)
+
+    def line(self) -> bytes:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} died")
+        return line
+
+
+@contextmanager
+def _started(size: int) -> Iterator[_Turns]:
+    print(f"size: {size:,} deployments …", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "benchmarks.routing.size", str(size)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+        turns = _Turns(process)
+        turns.line()
+        yield turns
+
+
+def _run_live(size: int, releases: int) -> LiveResult:
+    print(f"live: {size:,} deployments …", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "benchmarks.routing.live", str(size), str(releases)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    return msgspec.json.decode(done.stdout, type=kind)
+    return msgspec.json.decode(done.stdout, type=LiveResult)
 
 
 def _sizes(text: str) -> Sequence[int]:

