@@ -60,6 +60,8 @@ class Binding:
         context: What its events carry.
         deployment: The deployment.
         table: Compiled routes, perhaps shared with other bindings.
+        tree: Of the table, and so are the words: a look less for every request.
+        words: See there.
         recency: Of the active release it is of.
         verified: The moment of the records that it was last found right for.
     """
@@ -73,7 +75,9 @@ class Binding:
         "deployment",
         "recency",
         "table",
+        "tree",
         "verified",
+        "words",
     )
 
     def __init__(
@@ -100,7 +104,8 @@ class Binding:
         """
         self.context = context
         self.deployment = deployment
-        self.table = rules.table(layers)
+        self.table = table = rules.table(layers)
+        self.tree, self.words = table.tree, table.words
         self.recency = recency
         self.verified: object = None
         self._rules = rules

@@ -10,7 +10,7 @@ Every change returns a new trie that shares all untouched nodes with the old one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar, Union
 
 from immutables import Map
@@ -25,25 +25,24 @@ Entry = TypeVar("Entry")
 SPLIT_ABOVE = 3
 
 Leaf: TypeAlias = tuple[Entry, ...]
-Trie: TypeAlias = Union["Node[Entry]", Leaf[Entry]]
+Trie: TypeAlias = Union["Node[Entry]", "WideNode[Entry]", Leaf[Entry]]
 """A node, or where the trie is not split: the entries, perhaps none."""
 
 Elements = tuple[Element, ...]
 KeysOf = Callable[[Entry], KeyTree]
 
-# Up to so many names a node has them in a dictionary, which a change copies: it is asked in half
-# the time of a persistent map, and lies in one place.
-SMALL = 128
-
-Named: TypeAlias = Union["dict[str, Trie[Entry]]", "Map[str, Trie[Entry]]"]
-_NONE: dict[str, Any] = {}
+# Up to so many names a node is a dictionary, which a change copies: it is asked in half the time
+# of a persistent map, and lies in one place.
+NARROW = 128
 
 
-class Node(Generic[Entry]):
-    """Where the trie is split by one element of keys.
+_NO_NAMES: Mapping[str, Any] = {}
+
+
+class Node(dict[str, "Trie[Entry]"], Generic[Entry]):
+    """Where the trie is split by one element of keys: what is below by text.
 
     Attributes:
-        named: What is below by text.
         unnamed: What is below for any text.
         end: What is below for a path that ends here.
         rest: What is below for a path that ends here or goes on.
@@ -51,57 +50,91 @@ class Node(Generic[Entry]):
 
     # The marks have places of their own: a look into a map costs ten times as much, and most
     # nodes of most requests are asked for all of them.
-    __slots__ = ("end", "named", "rest", "unnamed")
+    __slots__ = ("end", "rest", "unnamed")
 
-    def __init__(
-        self,
-        named: Named[Entry] = _NONE,
-        unnamed: Trie[Entry] = (),
-        end: Trie[Entry] = (),
-        rest: Trie[Entry] = (),
-    ) -> None:
-        """Make a node."""
-        self.named = named
-        self.unnamed = unnamed
-        self.end = end
-        self.rest = rest
+    def __init__(self, named: Mapping[str, Trie[Entry]] = _NO_NAMES) -> None:
+        """Make a node with nothing but names."""
+        super().__init__(named)
+        self.unnamed: Trie[Entry] = ()
+        self.end: Trie[Entry] = ()
+        self.rest: Trie[Entry] = ()
 
-    def below(self, element: Element) -> Trie[Entry]:
-        """Return what is below for one element."""
-        if isinstance(element, str):
-            return self.named.get(element, ())
-        return self.unnamed if element is ANY else self.end if element is END else self.rest
+    def __bool__(self) -> bool:
+        """Say that there is something, though it may be nothing by name."""
+        return True
 
-    def replaced(self, element: Element, below: Trie[Entry]) -> Node[Entry]:
-        """Return this with something else below for one element, or with nothing."""
-        if isinstance(element, str):
-            named = _replaced(self.named, element, below)
-            return Node(named, self.unnamed, self.end, self.rest)
-        return Node(
-            self.named,
-            below if element is ANY else self.unnamed,
-            below if element is END else self.end,
-            below if element is REST else self.rest,
-        )
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is below."""
-        return not (self.named or self.unnamed or self.end or self.rest)
-
-
-def _replaced(named: Named[Entry], name: str, below: Trie[Entry]) -> Named[Entry]:
-    """Return what is below by text with something else below one, or with nothing."""
-    if isinstance(named, Map):
+    def with_name(self, name: str, below: Trie[Entry]) -> AnyNode[Entry]:
+        """Return this with something else below for one name, or with nothing."""
+        changed = Node(self)
         if below:
-            return named.set(name, below)
-        return named.delete(name) if name in named else named
-    changed = named.copy()
-    if below:
-        changed[name] = below
-    else:
-        changed.pop(name, None)
-    return changed if len(changed) <= SMALL else Map(changed)
+            changed[name] = below
+        else:
+            changed.pop(name, None)
+        return changed if len(changed) <= NARROW else WideNode(Map(changed))
+
+    def copy(self) -> Node[Entry]:
+        """Return one with the same names."""
+        return Node(self)
+
+
+class WideNode(Generic[Entry]):
+    """A node with many names: these are in a map that shares all else when one changes.
+
+    Attributes:
+        get: Returns what is below by text, or None.
+        unnamed: As in ``Node``, and so are the rest.
+    """
+
+    __slots__ = ("_named", "end", "get", "rest", "unnamed")
+
+    def __init__(self, named: Map[str, Trie[Entry]]) -> None:
+        """Make a node with nothing but names."""
+        self._named = named
+        self.get = named.get
+        self.unnamed: Trie[Entry] = ()
+        self.end: Trie[Entry] = ()
+        self.rest: Trie[Entry] = ()
+
+    def __len__(self) -> int:
+        """Return how many names there are."""
+        return len(self._named)
+
+    def __bool__(self) -> bool:
+        """Say that there is something, though it may be nothing by name."""
+        return True
+
+    def with_name(self, name: str, below: Trie[Entry]) -> WideNode[Entry]:
+        """Return this with something else below for one name, or with nothing."""
+        if below:
+            return WideNode(self._named.set(name, below))
+        return WideNode(self._named.delete(name)) if name in self._named else self.copy()
+
+    def copy(self) -> WideNode[Entry]:
+        """Return one with the same names."""
+        return WideNode(self._named)
+
+
+AnyNode: TypeAlias = Node[Entry] | WideNode[Entry]
+
+
+def _below(node: AnyNode[Entry], element: Element) -> Trie[Entry]:
+    """Return what is below a node for one element."""
+    if isinstance(element, str):
+        return node.get(element) or ()
+    return node.unnamed if element is ANY else node.end if element is END else node.rest
+
+
+def _replaced(node: AnyNode[Entry], element: Element, below: Trie[Entry]) -> AnyNode[Entry]:
+    """Return a node with something else below for one element, or with nothing."""
+    changed = node.with_name(element, below) if isinstance(element, str) else node.copy()
+    changed.unnamed = below if element is ANY else node.unnamed
+    changed.end = below if element is END else node.end
+    changed.rest = below if element is REST else node.rest
+    return changed
+
+
+def _is_empty(node: AnyNode[Entry]) -> bool:
+    return not (len(node) or node.unnamed or node.end or node.rest)
 
 
 class Index(Generic[Entry]):
@@ -147,7 +180,7 @@ class Index(Generic[Entry]):
         for element in (host, *path, method):
             if isinstance(trie, tuple):
                 break
-            trie = trie.below(element)
+            trie = _below(trie, element)
         return list(trie) if isinstance(trie, tuple) else []
 
     def _insert(
@@ -162,8 +195,8 @@ class Index(Generic[Entry]):
             return self._grown(trie, prefix, entry, is_end=not beginnings)
         for element, following in keys.following(beginnings):
             at = (*prefix, element)
-            below = self._insert(trie.below(element), keys, following, at, entry)
-            trie = trie.replaced(element, below)
+            below = self._insert(_below(trie, element), keys, following, at, entry)
+            trie = _replaced(trie, element, below)
         return trie
 
     def _grown(
@@ -187,13 +220,13 @@ class Index(Generic[Entry]):
 def candidates(root: Trie[Entry], facts: Facts) -> list[Entry]:
     """Return what the elements of the request lead to."""
     found: list[Entry] = []
-    nodes: list[Node[Entry]] = []
+    nodes: list[AnyNode[Entry]] = []
     if isinstance(root, tuple):
         return list(root)
     _go_to(root.unnamed, nodes, found)
     # Most platforms name no host in their rules: then it is not even read.
-    if root.named:
-        _go_to(root.named.get(facts.host, ()), nodes, found)
+    if len(root):
+        _go_to(root.get(facts.host) or (), nodes, found)
     for segment in facts.segments:
         if not nodes:
             return found
@@ -205,22 +238,22 @@ def candidates(root: Trie[Entry], facts: Facts) -> list[Entry]:
 
 
 def _further(
-    nodes: list[Node[Entry]], segment: str, method: str, found: list[Entry]
-) -> list[Node[Entry]]:
+    nodes: list[AnyNode[Entry]], segment: str, method: str, found: list[Entry]
+) -> list[AnyNode[Entry]]:
     """Return the nodes one segment further down, and collect what is found on the way."""
-    below: list[Node[Entry]] = []
+    below: list[AnyNode[Entry]] = []
     for node in nodes:
         if node.rest:
             _collect(node.rest, method, found)
         if node.unnamed:
             _go_to(node.unnamed, below, found)
-        named = node.named.get(segment)
+        named = node.get(segment)
         if named is not None:
             _go_to(named, below, found)
     return below
 
 
-def _go_to(trie: Trie[Entry], nodes: list[Node[Entry]], found: list[Entry]) -> None:
+def _go_to(trie: Trie[Entry], nodes: list[AnyNode[Entry]], found: list[Entry]) -> None:
     if isinstance(trie, tuple):
         found += trie
     else:
@@ -229,7 +262,7 @@ def _go_to(trie: Trie[Entry], nodes: list[Node[Entry]], found: list[Entry]) -> N
 
 def _collect(trie: Trie[Entry], method: str, found: list[Entry]) -> None:
     """Collect what is found where a path ends: only a method can still part it."""
-    below = (trie,) if isinstance(trie, tuple) else (trie.unnamed, trie.named.get(method, ()))
+    below = (trie,) if isinstance(trie, tuple) else (trie.unnamed, trie.get(method) or ())
     for each in below:
         if isinstance(each, tuple):
             found += each
@@ -239,5 +272,6 @@ def _remove(trie: Trie[Entry], keys: KeyTree, beginnings: Beginnings, entry: Ent
     if isinstance(trie, tuple):
         return tuple([each for each in trie if each != entry])
     for element, following in keys.following(beginnings):
-        trie = trie.replaced(element, _remove(trie.below(element), keys, following, entry))
-    return () if trie.is_empty else trie
+        below = _remove(_below(trie, element), keys, following, entry)
+        trie = _replaced(trie, element, below)
+    return () if _is_empty(trie) else trie

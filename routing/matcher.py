@@ -79,10 +79,12 @@ class Table(ABC):
     """What requests are matched against in one environment.
 
     Attributes:
+        tree: Over the routes.
+        words: What the routes have places for.
         problems: Why routes are left out: a variable without a value, mostly.
     """
 
-    __slots__ = ("__weakref__", "_tree", "_words", "problems")
+    __slots__ = ("__weakref__", "problems", "tree", "words")
 
     def __init__(
         self, tree: Tree[CompiledRoute], words: Words, problems: tuple[Problem, ...]
@@ -94,8 +96,8 @@ class Table(ABC):
             words: What the routes have places for.
             problems: See there.
         """
-        self._tree = tree
-        self._words = words
+        self.tree = tree
+        self.words = words
         self.problems = problems
 
     @property
@@ -109,16 +111,27 @@ class Table(ABC):
 
     def match(self, facts: Facts) -> Match | None:
         """Return the route that wins and what it captured, or None."""
-        facts.words = self._words
-        for route in candidates(self._tree, facts):
-            params = route.accepts(facts)
-            if params is not None:
-                return route, params
-        return None
+        return match(self.tree, self.words, facts)
 
     def candidates(self, facts: Facts) -> tuple[CompiledRoute, ...]:
         """Return the routes that ``match`` would ask, if all refused."""
-        return candidates(self._tree, facts)
+        return candidates(self.tree, facts)
+
+
+def match(tree: Tree[CompiledRoute], words: Words, facts: Facts) -> Match | None:
+    """Return the route of a table that wins and what it captured, or None.
+
+    Args:
+        tree: Of the table.
+        words: Of the table.
+        facts: Of the request.
+    """
+    facts.words = words
+    for route in candidates(tree, facts):
+        params = route.accepts(facts)
+        if params is not None:
+            return route, params
+    return None
 
 
 class RouteTable(Table):

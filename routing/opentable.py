@@ -92,12 +92,12 @@ class OpenTable(Table):
     def routes(self) -> Ordered:
         """The routes with the words filled in: for people, and to compare them with others."""
         if self._filled is None:
-            self._filled = self._open.filled(self._words)
+            self._filled = self._open.filled(self.words)
         return self._filled
 
     def rank(self, route: CompiledRoute) -> Rank:
         """Return the rank that the words give a route."""
-        return rank_of(route, self._open.fillings(self._words))
+        return rank_of(route, self._open.fillings(self.words))
 
 
 def rank_of(route: CompiledRoute, fillings: Fillings) -> Rank:

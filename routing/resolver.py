@@ -22,7 +22,7 @@ from model.errors import (
 from routing.active import ActiveRelease, Released
 from routing.bindings import Binding, Target, virtual_environment
 from routing.facts import Facts
-from routing.matcher import CompiledRoute, Rank
+from routing.matcher import CompiledRoute, Rank, match
 from routing.request import GenesisRequest
 from routing.segments import Params
 from routing.selectors import Selectors
@@ -64,10 +64,10 @@ def resolve(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
         binding = selectors.binding = snapshot.bindings.explicit(
             selectors.deployment, selectors.virtual_environment, records
         )
-    match = binding.table.match(facts)
-    if match is None:
+    found = match(binding.tree, binding.words, facts)
+    if found is None:
         raise _no_route(binding)
-    return Decision(binding.target(match[0]), match[1] or {})
+    return Decision(binding.target(found[0]), found[1] or {})
 
 
 def needs_environment(deployment: str) -> InvalidSelector:
@@ -140,9 +140,9 @@ def _best(facts: Facts, candidates: Iterable[Released], snapshot: Snapshot) -> C
         binding: Binding | None = released.binding
         if binding is None or binding.verified is not moment:
             binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
-        match = binding.table.match(facts)
-        if match is not None:
-            contender = Contender(released, binding, match[0], match[1])
+        found = match(binding.tree, binding.words, facts)
+        if found is not None:
+            contender = Contender(released, binding, *found)
             if best is None or contender.wins_over(best):
                 best = contender
     return best
