@@ -11,17 +11,27 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 
 from broker.telemetry.trace_context import trace_id_of
 from model.event import Event
 
+
+class HasFields(Protocol):
+    """Whom an event is for; see ``broker.telemetry.scope``."""
+
+    @property
+    def log_fields(self) -> Mapping[str, object]:
+        """What log lines carry of it."""
+
+
 _fields: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar(
     "log_fields",
     default={},  # noqa: B039 - never changed, only replaced
 )
-_event: contextvars.ContextVar[tuple[Event, Mapping[str, object]] | None] = contextvars.ContextVar(
+_event: contextvars.ContextVar[tuple[Event, HasFields] | None] = contextvars.ContextVar(
     "log_event", default=None
 )
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -32,12 +42,12 @@ def bind(fields: Mapping[str, object]) -> None:
     _fields.set(fields)
 
 
-def bind_event(event: Event, fields: Mapping[str, object]) -> None:
-    """Put an event's ids and ``fields`` on every line that the current task logs from now on.
+def bind_event(event: Event, scope: HasFields) -> None:
+    """Put an event's ids and its scope's fields on every line that the current task logs.
 
     It is on the path of every event: the fields are put together only when a line is logged.
     """
-    _event.set((event, fields))
+    _event.set((event, scope))
 
 
 def configure(log_format: str, level: str, **process_fields: str) -> None:
@@ -64,10 +74,10 @@ def _event_fields() -> Mapping[str, object]:
     bound = _event.get()
     if bound is None:
         return {}
-    event, fields = bound
+    event, scope = bound
     trace_id = trace_id_of(event.traceparent, event.genesis_id)
     ids = {"event": event.id, "genesis": event.genesis_id, "trace": trace_id}
-    return {**ids, **fields}
+    return {**ids, **scope.log_fields}
 
 
 class JsonFormatter(logging.Formatter):

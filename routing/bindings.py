@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from operator import is_
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -131,7 +132,8 @@ class Binding:
             deployment=self.deployment,
             component=route.component,
             hash=digest,
-            subject=subjects.component(self.deployment.app, route.component, digest),
+            # Most deployments share it, and then it is one object.
+            subject=intern(subjects.component(self.deployment.app, route.component, digest)),
             route=route.route.id,
         )
 

@@ -107,7 +107,7 @@ class MeasuredGenesis(Genesis):
         if scope is None:
             scope = lane.scope = self._scopes.of(lane.target.context)
         self._scope = scope
-        scope.series.begin()
+        scope.begin()
 
     def send(self) -> None:
         """Note that it is sent now, and not when it was decided where to."""
@@ -116,7 +116,7 @@ class MeasuredGenesis(Genesis):
     def flows(self) -> Flows:
         """Return what counts its streams."""
         if self._flows is None:
-            self._flows = Flows((self._scope or self._scopes.nowhere).series)
+            self._flows = Flows(self._scope or self._scopes.nowhere)
         return self._flows
 
     def fail(self, failure: FoxError) -> None:
@@ -138,9 +138,9 @@ class MeasuredGenesis(Genesis):
         duration_ns, scopes = self._end_ns - self._start_ns, self._scopes
         is_wanted = status >= ERROR_STATUS
         if self._scope is None:
-            scopes.nowhere.series.begin()
-            scopes.nowhere.series.end(status, duration_ns)
-        elif self._scope.series.end_genesis(status, duration_ns, self._end_ns):
+            scopes.nowhere.begin()
+            scopes.nowhere.end(status, duration_ns)
+        elif self._scope.end_genesis(status, duration_ns, self._end_ns):
             is_wanted = True
         if is_wanted and not self._is_sampled:
             scopes.tracing.keep(self.trace_id)

@@ -135,9 +135,9 @@ class MeasuredHandling(Handling):
         if event.sent_us:
             # Hosts' clocks differ a little: what seems to come from the future has not waited.
             waited_ns = start_ns - event.sent_us * _US
-            scope.series.begin_after(waited_ns if waited_ns > 0 else 0)  # noqa: FURB136 - a call less
+            scope.begin_after(waited_ns if waited_ns > 0 else 0)  # noqa: FURB136 - a call less
         else:
-            scope.series.begin()
+            scope.begin()
         if event.traceparent.endswith(trace_context.SAMPLED):
             self.is_sampled = self._has_spans = True
             self._live = self._make_live()
@@ -164,7 +164,7 @@ class MeasuredHandling(Handling):
     def flows(self) -> Flows:
         """Return what counts its streams."""
         if self._flows is None:
-            self._flows = Flows(self.scope.series)
+            self._flows = Flows(self.scope)
         return self._flows
 
     def call(self, event_id: str, dependency: str, subject: str) -> Call:
@@ -223,7 +223,7 @@ class MeasuredHandling(Handling):
         self._end_ns = end_ns = time.time_ns()
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
-        self.scope.series.end(self._status, end_ns - self._start_ns)
+        self.scope.end(self._status, end_ns - self._start_ns)
         if self._token is not None:
             otel_context.detach(self._token)
         if self._status >= ERROR_STATUS:

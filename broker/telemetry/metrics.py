@@ -34,23 +34,24 @@ class Series:
 
     Attributes:
         labels: As they were given.
+        words: The figures; what each is stands at the top of this module.
     """
 
-    __slots__ = ("_words", "labels")
+    __slots__ = ("labels", "words")
 
     def __init__(self, labels: Labels) -> None:
         """Start with nothing counted."""
         self.labels = labels
-        self._words = [0] * (_WAITS + WORDS)
+        self.words = [0] * (_WAITS + WORDS)
 
     def begin(self) -> None:
         """Count an event that has not waited, or nobody knows how long."""
-        words = self._words
+        words = self.words
         words[_BEGUN] += 1
 
     def begin_after(self, waited_ns: int) -> None:
         """Count an event, and the time between sending and handling."""
-        words = self._words
+        words = self.words
         words[_WAITS] += waited_ns
         words[_WAITS + 1 + bisect_left(BOUNDS_NS, waited_ns)] += 1
 
@@ -61,7 +62,7 @@ class Series:
             status: Of the answer, below 600.
             duration_ns: How long it took.
         """
-        words = self._words
+        words = self.words
         at = _ANSWERS + status // 100 * WORDS
         words[at] += duration_ns
         words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
@@ -73,7 +74,7 @@ class Series:
             Whether none took longer in the last seconds; of a thousand in a window this holds
             for about seven.
         """
-        words = self._words
+        words = self.words
         at = _ANSWERS + status // 100 * WORDS
         words[at] += duration_ns
         words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
@@ -86,13 +87,13 @@ class Series:
 
     def add_stream_bytes(self, *, bytes_in: int = 0, bytes_out: int = 0) -> None:
         """Count a part of a request's body, or of an answer's."""
-        words = self._words
+        words = self.words
         words[_BYTES_IN] += bytes_in
         words[_BYTES_OUT] += bytes_out
 
     def figures(self) -> SeriesFigures:
         """Return what was counted until now."""
-        words = self._words
+        words = self.words
         answers = {digit: self._durations(_ANSWERS + digit * WORDS) for digit in range(_CLASSES)}
         answers = {digit: each for digit, each in answers.items() if each.count}
         waits = self._durations(_WAITS)
@@ -107,7 +108,7 @@ class Series:
         )
 
     def _durations(self, at: int) -> Durations:
-        return Durations.of(self._words[at : at + WORDS])
+        return Durations.of(self.words[at : at + WORDS])
 
 
 class Metrics:

@@ -12,23 +12,29 @@ from model.context import EventContext
 MAX_SCOPES = 4_096
 
 
-class Scope:
+class Scope(Series):
     """One component version in one context; made once, used by every event.
 
-    Attributes:
+    Its figures are those of a series, perhaps of one that is shared.
+
+    Args:
         labels: What it is told apart by.
-        series: Where it is counted.
+        series: Where its events are counted.
+        release: Id of the release, or empty.
+        pod: Id of the pod, or empty.
+
+    Attributes:
         release: Id of the release, or empty.
         span_name: Of the spans of its handlers.
         log_fields: What log lines carry, without those of the event.
     """
 
-    __slots__ = ("labels", "log_fields", "release", "series", "span_name")
+    __slots__ = ("log_fields", "release", "span_name")
 
     def __init__(self, labels: Labels, series: Series, release: str, pod: str) -> None:
         """Bind everything that does not change from event to event."""
         self.labels = labels
-        self.series = series
+        self.words = series.words
         self.release = release
         self.span_name = f"process {labels.component}"
         self.log_fields: Mapping[str, object] = {

@@ -74,7 +74,7 @@ class ComponentServer:
         view = self._views.get(event.context)
         if view is None:
             view = await self._views.fetch(event.context)
-        logs.bind_event(event, view.scope.log_fields)
+        logs.bind_event(event, view.scope)
         handling = self._telemetry.handling(event, view.scope)
         try:
             self._check_sender(event, view)
@@ -98,7 +98,7 @@ class ComponentServer:
             Exception: Whatever the handler raises.
         """
         view = self._views.get(event.context) or await self._views.fetch(event.context)
-        logs.bind_event(event, view.scope.log_fields)
+        logs.bind_event(event, view.scope)
         handling = self._telemetry.handling(event, view.scope)
         try:
             self._check_sender(event, view)
@@ -264,7 +264,7 @@ class ComponentServer:
 
     def _check_sender(self, event: Event, view: View) -> None:
         source = event.source
-        if source not in view.component.callers and not source.startswith(ADAPTER_PREFIX):
+        if not source.startswith(ADAPTER_PREFIX) and source not in view.component.callers:
             raise NotDeclared(
                 f"{source} does not declare {self._identity.component} in deployment "
                 f"{view.component.deployment}",

@@ -141,7 +141,7 @@ async def test_what_nobody_wants_to_see_is_not_traced(watched: Watched) -> None:
     header = f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-00"
     await watched.get("/plain", "v1")
     for scope in watched.plane.broker.telemetry._scopes[SOURCE]._scopes.values():
-        scope.series.end_genesis(200, HOUR_NS, time.time_ns())
+        scope.end_genesis(200, HOUR_NS, time.time_ns())
 
     ids = [(await watched.get("/plain", "v1"))[0] for _ in range(5)]
     unwanted, _ = await watched.get("/plain", "v1", traceparent=header)
