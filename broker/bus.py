@@ -115,6 +115,10 @@ class Bus:
         """Send one message without waiting, or return False: it takes ``publish``."""
         return self._client.send(subject, payload, reply)
 
+    def call_later(self, callback: Callable[[], None]) -> None:
+        """Call something once when all that is sent in this turn of the loop has been written."""
+        self._client.call_later(callback)
+
     async def request(
         self, subject: str, payload: bytes, timeout_s: float, body: Outgoing | None = None
     ) -> bytes:

@@ -44,6 +44,10 @@ class HotClient(Client):
         self._ps = HotParser(self, self.takers)
         self._transport: HotTransport = HotTransport(self._ps)
 
+    def call_later(self, callback: Callable[[], None]) -> None:
+        """Call something once when all that is sent in this turn of the loop has been written."""
+        self._transport.call_later(callback)
+
     def send(self, subject: str, payload: bytes, reply: str) -> bool:
         """Send one message, or return False: nats-py has to, or to refuse it."""
         transport = self._transport

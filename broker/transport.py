@@ -9,6 +9,7 @@ sent, without a task.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from urllib.parse import ParseResult
 
 from nats.aio.transport import TcpTransport
@@ -29,6 +30,8 @@ class HotTransport(TcpTransport):
         self._parser = parser
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
+        self._is_due = False
+        self._later: list[Callable[[], None]] = []
 
     def __bool__(self) -> bool:
         """Say that there is a transport: where none is, nats-py makes one of its own."""
@@ -59,10 +62,28 @@ class HotTransport(TcpTransport):
         A write for each command would be a system call for each, here and at the server: at 32
         requests at once that is five times of the server's CPU.
         """
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._write_unsent)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._take_turn)
         self._unsent.append(command)
         self._unsent_bytes += len(command)
+
+    def call_later(self, callback: Callable[[], None]) -> None:
+        """Call something once when all that is sent in this turn of the loop has been written."""
+        self._later.append(callback)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._is_due = False
+        self._write_unsent()
+        if self._later:
+            # The loop itself writes at the end of this turn.
+            loop = asyncio.get_running_loop()
+            for callback in self._later:
+                loop.call_soon(callback)
+            self._later.clear()
 
     def _write_unsent(self) -> None:
         if not self._unsent:

@@ -8,8 +8,8 @@ from broker.telemetry import trace_context
 from broker.telemetry.handling import Handling, MeasuredHandling
 from broker.telemetry.records import HandledRecord
 from broker.telemetry.scope import Scope
+from broker.telemetry.settling import Settling
 from broker.telemetry.span import SpanKind
-from broker.telemetry.tracing import Tracing
 from model import subjects
 from model.event import Event
 
@@ -26,18 +26,17 @@ class MeasuredDelivering(MeasuredHandling, Delivering):
     """An event that is being delivered, counted and traced.
 
     Args:
+        settling: Lets it be counted.
         event: As it was stored, with the number of its attempt.
-        target: Subject of its component.
         scope: Of the adapter, in the event's context.
-        tracing: Takes its span.
+        target: Subject of its component.
     """
 
-    def __init__(self, event: Event, target: str, scope: Scope, tracing: Tracing) -> None:
-        """Take the time, and count the time it has waited until its first attempt."""
+    def __init__(self, settling: Settling, event: Event, scope: Scope, target: str) -> None:
+        """Take the time; what it has waited counts at its first attempt."""
         is_first = event.attempt == 1
-        super().__init__(
-            event if is_first else msgspec.structs.replace(event, sent_us=0), scope, tracing
-        )
+        counted = event if is_first else msgspec.structs.replace(event, sent_us=0)
+        super().__init__(settling, counted, scope)
         self._target, self._attempt = target, event.attempt
         # Each attempt is a span of its own, of one and the same event.
         self._span_id = trace_context.new_span_id()

@@ -24,8 +24,8 @@ from broker.telemetry.flows import Flows
 from broker.telemetry.live_span import LiveSpan
 from broker.telemetry.records import CallRecord, HandledRecord, handled_id
 from broker.telemetry.scope import Scope
+from broker.telemetry.settling import Settling
 from broker.telemetry.span import ERROR_STATUS, SpanKind
-from broker.telemetry.tracing import Tracing
 from model.event import Event
 from model.telemetry import Attributes
 
@@ -102,15 +102,15 @@ class MeasuredHandling(Handling):
     """An event that is being handled, counted and traced.
 
     Args:
+        settling: Lets it be counted.
         event: Which.
         scope: Whom it is for.
-        tracing: Takes its span.
 
     Attributes:
+        settling: As it was given.
+        scope: As it was given.
         traceparent: What the event carries, perhaps nothing.
         is_sampled: Whether its trace is wanted.
-        scope: As it was given.
-        tracing: As it was given.
     """
 
     # What most events never change lies in the class: half of what making one costs.
@@ -121,8 +121,8 @@ class MeasuredHandling(Handling):
     _status = 0
     _error = _span_id = ""
 
-    def __init__(self, event: Event, scope: Scope, tracing: Tracing) -> None:
-        """Begin now, and count the time that the event has waited.
+    def __init__(self, settling: Settling, event: Event, scope: Scope) -> None:
+        """Begin now.
 
         The span of a sampled one becomes the current one of OpenTelemetry.
         """
@@ -130,15 +130,11 @@ class MeasuredHandling(Handling):
         self._event_id, self._genesis_id = event.id, event.genesis_id
         self._method, self._path = event.method, event.path
         self.traceparent = event.traceparent
-        self.scope, self.tracing = scope, tracing
-        self._start_ns = start_ns = time.time_ns()
-        if event.sent_us:
-            # Hosts' clocks differ a little: what seems to come from the future has not waited.
-            waited_ns = start_ns - event.sent_us * _US
-            scope.begin_after(waited_ns if waited_ns > 0 else 0)  # noqa: FURB136 - a call less
-        else:
-            scope.begin()
-        if event.traceparent.endswith(trace_context.SAMPLED):
+        self.settling, self.scope = settling, scope
+        self._sent_us = event.sent_us
+        self._start_ns = time.time_ns()
+        scope.begin()
+        if event.traceparent and event.traceparent.endswith(trace_context.SAMPLED):
             self.is_sampled = self._has_spans = True
             self._live = self._make_live()
             self._token = otel_context.attach(trace.set_span_in_context(self._live))
@@ -150,11 +146,15 @@ class MeasuredHandling(Handling):
 
     def answer(self, reply: Reply) -> Reply:
         """End with an answer, and return it; one whose body is a stream lasts as long as that."""
-        self._status = reply.status
-        if reply.stream is None:
+        self._status = status = reply.status
+        if reply.stream is not None:
+            reply.stream.meter, reply.stream.on_end = self.flows().answer, self._end
+        elif status >= ERROR_STATUS or self.is_sampled:
             self._end()
         else:
-            reply.stream.meter, reply.stream.on_end = self.flows().answer, self._end
+            # As _end: a call less for nearly all.
+            self._end_ns = time.time_ns()
+            self.settling.put(self)
         return reply
 
     def fail(self, error: BaseException) -> None:
@@ -219,17 +219,24 @@ class MeasuredHandling(Handling):
         return current.span_id if current else ""
 
     def _end(self, error: BaseException | None = None) -> None:
-        """Count it, and keep its trace if it failed."""
-        self._end_ns = end_ns = time.time_ns()
+        """End it: it is counted soon, but a trace that is to be kept is kept at once."""
+        self._end_ns = time.time_ns()
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
-        self.scope.end(self._status, end_ns - self._start_ns)
         if self._token is not None:
             otel_context.detach(self._token)
         if self._status >= ERROR_STATUS:
             self._keep(error)
+        self.settling.put(self)
+
+    def settle(self) -> None:
+        """Count it, and put its span by or on its way."""
+        if self._sent_us:
+            # Hosts' clocks differ a little: what seems to come from the future has not waited.
+            self.scope.wait(max(0, self._start_ns - self._sent_us * _US))
+        self.scope.end(self._status, self._end_ns - self._start_ns)
         trace_id = self.traceparent[3:35] or self._genesis_id
-        self.tracing.finish(self, trace_id, is_sampled=self.is_sampled)
+        self.settling.tracing.finish(self, trace_id, is_sampled=self.is_sampled)
 
     def _current(self) -> LiveSpan | None:
         """Return the current span of OpenTelemetry, if it belongs to this event's trace."""
@@ -238,7 +245,7 @@ class MeasuredHandling(Handling):
         return current if is_ours else None  # type: ignore[return-value]
 
     def _keep(self, error: BaseException | None) -> None:
-        is_wanted = self.is_sampled or self.tracing.keep(self.trace_id)
+        is_wanted = self.is_sampled or self.settling.tracing.keep(self.trace_id)
         if error is not None and is_wanted:
             self._live = self._live or self._make_live()
             self._live.events.append(event_of(error))
@@ -249,7 +256,7 @@ class MeasuredHandling(Handling):
             self.scope.span_name,
             (self.trace_id, parent_id, self.is_sampled),
             self.scope.labels,
-            self.tracing,
+            self.settling.tracing,
             span_id=self.own_id,
             start_ns=self._start_ns,
             ends_itself=False,
@@ -291,8 +298,12 @@ class MeasuredCall(Call):
         self._end_ns = time.time_ns()
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
+        self._handling.settling.put(self)
+
+    def settle(self) -> None:
+        """Put its span by or on its way."""
         handling = self._handling
-        handling.tracing.finish(self, handling.trace_id, is_sampled=handling.is_sampled)
+        handling.settling.tracing.finish(self, self.trace_id, is_sampled=handling.is_sampled)
 
     @property
     def trace_id(self) -> str:

@@ -45,12 +45,11 @@ class Series:
         self.words = [0] * (_WAITS + WORDS)
 
     def begin(self) -> None:
-        """Count an event that has not waited, or nobody knows how long."""
-        words = self.words
-        words[_BEGUN] += 1
+        """Count an event that begins."""
+        self.words[_BEGUN] += 1
 
-    def begin_after(self, waited_ns: int) -> None:
-        """Count an event, and the time between sending and handling."""
+    def wait(self, waited_ns: int) -> None:
+        """Count the time between sending and handling an event."""
         words = self.words
         words[_WAITS] += waited_ns
         words[_WAITS + 1 + bisect_left(BOUNDS_NS, waited_ns)] += 1
@@ -96,13 +95,12 @@ class Series:
         words = self.words
         answers = {digit: self._durations(_ANSWERS + digit * WORDS) for digit in range(_CLASSES)}
         answers = {digit: each for digit, each in answers.items() if each.count}
-        waits = self._durations(_WAITS)
         ended = sum(each.count for each in answers.values())
         return SeriesFigures(
             labels=self.labels,
             by_class=answers,
-            queue=waits,
-            in_flight=words[_BEGUN] + waits.count - ended,
+            queue=self._durations(_WAITS),
+            in_flight=words[_BEGUN] - ended,
             stream_bytes_in=words[_BYTES_IN],
             stream_bytes_out=words[_BYTES_OUT],
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from broker.telemetry.figures import Labels
 from broker.telemetry.metrics import Metrics, Series
-from broker.telemetry.tracing import Tracing
+from broker.telemetry.settling import Settling
 from model.context import EventContext
 
 MAX_SCOPES = 4_096
@@ -53,22 +53,27 @@ class Scopes:
         source: ``adapter/<kind>``.
         role: Of ``figures.Role``: whether it makes these events or serves them.
         metrics: Of the process.
-        tracing: Of the process.
+        settling: Of the process.
         threshold: Which traces that begin here are sampled; see ``trace_context.is_chosen``.
 
     Attributes:
         source: As it was given.
-        tracing: As it was given.
+        settling: As it was given.
         threshold: As it was given.
         nowhere: For requests that lead to no deployment.
     """
 
     def __init__(
-        self, source: str, role: str, metrics: Metrics, tracing: Tracing, threshold: str
+        self,
+        source: str,
+        role: str,
+        metrics: Metrics,
+        settling: Settling,
+        threshold: str,
     ) -> None:
         """Know nobody yet."""
         self.source = source
-        self.tracing = tracing
+        self.settling = settling
         self.threshold = threshold
         self._role = role
         self._metrics = metrics

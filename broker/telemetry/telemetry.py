@@ -5,6 +5,7 @@ Nothing is sent while nothing happens: figures are told to who asks, spans follo
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,7 @@ from broker.telemetry.handling import Handling, MeasuredHandling
 from broker.telemetry.metrics import Metrics
 from broker.telemetry.records import Record, RecordBatch
 from broker.telemetry.scope import Scope, Scopes
+from broker.telemetry.settling import Settling
 from broker.telemetry.tracing import Tracing
 from model import subjects
 from model.context import ComponentView, EventContext
@@ -46,6 +48,7 @@ class Telemetry:
     Attributes:
         metrics: What is counted.
         tracing: Spans on their way.
+        handling: Makes of an event that is received, and its scope, what measures it.
     """
 
     def __init__(
@@ -61,7 +64,12 @@ class Telemetry:
         self.pod = pod
         self.metrics = Metrics()
         self.tracing = Tracing(self._send)
+        # Of events that are answered over NATS, and of those that end in an adapter.
+        self._handled, self._genesis = Settling(self.tracing), Settling(self.tracing)
         self._is_on = is_on
+        self.handling: Callable[[Event, Scope], Handling] = (
+            partial(MeasuredHandling, self._handled) if is_on else _unmeasured
+        )
         self._threshold = trace_context.threshold_of(ratio)
         self._scopes: dict[str, Scopes] = {}
         self._bus: Bus | None = None
@@ -74,12 +82,6 @@ class Telemetry:
             return Genesis
         return partial(MeasuredGenesis, self._scopes_of(source, Role.GENESIS))
 
-    def handling(self, event: Event, scope: Scope) -> Handling:
-        """Return an event that is received."""
-        if not self._is_on:
-            return Handling(event.traceparent)
-        return MeasuredHandling(event, scope, self.tracing)
-
     def scope(self, component: str, digest: str, view: ComponentView) -> Scope:
         """Return the scope of a component version in the context of a view."""
         labels = Labels(component, digest, view.app, view.deployment, view.virtual_environment)
@@ -87,10 +89,7 @@ class Telemetry:
 
     def serving(self, event: Event, source: str, context: EventContext) -> Handling:
         """Return an event that an adapter, ``adapter/<kind>``, receives."""
-        if not self._is_on:
-            return Handling(event.traceparent)
-        scope = self._scopes_of(source, Role.ADAPTER).of(context)
-        return MeasuredHandling(event, scope, self.tracing)
+        return self.handling(event, self._scopes_of(source, Role.ADAPTER).of(context))
 
     def delivering(
         self, event: Event, target: str, source: str, context: EventContext
@@ -99,19 +98,22 @@ class Telemetry:
         if not self._is_on:
             return Delivering(event.traceparent)
         scope = self._scopes_of(source, Role.ADAPTER).of(context)
-        return MeasuredDelivering(event, target, scope, self.tracing)
+        return MeasuredDelivering(self._handled, event, scope, target)
 
     def _scopes_of(self, source: str, role: str) -> Scopes:
         scopes = self._scopes.get(source)
         if scopes is None:
             scopes = self._scopes[source] = Scopes(
-                source, role, self.metrics, self.tracing, self._threshold
+                source, role, self.metrics, self._genesis, self._threshold
             )
         return scopes
 
     async def serve(self, bus: Bus, exporter: otlp.Exporter | None) -> None:
         """Tell who asks from now on, and send spans to control."""
         self._bus, self._exporter = bus, exporter
+        self._handled.later = bus.call_later
+        # The loop writes answers to clients by itself, at the end of the turn they are given in.
+        self._genesis.later = asyncio.get_running_loop().call_soon
         live_span.install()
         reconnects = _Count()
         bus.on_reconnect(reconnects.add)
@@ -123,14 +125,22 @@ class Telemetry:
 
     async def end(self) -> None:
         """Send what waits, and the last figures: they count on when the process is gone."""
+        self._handled.later = self._genesis.later = None
+        self._settle()
         await self.tracing.drain()
         await self._publish(subjects.LAST_FIGURES, self._figures(is_final=True))
+
+    def _settle(self) -> None:
+        """Count all that has ended."""
+        self._handled.settle()
+        self._genesis.settle()
 
     @property
     def _dropped(self) -> int:
         return self.tracing.dropped + self._lost_spans
 
     def _figures(self, *, is_final: bool = False) -> bytes:
+        self._settle()
         process = self._bus.process_id if self._bus else ""
         return _encode(self.metrics.figures(process, self.service, is_final=is_final))
 
@@ -163,6 +173,10 @@ class Telemetry:
             logger.debug("telemetry is lost: %s", error)
             return False
         return True
+
+
+def _unmeasured(event: Event, _scope: Scope) -> Handling:
+    return Handling(event.traceparent)
 
 
 class _Count:

@@ -29,7 +29,8 @@ def figures(
         for _ in range(in_flight):
             series.begin()
         for _ in range(count):
-            series.begin_after(MS)
+            series.begin()
+            series.wait(MS)
             series.end(status, 2 * MS)
     metrics.watch_counter("lost", lambda: 1)
     metrics.watch_gauge("up", lambda: True)

@@ -18,7 +18,7 @@ durations = st.lists(st.floats(min_value=0, max_value=60), max_size=50)
 def counted(seconds: list[float]) -> Durations:
     series = Series(Labels("api"))
     for each in seconds:
-        series.begin_after(round(each * 1e9))
+        series.wait(round(each * 1e9))
     return series.figures().queue
 
 

@@ -36,7 +36,8 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
     metrics = Metrics()
     series = metrics.series(UI)
-    series.begin_after(MS)
+    series.begin()
+    series.wait(MS)
     series.end(200, 4 * MS)
     series.begin()
     series.end(500, 100 * MS)

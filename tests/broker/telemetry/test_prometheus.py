@@ -20,7 +20,8 @@ def families() -> dict[str, Metric]:
     series = metrics.series(Labels("api", "h", "shop", STRANGE, "live"))
     series.add_stream_bytes(bytes_in=5, bytes_out=7)
     for duration_ms, status in ((1, 200), (4, 200), (90_000, 500)):
-        series.begin_after(duration_ms * MS)
+        series.begin()
+        series.wait(duration_ms * MS)
         series.end(status, duration_ms * MS)
     series.begin()
     series.begin()
