@@ -195,6 +195,7 @@ class CronAdapter:
                 handler=released.schedule.id,
                 params={"tick": _iso(tick_s)},
                 traceparent=measured.traceparent,
+                sent_ns=measured.sent_ns,
                 ttl_s=self._settings.event_ttl_s,
             )
         except BaseException as error:

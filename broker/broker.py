@@ -116,6 +116,7 @@ class Broker:
         body: codec.Body = b"",
         traceparent: str = "",
         ttl_s: float | None = None,
+        sent_ns: int = 0,
         upload: Outgoing | None = None,
     ) -> tuple[Response, codec.Body | Incoming]:
         """Send a genesis event to its target and return the response's head and body.
@@ -136,6 +137,7 @@ class Broker:
             body: At most ``INLINE_BYTES``.
             traceparent: W3C trace context, or empty; see ``Event``.
             ttl_s: Time until the response's head; None takes the setting.
+            sent_ns: Unix time; 0 is now.
             upload: Sends the body, instead of ``body``; the time begins when it is over.
 
         Raises:
@@ -144,14 +146,14 @@ class Broker:
         if self._draining:
             raise Draining("the platform is shutting down")
         ttl_s = ttl_s or self.settings.event_ttl_s
-        now_s = time.time()
+        sent_ns = sent_ns or time.time_ns()
         event = Event(
             id=event_id,
             genesis_id=event_id,
             type=type,
             context=lane.token,
             source=source,
-            deadline_ms=int((now_s + ttl_s) * 1000),
+            deadline_ms=sent_ns // 1_000_000 + int(ttl_s * 1000),
             handler=handler,
             method=method,
             path=path,
@@ -159,11 +161,11 @@ class Broker:
             headers=headers,
             params=params or {},
             traceparent=traceparent,
-            sent_us=int(now_s * 1_000_000),
+            sent_us=sent_ns // 1_000,
             stream=upload.subject if upload else "",
         )
         subject = lane.target.subject
-        lane.used_s = now_s
+        lane.used_ns = sent_ns
         lane.in_flight += 1
         try:
             packed = codec.encode(event, body)
@@ -205,7 +207,7 @@ class Broker:
         """
         packed = codec.encode(event, body)
         traffic = self._lanes.delivery(data.context, data.deployment)
-        traffic.used_s = time.time()
+        traffic.used_ns = time.time_ns()
         traffic.in_flight += 1
         try:
             frame = await self.bus.request(target, packed, ttl_s)
@@ -279,8 +281,8 @@ class Broker:
 
     async def answer_usage(self, payload: bytes, reply: str) -> None:
         """Tell which component versions events that are in flight, or began lately, may need."""
-        since_s = time.time() - read_question_s(payload)
-        usage = Usage(revision=self.snapshot.revision, hashes=self._lanes.needed(since_s))
+        since_ns = time.time_ns() - int(read_question_s(payload) * 1e9)
+        usage = Usage(revision=self.snapshot.revision, hashes=self._lanes.needed(since_ns))
         if reply:
             await self.bus.publish(reply, _encode(usage))
 

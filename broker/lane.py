@@ -25,16 +25,16 @@ class Traffic:
 
     Attributes:
         in_flight: Events that wait for their answer.
-        used_s: When the latest began (Unix), or 0.
+        used_ns: When the latest began (Unix), or 0.
     """
 
-    __slots__ = ("__weakref__", "_deployment", "in_flight", "used_s")
+    __slots__ = ("__weakref__", "_deployment", "in_flight", "used_ns")
 
     def __init__(self, deployment: Deployment) -> None:
         """Begin without an event."""
         self._deployment = deployment
         self.in_flight = 0
-        self.used_s = 0.0
+        self.used_ns = 0
 
     @property
     def hashes(self) -> frozenset[str]:
@@ -112,7 +112,7 @@ class Lanes:
         """How many events wait for their answer."""
         return sum(each.in_flight for each in self._traffic)
 
-    def needed(self, since_s: float) -> frozenset[str]:
+    def needed(self, since_ns: int) -> frozenset[str]:
         """Return the hashes that events in flight may need, or events that began since then."""
-        busy = (each for each in self._traffic if each.in_flight or each.used_s > since_s)
+        busy = (each for each in self._traffic if each.in_flight or each.used_ns > since_ns)
         return frozenset().union(*(each.hashes for each in busy))

@@ -195,6 +195,7 @@ class HttpAdapter:
             params=params,
             body=body,
             traceparent=measured.traceparent,
+            sent_ns=measured.sent_ns,
             upload=upload,
         )
         if isinstance(content, Incoming):
@@ -260,11 +261,11 @@ def _names(selectors: Selectors) -> Iterator[tuple[str, str]]:
 
 def _known(event_id: str, measured: Genesis) -> str:
     """Return the lines of the ``kubefox-…`` headers, as far as they are known."""
-    lines = f"kubefox-event-id: {event_id}\r\n"
-    if measured.trace_id:
-        lines += f"kubefox-trace-id: {measured.trace_id}\r\n"
-    lane = measured.lane
-    return lines + (lane.notes or _note(lane)) if lane else lines
+    lane, trace_id = measured.lane, measured.trace_id
+    notes = (lane.notes or _note(lane)) if lane else ""
+    if not trace_id:
+        return f"kubefox-event-id: {event_id}\r\n{notes}"
+    return f"kubefox-event-id: {event_id}\r\nkubefox-trace-id: {trace_id}\r\n{notes}"
 
 
 def _note(lane: Lane) -> str:

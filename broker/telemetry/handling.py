@@ -111,13 +111,13 @@ class MeasuredHandling(Handling):
         scope: As it was given.
         traceparent: What the event carries, perhaps nothing.
         is_sampled: Whether its trace is wanted.
+        has_spans: Whether one of OpenTelemetry may be the current one.
     """
 
     # What most events never change lies in the class: half of what making one costs.
     _live: LiveSpan | None = None
     _flows: Flows | None = None
     _token: Token[Context] | None = None
-    _has_spans = is_sampled = False
     _status = 0
     _error = _span_id = ""
 
@@ -132,10 +132,12 @@ class MeasuredHandling(Handling):
         self.traceparent = event.traceparent
         self.settling, self.scope = settling, scope
         self._sent_us = event.sent_us
+        # To read it from the class would cost five times as much.
+        self.is_sampled = self.has_spans = False
         self._start_ns = time.time_ns()
         scope.begin()
         if event.traceparent and event.traceparent.endswith(trace_context.SAMPLED):
-            self.is_sampled = self._has_spans = True
+            self.is_sampled = self.has_spans = True
             self._live = self._make_live()
             self._token = otel_context.attach(trace.set_span_in_context(self._live))
 
@@ -178,7 +180,7 @@ class MeasuredHandling(Handling):
     @contextmanager
     def span(self, name: str, attributes: Attributes) -> Iterator[trace.Span]:
         """Return a span of the handler's own to enter; it is the current one meanwhile."""
-        self._has_spans = True
+        self.has_spans = True
         parent = self._current() or self._live or self._make_live()
         span = parent.child(name, kind=SpanKind.INTERNAL)
         span.set_attributes(attributes)
@@ -215,7 +217,7 @@ class MeasuredHandling(Handling):
     @property
     def current_id(self) -> str:
         """Id of the author's span that is the current one, or empty."""
-        current = self._current() if self._has_spans else None
+        current = self._current()
         return current.span_id if current else ""
 
     def _end(self, error: BaseException | None = None) -> None:
@@ -284,8 +286,9 @@ class MeasuredCall(Call):
     ) -> None:
         """Begin now."""
         self._event_id, self._dependency, self._subject = event_id, dependency, subject
-        self._handling, self._current_id = handling, handling.current_id
-        self.traceparent = trace_context.with_parent(handling.traceparent, event_id)
+        self._handling, outer = handling, handling.traceparent
+        self._current_id = handling.current_id if handling.has_spans else ""
+        self.traceparent = trace_context.with_parent(outer, event_id) if outer else ""
         self._start_ns = time.time_ns()
 
     def __exit__(

@@ -64,10 +64,10 @@ def with_parent(traceparent: str, event_id: str) -> str:
     """Return the ``traceparent`` of an event that is sent within the trace of another.
 
     Args:
-        traceparent: What the other one carries, perhaps nothing.
+        traceparent: What the other one carries.
         event_id: Of the new one.
     """
-    return f"{traceparent[:36]}{span_of(event_id)}{traceparent[52:]}" if traceparent else ""
+    return f"{traceparent[:36]}{span_of(event_id)}{traceparent[52:]}"
 
 
 def new_span_id() -> str:

@@ -47,13 +47,13 @@ def test_a_target_has_one_lane(lanes: Lanes) -> None:
 def test_versions_are_needed_while_events_are_in_flight_and_for_a_while_after(lanes: Lanes) -> None:
     first, second = target(), target("v2", V2)
     lanes.of(first).in_flight += 1
-    lanes.of(second).used_s = 100.0
+    lanes.of(second).used_ns = 100
 
     assert lanes.in_flight == 1
-    assert lanes.needed(since_s=99) == {V1, V2}
-    assert lanes.needed(since_s=101) == {V1}
+    assert lanes.needed(since_ns=99) == {V1, V2}
+    assert lanes.needed(since_ns=101) == {V1}
     lanes.of(first).leave()
-    assert lanes.needed(since_s=101) == set()
+    assert lanes.needed(since_ns=101) == set()
 
 
 def test_a_lane_goes_with_its_target_unless_an_event_is_on_its_way(lanes: Lanes) -> None:
@@ -62,7 +62,7 @@ def test_a_lane_goes_with_its_target_unless_an_event_is_on_its_way(lanes: Lanes)
     del gone
     gc.collect()
 
-    assert lanes.needed(since_s=0) == {V1}
+    assert lanes.needed(since_ns=0) == {V1}
 
 
 def test_deliveries_of_one_context_are_counted_together(lanes: Lanes) -> None:
@@ -82,10 +82,10 @@ def test_contexts_without_a_delivery_are_forgotten_before_others(
     busy = lanes.delivery(EventContext("shop", "v1", "live"), deployment("v1", V1))
     busy.in_flight += 1
     for name in ("v2", "v3", "v4"):
-        lanes.delivery(EventContext("shop", name, "live"), deployment(name, V2)).used_s = 100.0
+        lanes.delivery(EventContext("shop", name, "live"), deployment(name, V2)).used_ns = 100
 
     gc.collect()
 
     assert lanes.delivery(EventContext("shop", "v1", "live"), deployment("v1", V1)) is busy
     assert len(lanes._deliveries) <= 3
-    assert lanes.needed(since_s=0) >= {V1}
+    assert lanes.needed(since_ns=0) >= {V1}
