@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from routing.bindings import Target
 
 MAX_IDLE_CONTEXTS = 10_000
+# A change of data makes new targets and lanes; what the old ones were used for is still asked.
+MAX_KEPT_LANES = 4_096
 
 
 class Traffic:
@@ -84,8 +87,9 @@ class Lanes:
     def __init__(self, seal: Callable[[EventContext], str]) -> None:
         """Begin without any."""
         self._seal = seal
-        # A lane lives as long as its target, or an event on its way.
+        # A lane lives as long as its target or an event on its way, and then for a while.
         self._traffic: weakref.WeakSet[Traffic] = weakref.WeakSet()
+        self._latest: deque[Lane] = deque(maxlen=MAX_KEPT_LANES)
         self._deliveries: dict[EventContext, Traffic] = {}
 
     def of(self, target: Target) -> Lane:
@@ -94,6 +98,7 @@ class Lanes:
         if lane is None:
             lane = target.lane = Lane(target, self._seal(target.context))
             self._traffic.add(lane)
+            self._latest.append(lane)
         return lane
 
     def delivery(self, context: EventContext, deployment: Deployment) -> Traffic:

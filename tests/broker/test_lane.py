@@ -56,13 +56,23 @@ def test_versions_are_needed_while_events_are_in_flight_and_for_a_while_after(la
     assert lanes.needed(since_ns=101) == set()
 
 
-def test_a_lane_goes_with_its_target_unless_an_event_is_on_its_way(lanes: Lanes) -> None:
-    kept, gone = lanes.of(target()), lanes.of(target("v2", V2))
-    kept.in_flight = gone.in_flight = 1
-    del gone
+def test_what_a_lane_was_used_for_is_known_when_its_target_is_gone(lanes: Lanes) -> None:
+    lanes.of(target()).used_ns = 100
     gc.collect()
 
-    assert lanes.needed(since_ns=0) == {V1}
+    assert lanes.needed(since_ns=99) == {V1}
+
+
+def test_lanes_without_a_target_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "MAX_KEPT_LANES", 2)
+    lanes = Lanes(lambda context: context.deployment)
+    kept = lanes.of(target())
+    kept.in_flight = 1
+    for number in range(4):
+        lanes.of(target(f"v{number}", f"{number}" * 32)).used_ns = 100
+    gc.collect()
+
+    assert lanes.needed(since_ns=0) == {V1, "2" * 32, "3" * 32}
 
 
 def test_deliveries_of_one_context_are_counted_together(lanes: Lanes) -> None:

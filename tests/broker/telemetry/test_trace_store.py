@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from broker.telemetry.figures import Labels
-from broker.telemetry.records import RecordBatch
+from broker.telemetry.records import CallRecord, HandledRecord, Record, RecordBatch
 from broker.telemetry.span import SpanKind, SpanRecord
 from broker.telemetry.trace_store import TraceQuery, TraceStore
 from model.errors import NotFound
@@ -21,7 +21,7 @@ def span(
     return msgspec.structs.replace(record, **more)
 
 
-def batch(*spans: SpanRecord) -> bytes:
+def batch(*spans: Record) -> bytes:
     return msgspec.msgpack.encode(RecordBatch("p1", "ui-1", spans))
 
 
@@ -101,3 +101,14 @@ async def test_a_batch_that_cannot_be_read_is_left_out(caplog: pytest.LogCapture
 
     assert len(await store.recent(TraceQuery())) == 1
     assert "cannot be read" in caplog.text
+
+
+async def test_a_record_with_an_id_that_is_none_hides_no_other() -> None:
+    store = TraceStore()
+    handled = HandledRecord("", "", "no-id", "aaaa1", "GET", "/", UI, 0, 9, 200, "")
+    called = CallRecord("aaaa1", "00" * 16, "1", "api", "evt", UI, 0, 9, 200, "")
+    store.add_sampled(batch(handled, span("aaaa1", "1"), called))
+
+    found = await store.find("aaaa1")
+
+    assert {each.name for each in found.spans} == {"GET", "send api"}
