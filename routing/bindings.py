@@ -36,22 +36,23 @@ class Target(msgspec.Struct, kw_only=True, eq=False):
     """Where a decision sends its event. Made once per binding and route.
 
     Attributes:
+        lane: What a broker keeps here of its own; None is nothing yet.
+        subject: NATS subject of the component version.
+        route: Id of the route in the component.
         context: The same object for all targets of one binding.
         deployment: The deployment at the context's revision.
         component: Name of the component.
         hash: Its full hash.
-        subject: NATS subject of that component version.
-        route: Id of the route in the component.
-        lane: What a broker keeps here of its own; None is nothing yet.
     """
 
+    # In this order they lie in memory: what every event asks for comes first.
+    lane: Any = None
+    subject: str
+    route: int
     context: EventContext
     deployment: Deployment
     component: str
     hash: str
-    subject: str
-    route: int
-    lane: Any = None
 
 
 class Binding:

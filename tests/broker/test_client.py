@@ -171,3 +171,26 @@ async def test_many_large_messages_wait_for_the_socket(nats_server: NatsServer) 
         await taker.flush()
 
     assert received == 64 << 20
+
+
+async def test_what_is_left_for_later_is_done_when_what_was_sent_is_written(bus: Bus) -> None:
+    unwritten_bytes: list[int] = []
+
+    def later() -> None:
+        unwritten_bytes.append(bus._client._transport.unwritten_bytes)
+
+    bus.call_later(later)
+    bus.call_later(later)
+    assert bus.send("nobody.listens", b"x" * 1_000)
+    assert bus._client._transport.unwritten_bytes > 1_000
+    await bus.flush()
+
+    assert unwritten_bytes == [0, 0]
+
+
+async def test_what_is_left_for_later_is_done_without_anything_to_send(bus: Bus) -> None:
+    done = asyncio.Event()
+
+    bus.call_later(done.set)
+
+    await done.wait()
