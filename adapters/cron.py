@@ -186,6 +186,7 @@ class CronAdapter:
         lane = self._broker.lane(released.target)
         measured = self._measure(event_id)
         measured.lead_to(lane)
+        measured.sent_ns = measured.routed_ns
         try:
             response, content = await self._broker.dispatch(
                 lane,

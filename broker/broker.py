@@ -164,7 +164,7 @@ class Broker:
             sent_us=sent_ns // 1_000,
             stream=upload.subject if upload else "",
         )
-        subject = lane.target.subject
+        subject = lane.subject
         lane.used_ns = sent_ns
         lane.in_flight += 1
         try:

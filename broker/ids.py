@@ -7,7 +7,6 @@ client began the trace; the second half of any event's id is that of the span in
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 _BYTES = 16
 _DIGITS = 32
@@ -15,20 +14,24 @@ _SPAN_DIGITS = 16
 _IDS_A_BLOCK = 128
 
 
-def _random_ids() -> Iterator[str]:
-    # From the kernel, a block at a time: a third of what random.getrandbits costs.
-    while True:
-        block = os.urandom(_BYTES * _IDS_A_BLOCK).hex()
-        for at in range(0, len(block), _DIGITS):
-            yield block[at : at + _DIGITS]
-
-
-_ids = _random_ids()
+_block: list[str] = []
 
 
 def new_id() -> str:
-    """Return 32 random hex digits."""
-    return next(_ids)
+    """Return 32 random hex digits; any thread may ask."""
+    try:
+        return _block.pop()
+    except IndexError:
+        # From the kernel, a block at a time: a third of what random.getrandbits costs.
+        digits = os.urandom(_BYTES * _IDS_A_BLOCK).hex()
+        made = [digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS)]
+        mine = made.pop()
+        _block.extend(made)
+        return mine
+
+
+# A process that is forked off must not make the same ones.
+os.register_at_fork(after_in_child=_block.clear)
 
 
 def span_of(event_id: str) -> str:

@@ -53,26 +53,31 @@ class Lane(Traffic):
     """Where those events of an adapter go that one route of one context accepts.
 
     A context is one of perhaps thousands, and what belongs to it lies together here: whatever an
-    event has to look up elsewhere is what the processor's caches have forgotten.
+    event has to look up elsewhere is what the processor's caches have forgotten. The target keeps
+    the lane, and the lane no target: the two would have to wait for the garbage collector.
 
     Args:
-        target: Where to; it keeps the lane.
+        target: Where to.
         token: The context, sealed.
 
     Attributes:
-        target: As it was given.
         token: As it was given.
+        subject: Of the target, as the three that follow.
+        route: See there.
+        component: See there.
+        context: See there.
         scope: Whom its events are measured for, once one is.
         notes: What the adapter keeps here for itself, or empty.
     """
 
-    __slots__ = ("notes", "scope", "target", "token")
+    __slots__ = ("component", "context", "notes", "route", "scope", "subject", "token")
 
     def __init__(self, target: Target, token: str) -> None:
         """Begin without an event."""
         super().__init__(target.deployment)
-        self.target = target
         self.token = token
+        self.subject, self.route = target.subject, target.route
+        self.component, self.context = target.component, target.context
         self.scope: Scope | None = None
         self.notes = ""
 

@@ -140,7 +140,7 @@ class Binding:
 
 
 class Bindings:
-    """Bindings that were used lately, for one line of snapshots."""
+    """Bindings that were made or asked for lately, for one line of snapshots."""
 
     __slots__ = ("_explicit", "_max_released", "_released")
 
@@ -154,8 +154,16 @@ class Bindings:
         self._released: deque[Released] = deque()
         self._max_released = 2 * generation
 
-    def explicit(self, deployment: str, virtual: str, records: Records) -> Binding:
+    def explicit(
+        self, deployment: str, virtual: str, records: Records, known: Binding | None = None
+    ) -> Binding:
         """Return a deployment bound to the live values of a virtual environment.
+
+        Args:
+            deployment: Its name.
+            virtual: Its name.
+            records: To be right for.
+            known: What was returned for these names before, perhaps for other records.
 
         Raises:
             DeploymentNotFound: No deployment has the name.
@@ -164,6 +172,10 @@ class Bindings:
         """
         names = (deployment, virtual)
         binding = self._explicit.get(names)
+        if binding is None and known is not None:
+            # Whoever remembers it has used it without asking here.
+            binding = known
+            self._explicit.put(names, known)
         if binding is not None and binding.verified is records.moment:
             return binding
         entries = _entries(deployment, virtual, records)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from model.errors import (
     InvalidContext,
@@ -59,10 +58,10 @@ def resolve(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
     if selectors.virtual_environment is None:
         raise needs_environment(selectors.deployment)
     records = snapshot.records
-    binding: Binding | UnsetType = selectors.binding
-    if binding is UNSET or binding.verified is not records.moment:
+    binding: Binding | None = selectors.binding or None
+    if binding is None or binding.verified is not records.moment:
         binding = selectors.binding = snapshot.bindings.explicit(
-            selectors.deployment, selectors.virtual_environment, records
+            selectors.deployment, selectors.virtual_environment, records, binding
         )
     found = match(binding.tree, binding.words, facts)
     if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -133,7 +134,7 @@ class HttpAdapter:
                 return await self._send_stream(*known)
             with self._bodies.hold() as held:
                 body = await bodies.read(request, held)
-                measured.send()
+                measured.sent_ns = time.time_ns()
                 return await self._send(*known, body)
         except FoxError as error:
             return _fail(error, request, event_id, measured, selectors)
@@ -165,7 +166,7 @@ class HttpAdapter:
         params: dict[str, str],
     ) -> Answer:
         """Send a request whose body follows, as fast as the component reads it."""
-        chunks, subject = bodies.chunks_of(request), lane.target.subject
+        chunks, subject = bodies.chunks_of(request), lane.subject
         meter = measured.flows().request
         known = request, event_id, measured, genesis, lane, params
         async with Upload(self._broker.bus.streams, chunks, subject, meter) as upload:
@@ -182,12 +183,13 @@ class HttpAdapter:
         body: Body = b"",
         upload: Outgoing | None = None,
     ) -> Answer:
+        sent_ns = measured.sent_ns = measured.sent_ns or measured.routed_ns
         head, content = await self._broker.dispatch(
             lane,
             event_id=event_id,
             type=EventType.HTTP,
             source=_SOURCE,
-            handler=lane.target.route,
+            handler=lane.route,
             method=genesis.method,
             path=genesis.path,
             query=genesis.query,
@@ -195,7 +197,7 @@ class HttpAdapter:
             params=params,
             body=body,
             traceparent=measured.traceparent,
-            sent_ns=measured.sent_ns,
+            sent_ns=sent_ns,
             upload=upload,
         )
         if isinstance(content, Incoming):
@@ -270,7 +272,7 @@ def _known(event_id: str, measured: Genesis) -> str:
 
 def _note(lane: Lane) -> str:
     """Return the lines that tell of a lane's context; they are made once."""
-    context = lane.target.context
+    context = lane.context
     headers = [
         (_DEPLOYMENT, context.deployment),
         (_VIRTUAL_ENVIRONMENT, context.virtual_environment),

@@ -27,13 +27,14 @@ class Genesis:
         method: HTTP method that is asked for, or empty.
         path: That is asked for, percent-encoded; or empty.
         lane: Where routing led it, once it has.
-        sent_ns: When it was sent (Unix time), once it was.
+        routed_ns: When it was decided on (Unix time), once it was.
+        sent_ns: When it was sent, once it was.
     """
 
     # What most events never change lies in the class: half of what making one costs.
     trace_id = traceparent = method = path = ""
     lane: Lane | None = None
-    sent_ns = 0
+    routed_ns = sent_ns = 0
 
     def __init__(self, event_id: str) -> None:
         """Begin without a trace."""
@@ -47,16 +48,14 @@ class Genesis:
         """
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
-            self.trace_id, self.traceparent = outer.trace_id, traceparent
+            trace_id, span_id, is_sampled = outer
+            self.trace_id = trace_id
+            self.traceparent = trace_context.write(trace_id, span_id, is_sampled=is_sampled)
 
     def lead_to(self, lane: Lane) -> None:
-        """Note what routing decided; it is sent now, unless ``send`` is called later."""
-        self.sent_ns = time.time_ns()
+        """Note what routing decided."""
+        self.routed_ns = time.time_ns()
         self.lane = lane
-
-    def send(self) -> None:
-        """Note that it is sent now, and not when it was decided where to."""
-        self.sent_ns = time.time_ns()
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
@@ -81,7 +80,6 @@ class MeasuredGenesis(Genesis):
     """
 
     _parent_id = _error = ""
-    _routed_ns = 0
     _scope: Scope | None = None
     _flows: Flows | None = None
 
@@ -106,18 +104,14 @@ class MeasuredGenesis(Genesis):
             self._sample()
 
     def lead_to(self, lane: Lane) -> None:
-        """Note what routing decided; it is sent now, unless ``send`` is called later."""
-        self.sent_ns = time.time_ns()
+        """Note what routing decided."""
+        self.routed_ns = time.time_ns()
         self.lane = lane
         scope = lane.scope
         if scope is None:
-            scope = lane.scope = self._scopes.of(lane.target.context)
+            scope = lane.scope = self._scopes.of(lane.context)
         self._scope = scope
         scope.begin()
-
-    def send(self) -> None:
-        """Note that it is sent now, and not when it was decided where to."""
-        self._routed_ns, self.sent_ns = self.sent_ns, time.time_ns()
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
@@ -161,7 +155,7 @@ class MeasuredGenesis(Genesis):
     def record(self) -> GenesisRecord:
         """Return what is put by of it."""
         scope = self._scope or self._scopes.nowhere
-        target = self.lane.target if self.lane else None
+        lane = self.lane
         return GenesisRecord(
             self.trace_id,
             self._parent_id,
@@ -170,11 +164,11 @@ class MeasuredGenesis(Genesis):
             self.path[:MAX_PATH],
             scope.labels,
             scope.release,
-            target.component if target else "",
-            target.subject if target else "",
-            target.route if target else 0,
+            lane.component if lane else "",
+            lane.subject if lane else "",
+            lane.route if lane else 0,
             self._start_ns,
-            self._routed_ns or self.sent_ns,
+            self.routed_ns,
             self.sent_ns,
             self._end_ns,
             self._status,

@@ -135,11 +135,11 @@ class MeasuredHandling(Handling):
         # To read it from the class would cost five times as much.
         self.is_sampled = self.has_spans = False
         self._start_ns = time.time_ns()
-        scope.begin()
         if event.traceparent and event.traceparent.endswith(trace_context.SAMPLED):
             self.is_sampled = self.has_spans = True
             self._live = self._make_live()
             self._token = otel_context.attach(trace.set_span_in_context(self._live))
+        scope.begin()
 
     @property
     def trace_id(self) -> str:

@@ -20,6 +20,7 @@ SLOW_WINDOW_NS = 10 * 10**9
 _BEGUN, _SLOWEST_NS, _WINDOW_END_NS, _BYTES_IN, _BYTES_OUT = range(5)
 _ANSWERS = 5
 _CLASSES = 6
+_END_STATUS = 100 * _CLASSES
 _WAITS = _ANSWERS + _CLASSES * WORDS
 
 
@@ -58,11 +59,11 @@ class Series:
         """Count an event that is answered.
 
         Args:
-            status: Of the answer, below 600.
+            status: Of the answer; what is none counts as an error.
             duration_ns: How long it took.
         """
         words = self.words
-        at = _ANSWERS + status // 100 * WORDS
+        at = _ANSWERS + (status // 100 if 0 <= status < _END_STATUS else _CLASSES - 1) * WORDS
         words[at] += duration_ns
         words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
 
@@ -74,7 +75,7 @@ class Series:
             for about seven.
         """
         words = self.words
-        at = _ANSWERS + status // 100 * WORDS
+        at = _ANSWERS + (status // 100 if 0 <= status < _END_STATUS else _CLASSES - 1) * WORDS
         words[at] += duration_ns
         words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
         if now_ns > words[_WINDOW_END_NS]:

@@ -148,7 +148,12 @@ class Exporter:
         batch = waiting.take()
         if not batch:
             return
-        is_taken = await asyncio.to_thread(send, batch)
+        try:
+            is_taken = await asyncio.to_thread(send, batch)
+        except Exception:
+            # One batch is lost, and not all that comes after it.
+            logger.exception("%d items cannot be exported", len(batch))
+            is_taken = False
         if not is_taken:
             waiting.dropped += len(batch)
         self._note(is_reached=is_taken)

@@ -8,6 +8,7 @@ the environment, see the specification of ``OTEL_EXPORTER_OTLP_*``.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterable
 
@@ -42,6 +43,8 @@ from broker.telemetry.otlp import LogEntry
 from broker.telemetry.records import Record
 from broker.telemetry.span import SpanRecord, all_attributes
 
+_is_trace_id = re.compile("[0-9a-f]{32}").fullmatch
+_is_span_id = re.compile("[0-9a-f]{16}").fullmatch
 SCOPE = InstrumentationScope("kubefox")
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 _KINDS = {
@@ -79,7 +82,8 @@ class OtlpWire:
 
     def send_spans(self, records: list[Record]) -> bool:
         """Send the spans of records; see ``Wire``."""
-        readable = [self._to_readable(span) for each in records for span in each.spans()]
+        spans = (span for each in records for span in each.spans())
+        readable = [self._to_readable(span) for span in spans if _has_sound_ids(span)]
         return self._spans.export(readable) is SpanExportResult.SUCCESS
 
     def send_logs(self, entries: list[LogEntry]) -> bool:
@@ -188,6 +192,12 @@ class OtlpWire:
 
     def _number(self, attributes: dict[str, str], value: float, now_ns: int) -> NumberDataPoint:
         return NumberDataPoint(attributes, self._started_ns, now_ns, value)
+
+
+def _has_sound_ids(span: SpanRecord) -> bool:
+    """Return whether OTLP can say a span's ids; who may send events may write whatever for one."""
+    is_child = not span.parent_id or _is_span_id(span.parent_id)
+    return bool(_is_trace_id(span.trace_id) and _is_span_id(span.span_id) and is_child)
 
 
 def _by_component(series: Iterable[SeriesFigures]) -> dict[str, list[SeriesFigures]]:

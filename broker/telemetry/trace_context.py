@@ -7,6 +7,7 @@ tell the same (``broker.ids``), and nothing is made or sent.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ _SAMPLED = 1
 _SPAN_ID_DIGITS = 16
 SAMPLED = "-01"
 """How a ``traceparent`` ends that ``write`` made of a sampled trace."""
+_is_span_id = re.compile("[0-9a-f]{16}").fullmatch
 _PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
@@ -76,7 +78,12 @@ def new_span_id() -> str:
 
 
 def kin_of(span_id: str, number: int) -> str:
-    """Return the id of a span that is told by its kin's: the same wherever it is asked for."""
+    """Return the id of a span that is told by its kin's: the same wherever it is asked for.
+
+    Whoever may send events may write whatever for an id: this is one all the same.
+    """
+    if not _is_span_id(span_id):
+        span_id = hashlib.blake2b(span_id.encode(errors="replace"), digest_size=8).hexdigest()
     return f"{int(span_id, 16) ^ number:016x}"
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 import msgspec
 
-from broker.telemetry.records import Record, RecordBatch
+from broker.telemetry.records import RecordBatch
 from broker.telemetry.span import SpanRecord, all_attributes
 from model.errors import NotFound
 from model.telemetry import Span, Trace, TraceSummary
@@ -101,19 +101,10 @@ class TraceStore:
                 logger.exception("a batch of spans cannot be read")
                 continue
             for record in batch.records:
-                for span in _spans_of(record):
+                for span in record.spans():
                     yield batch, span
             # Some thousand batches are read: requests go first.
             await asyncio.sleep(0)
-
-
-def _spans_of(record: Record) -> Iterable[SpanRecord]:
-    try:
-        return tuple(record.spans())
-    except ValueError:
-        # Whoever may publish here may write whatever for an id.
-        logger.warning("a record of %s tells no spans", type(record).__name__, exc_info=True)
-        return ()
 
 
 class _Ring:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 
@@ -41,7 +42,15 @@ def test_a_target_has_one_lane(lanes: Lanes) -> None:
     lane = lanes.of(web)
 
     assert lanes.of(web) is lane
-    assert (lane.token, lane.target) == ("sealed v1", web)
+    assert (lane.token, lane.subject, lane.route) == ("sealed v1", web.subject, 0)
+
+
+def test_a_target_and_its_lane_need_no_garbage_collector() -> None:
+    lanes = Lanes(lambda context: context.deployment)
+    gone = weakref.ref(lanes.of(target()))
+    lanes._latest.clear()
+
+    assert gone() is None
 
 
 def test_versions_are_needed_while_events_are_in_flight_and_for_a_while_after(lanes: Lanes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from broker.telemetry.figures import OTHER, Labels
 from broker.telemetry.metrics import SLOW_WINDOW_NS, Metrics
 
@@ -87,3 +89,15 @@ def test_bytes_of_streams_are_counted_by_direction() -> None:
     figures = series.figures()
 
     assert (figures.stream_bytes_in, figures.stream_bytes_out) == (5, 8)
+
+
+@pytest.mark.parametrize("status", [600, 699, 700, 10**9, -1, -200])
+def test_what_is_no_status_is_an_error_and_nothing_else(status: int) -> None:
+    series = Metrics().series(labels("v1"))
+    series.begin()
+
+    series.end(status, MS)
+
+    figures = series.figures()
+    assert {digit: each.count for digit, each in figures.by_class.items()} == {5: 1}
+    assert (figures.in_flight, figures.queue.count) == (0, 0)

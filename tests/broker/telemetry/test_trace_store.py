@@ -103,7 +103,7 @@ async def test_a_batch_that_cannot_be_read_is_left_out(caplog: pytest.LogCapture
     assert "cannot be read" in caplog.text
 
 
-async def test_a_record_with_an_id_that_is_none_hides_no_other() -> None:
+async def test_whatever_an_id_is_its_span_is_shown_with_the_others() -> None:
     store = TraceStore()
     handled = HandledRecord("", "", "no-id", "aaaa1", "GET", "/", UI, 0, 9, 200, "")
     called = CallRecord("aaaa1", "00" * 16, "1", "api", "evt", UI, 0, 9, 200, "")
@@ -111,4 +111,4 @@ async def test_a_record_with_an_id_that_is_none_hides_no_other() -> None:
 
     found = await store.find("aaaa1")
 
-    assert {each.name for each in found.spans} == {"GET", "send api"}
+    assert {each.name for each in found.spans} == {"GET", "send api", "process ui"}

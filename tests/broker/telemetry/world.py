@@ -67,13 +67,14 @@ class Watched:
         measured.go_on(traceparent, sample=sample)
         lane = broker.lane(self.plane.target(path, deployment, environment))
         measured.lead_to(lane)
+        measured.sent_ns = measured.routed_ns
         try:
             head, _ = await broker.dispatch(
                 lane,
                 event_id=event_id,
                 type=EventType.HTTP,
                 source=SOURCE,
-                handler=lane.target.route,
+                handler=lane.route,
                 path=path,
                 traceparent=measured.traceparent,
             )
