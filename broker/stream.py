@@ -147,6 +147,8 @@ class Half:
         return subjects.hop(self.component) if self.component else ""
 
     def _take(self, frame: Frame) -> None:
+        # No abstract class: whether content is a stream is asked on every request's path, and of
+        # an ABC's children that takes three times as long.
         raise NotImplementedError
 
     def _patience_s(self, idle_s: float) -> float:

@@ -242,7 +242,7 @@ def _to_log(entry: LogEntry) -> LogRecord:
     return LogRecord(
         timestamp=entry.at_ns,
         observed_timestamp=entry.at_ns,
-        trace_id=int(trace_id, 16) if trace_id else None,
+        trace_id=int(trace_id, 16) if _is_trace_id(trace_id) else None,
         severity_text=entry.level_name,
         severity_number=severity or SeverityNumber.DEBUG,
         body=entry.message,

@@ -7,11 +7,14 @@ import weakref
 
 from model.component import Route, Value
 from routing import facts
+from routing.bindings import Target
 from routing.facts import Facts
 from routing.matcher import ComponentRoutes, Match, Table, compile_table
 from routing.recent import Recent
 from routing.request import GenesisRequest
+from routing.resolver import resolve
 from routing.ruleset import rule_set
+from routing.selectors import extract
 from routing.snapshot import Snapshot
 from tests.routing.world import World, ask, definition
 
@@ -153,3 +156,24 @@ def test_a_host_longer_than_any_name_is_read_and_not_remembered() -> None:
 
     assert long.host == "a" * 60_000
     assert facts._known_host.cache_info().currsize == before
+
+
+def test_a_binding_that_is_asked_for_by_one_query_is_kept_though_others_come_and_go() -> None:
+    world = World()
+    world.environment("dev")
+    world.virtual("team-a")
+    world.snapshot = Snapshot.empty(4).apply(world.changes)
+    for number in range(40):
+        world.deploy(f"v{number}", definition("ui", "PathPrefix(`/`)"))
+
+    def target(number: int) -> Target:
+        selectors, _, _ = extract(f"kf-dep=v{number}&kf-ve=team-a", ())
+        return resolve(GenesisRequest(), selectors, world.snapshot).target
+
+    hot = target(0)
+    for number in range(1, 40):
+        target(number)
+        assert target(0) is hot
+    world.environment("another")
+
+    assert target(0) is hot

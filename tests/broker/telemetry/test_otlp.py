@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from broker.telemetry import otlp
@@ -77,6 +78,32 @@ async def test_spans_arrive_under_the_name_of_their_component(
     assert attributes_of(found["events"][0]) == {"exception.type": "ValueError"}
     assert found["endTimeUnixNano"] == str(10**18 + 5)
     assert found["parentSpanId"]
+
+
+@pytest.mark.parametrize("odd", ["", "no-id", "-1", "ab" * 40])
+async def test_whatever_others_write_for_an_id_costs_no_other_span_and_no_line(
+    exporter: Exporter, receiver: Collector, odd: str
+) -> None:
+    logger.warning("odd", extra={"fields": {"trace": odd}})
+    exporter.spans.put([span(odd), msgspec.structs.replace(span(), trace_id=odd), span()])
+
+    (found,) = await seen(receiver.spans)
+    (line,) = await seen(receiver.logs)
+
+    assert found["name"] == "process ui"
+    assert line["body"] == {"stringValue": "odd"}
+
+
+async def test_a_batch_that_cannot_be_exported_is_not_the_last(
+    exporter: Exporter, receiver: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter.spans.put([msgspec.structs.replace(span(), kind="odd")])
+    while not exporter.spans.dropped:
+        await asyncio.sleep(0)
+    exporter.spans.put([span()])
+
+    assert await seen(receiver.spans)
+    assert "cannot be exported" in caplog.text
 
 
 async def test_figures_arrive_by_deployment(exporter: Exporter, receiver: Collector) -> None:
