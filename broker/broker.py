@@ -165,7 +165,7 @@ class Broker:
             stream=upload.subject if upload else "",
         )
         subject = lane.subject
-        lane.used_ns = sent_ns
+        self._lanes.note(lane, sent_ns)
         lane.in_flight += 1
         try:
             packed = codec.encode(event, body)
@@ -207,7 +207,7 @@ class Broker:
         """
         packed = codec.encode(event, body)
         traffic = self._lanes.delivery(data.context, data.deployment)
-        traffic.used_ns = time.time_ns()
+        self._lanes.note(traffic, time.time_ns())
         traffic.in_flight += 1
         try:
             frame = await self.bus.request(target, packed, ttl_s)

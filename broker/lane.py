@@ -12,12 +12,14 @@ from model.deployment import Deployment
 
 if TYPE_CHECKING:
     # A pod has no use for routing, nor for what an adapter measures.
+    from broker.telemetry.metrics import Words
     from broker.telemetry.scope import Scope
     from routing.bindings import Target
 
 MAX_IDLE_CONTEXTS = 10_000
 # A change of data makes new targets and lanes; what the old ones were used for is still asked.
 MAX_KEPT_LANES = 4_096
+TICK_NS = 50_000_000
 
 
 class Traffic:
@@ -28,7 +30,7 @@ class Traffic:
 
     Attributes:
         in_flight: Events that wait for their answer.
-        used_ns: When the latest began (Unix), or 0.
+        used_ns: When the latest began (Unix), or 0; a tick of ``Lanes``.
     """
 
     __slots__ = ("__weakref__", "_deployment", "in_flight", "used_ns")
@@ -67,10 +69,11 @@ class Lane(Traffic):
         component: See there.
         context: See there.
         scope: Whom its events are measured for, once one is.
+        words: Of the scope, where they are counted; empty before.
         notes: What the adapter keeps here for itself, or empty.
     """
 
-    __slots__ = ("component", "context", "notes", "route", "scope", "subject", "token")
+    __slots__ = ("component", "context", "notes", "route", "scope", "subject", "token", "words")
 
     def __init__(self, target: Target, token: str) -> None:
         """Begin without an event."""
@@ -79,6 +82,7 @@ class Lane(Traffic):
         self.subject, self.route = target.subject, target.route
         self.component, self.context = target.component, target.context
         self.scope: Scope | None = None
+        self.words: Words = []
         self.notes = ""
 
 
@@ -87,11 +91,16 @@ class Lanes:
 
     Args:
         seal: Makes the token of a context.
+
+    Attributes:
+        tick_ns: Now (Unix), up to ``TICK_NS`` ago: one number for all that is used meanwhile. A
+            number for each would be one more that the processor has to fetch for every event.
     """
 
     def __init__(self, seal: Callable[[EventContext], str]) -> None:
         """Begin without any."""
         self._seal = seal
+        self.tick_ns = 0
         # A lane lives as long as its target or an event on its way, and then for a while.
         self._traffic: weakref.WeakSet[Traffic] = weakref.WeakSet()
         self._latest: deque[Lane] = deque(maxlen=MAX_KEPT_LANES)
@@ -117,6 +126,12 @@ class Lanes:
             self._traffic.add(traffic)
         return traffic
 
+    def note(self, traffic: Traffic, now_ns: int) -> None:
+        """Note that an event begins."""
+        if not 0 <= now_ns - self.tick_ns < TICK_NS:
+            self.tick_ns = now_ns
+        traffic.used_ns = self.tick_ns
+
     @property
     def in_flight(self) -> int:
         """How many events wait for their answer."""
@@ -124,5 +139,6 @@ class Lanes:
 
     def needed(self, since_ns: int) -> frozenset[str]:
         """Return the hashes that events in flight may need, or events that began since then."""
+        since_ns -= TICK_NS
         busy = (each for each in self._traffic if each.in_flight or each.used_ns > since_ns)
         return frozenset().union(*(each.hashes for each in busy))

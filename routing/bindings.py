@@ -65,6 +65,8 @@ class Binding:
         tree: Of the table, and so are the words: a look less for every request.
         words: See there.
         recency: Of the active release it is of.
+        usual_route: The one that was asked for last; with many deployments, often the only one.
+        usual_target: Where it leads.
         verified: The moment of the records that it was last found right for.
     """
 
@@ -78,6 +80,8 @@ class Binding:
         "recency",
         "table",
         "tree",
+        "usual_route",
+        "usual_target",
         "verified",
         "words",
     )
@@ -114,6 +118,8 @@ class Binding:
         self._made_of = made_of
         self._removals = removals
         self._targets: dict[CompiledRoute, Target] = {}
+        self.usual_route: CompiledRoute | None = None
+        self.usual_target: Target
 
     def is_right(self, parts: tuple[object, ...], removals: int = 0) -> bool:
         """Return whether it was made of these very objects and no component is gone since."""
@@ -121,9 +127,12 @@ class Binding:
 
     def target(self, route: CompiledRoute) -> Target:
         """Return where events of a route go; the same object every time."""
+        if route is self.usual_route:
+            return self.usual_target
         target = self._targets.get(route)
         if target is None:
             target = self._targets[route] = self._new_target(route)
+        self.usual_route, self.usual_target = route, target
         return target
 
     def _new_target(self, route: CompiledRoute) -> Target:

@@ -118,7 +118,7 @@ def explain(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
     bindings = _bindings(facts, selectors, snapshot)
     weighed = _in_order(bindings)
     explanation = Explanation(
-        selectors=replace(selectors, binding=UNSET),
+        selectors=replace(selectors, binding=UNSET, rest=UNSET),
         candidates=tuple(_candidate(each, facts, decision) for each in weighed[:MAX_CANDIDATES]),
         omitted=max(0, len(weighed) - MAX_CANDIDATES),
         problems=tuple(problem for each in bindings for problem in each.binding.table.problems),

@@ -52,17 +52,16 @@ def resolve(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
         InvalidContext: Nothing does, and some routes lack variables.
         Unavailable: Nothing does, and records that could change this are not here.
     """
-    facts = Facts(request)
-    if selectors.deployment is None:
-        return _released(facts, selectors.virtual_environment, snapshot)
-    if selectors.virtual_environment is None:
-        raise needs_environment(selectors.deployment)
-    records = snapshot.records
+    facts, records = Facts(request), snapshot.records
     binding: Binding | None = selectors.binding or None
     if binding is None or binding.verified is not records.moment:
-        binding = selectors.binding = snapshot.bindings.explicit(
-            selectors.deployment, selectors.virtual_environment, records, binding
-        )
+        deployment, virtual = selectors.deployment, selectors.virtual_environment
+        if deployment is None:
+            return _released(facts, virtual, snapshot)
+        if virtual is None:
+            raise needs_environment(deployment)
+        binding = snapshot.bindings.explicit(deployment, virtual, records, binding)
+        selectors.binding = binding
     found = match(binding.tree, binding.words, facts)
     if found is None:
         raise _no_route(binding)

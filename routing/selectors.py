@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from model.errors import InvalidSelector
 from model.event import Headers
@@ -59,23 +59,26 @@ class Selectors(msgspec.Struct):
     """What the request itself asks for.
 
     Attributes:
+        binding: What the latest decision by these selectors was read from, for the next one: they
+            are the same object for the same query. For the resolver only.
+        rest: The query without them, for who took them from there.
         deployment: Name of a deployment, or None.
         virtual_environment: Name of a virtual environment, or None.
         sample: Whether the client wants this request traced.
         deployment_source: Where ``deployment`` came from.
         virtual_environment_source: Where ``virtual_environment`` came from.
         sample_source: Where ``sample`` came from.
-        binding: What the latest decision by these selectors was read from, for the next one: they
-            are the same object for the same query. For the resolver only.
     """
 
+    # In this order they lie in memory: what every request asks for comes first.
+    binding: Any = UNSET
+    rest: str | UnsetType = UNSET
     deployment: str | None = None
     virtual_environment: str | None = None
     sample: bool = False
     deployment_source: Source | None = None
     virtual_environment_source: Source | None = None
     sample_source: Source | None = None
-    binding: Any = UNSET
 
 
 NO_SELECTORS = Selectors()
@@ -85,13 +88,9 @@ MAX_KNOWN_QUERY = 256
 Found = dict[str, tuple[str, Source]]
 """Selectors with their values and where they were found."""
 
-_Taken = tuple[str, Found, Selectors]
-
 # Whoever visits a version comes with the same query again and again: 0.1 µs instead of 1. Long
 # ones are not remembered: whoever sends many of them would fill the memory.
-_known: Recent[str, _Taken] = Recent(2_048)
-
-_NOTHING: Found = {}
+_known: Recent[str, Selectors] = Recent(2_048)
 
 
 def extract(query: str, headers: Headers) -> tuple[Selectors, str, Headers]:
@@ -104,21 +103,28 @@ def extract(query: str, headers: Headers) -> tuple[Selectors, str, Headers]:
     Raises:
         InvalidSelector: One is empty, unreadable, or there twice with different values.
     """
-    selectors, found = NO_SELECTORS, _NOTHING
+    selectors, whole = NO_SELECTORS, query
     if "kf-" in query or "kubefox-" in query:
         known = _known.get(query)
-        if known is None:
-            known = _take_from_query(query)
-        query, found, selectors = known
+        selectors = _of_query(query) if known is None else known
+        query = selectors.rest or ""
     # A plain loop: any() over a generator is a third of the cost of a request without selectors.
     for name, value in headers:
         if name in _HEADERS and (name != "cookie" or "kf-" in value):
             headers, in_headers = _take_from_headers(headers)
-            return _chosen(in_headers | found), query, headers
+            return _chosen(in_headers | _take_from_query(whole)[1]), query, headers
     return selectors, query, headers
 
 
-def _take_from_query(whole: str) -> _Taken:
+def _of_query(whole: str) -> Selectors:
+    rest, found = _take_from_query(whole)
+    selectors = _chosen(found, rest)
+    if len(whole) <= MAX_KNOWN_QUERY:
+        _known.put(whole, selectors)
+    return selectors
+
+
+def _take_from_query(whole: str) -> tuple[str, Found]:
     found: Found = {}
     kept = []
     for part in whole.split("&"):
@@ -128,10 +134,7 @@ def _take_from_query(whole: str) -> _Taken:
             _note(found, name, value, Source.QUERY)
         elif name not in _REMOVED_ONLY:
             kept.append(part)
-    taken = "&".join(kept), found, _chosen(found)
-    if len(whole) <= MAX_KNOWN_QUERY:
-        _known.put(whole, taken)
-    return taken
+    return "&".join(kept), found
 
 
 def _take_from_headers(headers: Headers) -> tuple[Headers, Found]:
@@ -170,12 +173,14 @@ def _note(found: Found, name: str, value: str, source: Source) -> None:
         )
 
 
-def _chosen(found: Found) -> Selectors:
+def _chosen(found: Found, rest: str | UnsetType = UNSET) -> Selectors:
     deployment, deployment_source = found.get(_DEPLOYMENT, _NOWHERE)
     virtual_environment, virtual_environment_source = found.get(_VIRTUAL_ENVIRONMENT, _NOWHERE)
     sample, sample_source = found.get(_SAMPLE, _NOWHERE)
     # By position: names would take twice as long.
     return Selectors(
+        UNSET,
+        rest,
         deployment,
         virtual_environment,
         sample is not None and _flag(sample),

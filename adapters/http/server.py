@@ -134,8 +134,7 @@ class HttpAdapter:
                 return await self._send_stream(*known)
             with self._bodies.hold() as held:
                 body = await bodies.read(request, held)
-                measured.sent_ns = time.time_ns()
-                return await self._send(*known, body)
+                return await self._send(*known, body, time.time_ns())
         except FoxError as error:
             return _fail(error, request, event_id, measured, selectors)
         except ConnectionError:
@@ -148,6 +147,8 @@ class HttpAdapter:
     def _decide(self, arrival: codec.Arrival, measured: Genesis) -> tuple[Lane, dict[str, str]]:
         """Return where a request goes, and what its rule captured."""
         genesis, selectors = arrival.genesis, arrival.selectors
+        # Not the request itself: what has ended would keep all that hangs on it from being used
+        # again, and that costs 3 % of the throughput.
         measured.method, measured.path = genesis.method, genesis.path
         if arrival.traceparent or selectors.sample:
             measured.go_on(arrival.traceparent, sample=selectors.sample)
@@ -181,9 +182,10 @@ class HttpAdapter:
         lane: Lane,
         params: dict[str, str],
         body: Body = b"",
+        sent_ns: int = 0,
         upload: Outgoing | None = None,
     ) -> Answer:
-        sent_ns = measured.sent_ns = measured.sent_ns or measured.routed_ns
+        measured.sent_ns = sent_ns = sent_ns or measured.routed_ns
         head, content = await self._broker.dispatch(
             lane,
             event_id=event_id,

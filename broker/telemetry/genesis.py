@@ -9,6 +9,7 @@ from broker.lane import Lane
 from broker.telemetry import trace_context
 from broker.telemetry.flows import Flows
 from broker.telemetry.handling import MAX_PATH
+from broker.telemetry.metrics import IN_FLIGHT, Window, begin, end, is_slowest
 from broker.telemetry.records import GenesisRecord
 from broker.telemetry.scope import Scope, Scopes
 from broker.telemetry.span import ERROR_STATUS
@@ -79,25 +80,26 @@ class MeasuredGenesis(Genesis):
         event_id: Id of the event.
     """
 
-    _parent_id = _error = ""
-    _scope: Scope | None = None
+    _event_id = _parent_id = _error = ""
+    _is_sampled = False
     _flows: Flows | None = None
 
     def __init__(self, scopes: Scopes, event_id: str) -> None:
         """Begin now, in a trace of its own."""
         self._scopes = scopes
-        self._event_id = self.trace_id = event_id
+        self.trace_id = event_id
         # To read it from the class would cost five times as much.
-        self.traceparent, self._is_sampled = "", False
+        self.traceparent = ""
         self._start_ns = time.time_ns()
         # As is_chosen: a call less.
-        if event_id[16:] < scopes.threshold:
+        if event_id < scopes.threshold:
             self._sample()
 
     def go_on(self, traceparent: str, *, sample: bool) -> None:
         """Go on with a trace that the client began, or trace what it wants to see traced."""
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
+            self._event_id = self.trace_id
             self.trace_id, self._parent_id, self._is_sampled = outer
             self.traceparent = self._own_traceparent()
         if sample:
@@ -107,16 +109,14 @@ class MeasuredGenesis(Genesis):
         """Note what routing decided."""
         self.routed_ns = time.time_ns()
         self.lane = lane
-        scope = lane.scope
-        if scope is None:
-            scope = lane.scope = self._scopes.of(lane.context)
-        self._scope = scope
-        scope.begin()
+        words = lane.words or self._scopes.bind(lane)
+        # As metrics.begin: a call less.
+        words[IN_FLIGHT] += 1
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
         if self._flows is None:
-            self._flows = Flows(self._scope or self._scopes.nowhere)
+            self._flows = Flows(self._scope)
         return self._flows
 
     def fail(self, failure: FoxError) -> None:
@@ -136,30 +136,45 @@ class MeasuredGenesis(Genesis):
         """End it: it is counted soon, and its trace is kept if it failed or was the slowest."""
         self._status = status
         self._end_ns = time.time_ns()
-        self._scopes.settling.put(self)
+        # As Settling.put: a call less.
+        settling = self._scopes.settling
+        ended = settling.ended
+        if not ended:
+            settling.begin()
+        ended.append(self)
 
     def settle(self) -> None:
         """Count it, and keep its trace if it failed or was the slowest for a while."""
-        scopes, scope, status = self._scopes, self._scope, self._status
-        tracing = scopes.settling.tracing
-        duration_ns, is_wanted = self._end_ns - self._start_ns, status >= ERROR_STATUS
-        if scope is None:
-            scopes.nowhere.begin()
-            scopes.nowhere.end(status, duration_ns)
-        elif scope.end_genesis(status, duration_ns, self._end_ns):
-            is_wanted = True
+        scopes, status, lane = self._scopes, self._status, self.lane
+        end_ns, tracing = self._end_ns, scopes.settling.tracing
+        duration_ns, is_wanted = end_ns - self._start_ns, status >= ERROR_STATUS
+        if lane is None:
+            begin(scopes.nowhere.words)
+            end(scopes.nowhere.words, status, duration_ns)
+        else:
+            words, window = lane.words, scopes.window
+            end(words, status, duration_ns)
+            if end_ns > window.end_ns:
+                window = scopes.window = Window(end_ns)
+            if is_slowest(words, duration_ns, window):
+                is_wanted = True
         if is_wanted and not self._is_sampled:
             tracing.keep(self.trace_id)
         tracing.finish(self, self.trace_id, is_sampled=self._is_sampled)
 
+    @property
+    def _scope(self) -> Scope:
+        lane = self.lane
+        scope = lane.scope if lane else None
+        return scope or self._scopes.nowhere
+
     def record(self) -> GenesisRecord:
         """Return what is put by of it."""
-        scope = self._scope or self._scopes.nowhere
-        lane = self.lane
+        scope, lane = self._scope, self.lane
         return GenesisRecord(
             self.trace_id,
             self._parent_id,
-            self._event_id,
+            self._event_id or self.trace_id,
             self.method,
             self.path[:MAX_PATH],
             scope.labels,
@@ -181,5 +196,5 @@ class MeasuredGenesis(Genesis):
         self.traceparent = self._own_traceparent()
 
     def _own_traceparent(self) -> str:
-        span_id = span_of(self._event_id)
+        span_id = span_of(self._event_id or self.trace_id)
         return trace_context.write(self.trace_id, span_id, is_sampled=self._is_sampled)

@@ -13,8 +13,12 @@ BOUNDS_S = tuple(
 )
 BOUNDS_NS = tuple(round(bound * 1e9) for bound in BOUNDS_S)
 BUCKETS = len(BOUNDS_S) + 1
-WORDS = 1 + BUCKETS
-"""Of a histogram within a block of numbers: the sum of all durations in ns, then the counts."""
+_SUM_BITS = 64
+ONE = 1 << _SUM_BITS
+"""What a duration adds to its bucket, besides its nanoseconds: a bucket is one number, the count
+above and the sum below, for each number that an event changes is one more that has to be at hand.
+"""
+_SUM = ONE - 1
 
 
 class Durations(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -30,9 +34,10 @@ class Durations(msgspec.Struct, frozen=True, array_like=True, gc=False):
     total_s: float = 0.0
 
     @staticmethod
-    def of(words: Sequence[int]) -> Durations:
-        """Return what a histogram within a block says; see ``WORDS``."""
-        return Durations(tuple(words[1:]), words[0] / 1e9)
+    def of(buckets: Sequence[int]) -> Durations:
+        """Return what buckets say that were added to; see ``ONE``."""
+        total_ns = sum(each & _SUM for each in buckets)
+        return Durations(tuple(each >> _SUM_BITS for each in buckets), total_ns / 1e9)
 
     @property
     def count(self) -> int:

@@ -8,27 +8,48 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from typing import Any
 
 from broker.telemetry.figures import Labels, ProcessFigures, SeriesFigures
-from broker.telemetry.histogram import BOUNDS_NS, WORDS, Durations
+from broker.telemetry.histogram import BOUNDS_NS, BUCKETS, ONE, Durations
 
 MAX_SERIES = 1_000
 SLOW_WINDOW_NS = 10 * 10**9
 
-# What the words of a series are: single ones, a histogram of answers for each first digit of their
-# status, and one of waiting.
-_BEGUN, _SLOWEST_NS, _WINDOW_END_NS, _BYTES_IN, _BYTES_OUT = range(5)
-_ANSWERS = 5
-_CLASSES = 6
-_END_STATUS = 100 * _CLASSES
-_WAITS = _ANSWERS + _CLASSES * WORDS
+# What the words of a series are: single ones, then histograms: of answers that are well, of waiting
+# and, once there is one, of answers by the other first digits of their status.
+IN_FLIGHT, _SLOW_BITS, _SLOWEST_NS, _WINDOW, _BYTES_IN, _BYTES_OUT = range(6)
+_WELL = 6
+_WAITS = _WELL + BUCKETS
+_FEW = _WAITS + BUCKETS
+_PLACES = (_FEW, _FEW + BUCKETS, _WELL, *(_FEW + at * BUCKETS for at in (2, 3, 4)))
+_ALL = _FEW + 5 * BUCKETS
+_ERROR = 5
+_END_STATUS = 600
+
+Words = list[Any]
+
+
+class Window:
+    """Some seconds in which a series has a slowest event; the next ones are another object.
+
+    Attributes:
+        end_ns: When it ends (Unix).
+    """
+
+    __slots__ = ("end_ns",)
+
+    def __init__(self, now_ns: int) -> None:
+        """Begin now."""
+        self.end_ns = now_ns + SLOW_WINDOW_NS
 
 
 class Series:
     """The figures of one component version in one deployment and virtual environment.
 
-    They lie side by side in one list: with a thousand deployments in turn, each further object
-    that an event has to look at is one that the processor has forgotten.
+    They lie side by side in one list, and most are small numbers, which Python shares: with a
+    thousand deployments in turn, each further object that an event has to look at is one that the
+    processor has forgotten.
 
     Args:
         labels: Whose.
@@ -43,47 +64,7 @@ class Series:
     def __init__(self, labels: Labels) -> None:
         """Start with nothing counted."""
         self.labels = labels
-        self.words = [0] * (_WAITS + WORDS)
-
-    def begin(self) -> None:
-        """Count an event that begins."""
-        self.words[_BEGUN] += 1
-
-    def wait(self, waited_ns: int) -> None:
-        """Count the time between sending and handling an event."""
-        words = self.words
-        words[_WAITS] += waited_ns
-        words[_WAITS + 1 + bisect_left(BOUNDS_NS, waited_ns)] += 1
-
-    def end(self, status: int, duration_ns: int) -> None:
-        """Count an event that is answered.
-
-        Args:
-            status: Of the answer; what is none counts as an error.
-            duration_ns: How long it took.
-        """
-        words = self.words
-        at = _ANSWERS + (status // 100 if 0 <= status < _END_STATUS else _CLASSES - 1) * WORDS
-        words[at] += duration_ns
-        words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
-
-    def end_genesis(self, status: int, duration_ns: int, now_ns: int) -> bool:
-        """Count a genesis event that is answered.
-
-        Returns:
-            Whether none took longer in the last seconds; of a thousand in a window this holds
-            for about seven.
-        """
-        words = self.words
-        at = _ANSWERS + (status // 100 if 0 <= status < _END_STATUS else _CLASSES - 1) * WORDS
-        words[at] += duration_ns
-        words[at + 1 + bisect_left(BOUNDS_NS, duration_ns)] += 1
-        if now_ns > words[_WINDOW_END_NS]:
-            words[_WINDOW_END_NS] = now_ns + SLOW_WINDOW_NS
-        elif duration_ns <= words[_SLOWEST_NS]:
-            return False
-        words[_SLOWEST_NS] = duration_ns
-        return True
+        self.words: Words = [0] * _FEW
 
     def add_stream_bytes(self, *, bytes_in: int = 0, bytes_out: int = 0) -> None:
         """Count a part of a request's body, or of an answer's."""
@@ -94,20 +75,59 @@ class Series:
     def figures(self) -> SeriesFigures:
         """Return what was counted until now."""
         words = self.words
-        answers = {digit: self._durations(_ANSWERS + digit * WORDS) for digit in range(_CLASSES)}
-        answers = {digit: each for digit, each in answers.items() if each.count}
-        ended = sum(each.count for each in answers.values())
+        answers = {digit: self._durations(at) for digit, at in enumerate(_PLACES)}
         return SeriesFigures(
             labels=self.labels,
-            by_class=answers,
+            by_class={digit: each for digit, each in answers.items() if each.count},
             queue=self._durations(_WAITS),
-            in_flight=words[_BEGUN] - ended,
+            in_flight=words[IN_FLIGHT],
             stream_bytes_in=words[_BYTES_IN],
             stream_bytes_out=words[_BYTES_OUT],
         )
 
     def _durations(self, at: int) -> Durations:
-        return Durations.of(self.words[at : at + WORDS])
+        return Durations.of(self.words[at : at + BUCKETS])
+
+
+def begin(words: Words) -> None:
+    """Count an event that begins."""
+    words[IN_FLIGHT] += 1
+
+
+def end(words: Words, status: int, duration_ns: int) -> None:
+    """Count an event that is answered.
+
+    Args:
+        words: Of its series.
+        status: Of the answer; what is none counts as an error.
+        duration_ns: How long it took.
+    """
+    words[IN_FLIGHT] -= 1
+    digit = status // 100 if 0 <= status < _END_STATUS else _ERROR
+    at = _PLACES[digit] + bisect_left(BOUNDS_NS, duration_ns)
+    if at >= len(words):
+        words.extend([0] * (_ALL - len(words)))
+    words[at] += ONE + duration_ns
+
+
+def wait(words: Words, waited_ns: int) -> None:
+    """Count the time between sending and handling an event."""
+    words[_WAITS + bisect_left(BOUNDS_NS, waited_ns)] += ONE + waited_ns
+
+
+def is_slowest(words: Words, duration_ns: int, window: Window) -> bool:
+    """Return whether no event of a series took longer in a window.
+
+    Of a thousand in a window this holds for about seven.
+    """
+    bits = duration_ns.bit_length()
+    if words[_WINDOW] is not window:
+        words[_WINDOW] = window
+    # The first comparison is of small numbers, and settles nearly all.
+    elif bits < words[_SLOW_BITS] or duration_ns <= words[_SLOWEST_NS]:
+        return False
+    words[_SLOW_BITS], words[_SLOWEST_NS] = bits, duration_ns
+    return True
 
 
 class Metrics:

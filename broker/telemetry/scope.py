@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from broker.telemetry.figures import Labels
-from broker.telemetry.metrics import Metrics, Series
+from broker.telemetry.metrics import Metrics, Series, Window, Words
 from broker.telemetry.settling import Settling
 from model.context import EventContext
+
+if TYPE_CHECKING:
+    from broker.lane import Lane
 
 MAX_SCOPES = 4_096
 
@@ -61,6 +66,7 @@ class Scopes:
         settling: As it was given.
         threshold: As it was given.
         nowhere: For requests that lead to no deployment.
+        window: In which each series has a slowest event now.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Scopes:
         self._metrics = metrics
         self._scopes: dict[EventContext, Scope] = {}
         self.nowhere = self._make(EventContext("", "", ""))
+        self.window = Window(time.time_ns())
 
     def of(self, context: EventContext) -> Scope:
         """Return the scope of a context."""
@@ -88,6 +95,12 @@ class Scopes:
                 self._scopes.clear()
             scope = self._scopes[context] = self._make(context)
         return scope
+
+    def bind(self, lane: Lane) -> Words:
+        """Let a lane have the scope of its context, and return where its events are counted."""
+        scope = lane.scope = self.of(lane.context)
+        words = lane.words = scope.words
+        return words
 
     def _make(self, context: EventContext) -> Scope:
         labels = Labels(

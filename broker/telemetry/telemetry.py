@@ -5,7 +5,6 @@ Nothing is sent while nothing happens: figures are told to who asks, spans follo
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from functools import partial
 import msgspec
 
 from broker.bus import Bus
+from broker.idle import Idle
 from broker.telemetry import live_span, otlp, trace_context
 from broker.telemetry.delivering import Delivering, MeasuredDelivering
 from broker.telemetry.figures import Labels, Role
@@ -111,9 +111,8 @@ class Telemetry:
     async def serve(self, bus: Bus, exporter: otlp.Exporter | None) -> None:
         """Tell who asks from now on, and send spans to control."""
         self._bus, self._exporter = bus, exporter
-        self._handled.later = bus.call_later
-        # The loop writes answers to clients by itself, at the end of the turn they are given in.
-        self._genesis.later = asyncio.get_running_loop().call_soon
+        self._handled.defer(bus.call_later)
+        self._genesis.defer(Idle().call)
         live_span.install()
         reconnects = _Count()
         bus.on_reconnect(reconnects.add)
@@ -125,8 +124,8 @@ class Telemetry:
 
     async def end(self) -> None:
         """Send what waits, and the last figures: they count on when the process is gone."""
-        self._handled.later = self._genesis.later = None
-        self._settle()
+        self._handled.defer(None)
+        self._genesis.defer(None)
         await self.tracing.drain()
         await self._publish(subjects.LAST_FIGURES, self._figures(is_final=True))
 

@@ -96,4 +96,4 @@ def threshold_of(ratio: float) -> str:
 
 def is_chosen(trace_id: str, threshold: str) -> bool:
     """Return whether a trace is one of the share: the same answer wherever it is asked."""
-    return trace_id[_SPAN_ID_DIGITS:] < threshold
+    return trace_id < threshold

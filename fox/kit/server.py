@@ -81,7 +81,7 @@ class ComponentServer:
             handler = self._kit.handler_of(event)
             if len(body) > self._bodies.limit_bytes and not self._kit.streams_body(handler):
                 self._bodies.check(len(body))
-            ctx = Context(event, bytes(body), view.component, self._identity, self, handling)
+            ctx = Context(event, bytes(body), view, self._identity, self, handling)
             reply = to_reply(await handler(ctx))
             if reply.stream is not None or len(reply.body) > INLINE_BYTES:
                 reply = _in_parts(reply, ctx)
@@ -110,7 +110,7 @@ class ComponentServer:
                 if is_whole:
                     self._bodies.check(_announced_bytes(event))
                 content = await held.collect(body) if is_whole else b""
-                ctx = Context(event, content, view.component, self._identity, self, handling)
+                ctx = Context(event, content, view, self._identity, self, handling)
                 ctx.go_on(ttl_s, None if is_whole else body)
                 reply = to_reply(await handler(ctx))
             if reply.stream is not None or len(reply.body) > INLINE_BYTES:
@@ -264,10 +264,10 @@ class ComponentServer:
 
     def _check_sender(self, event: Event, view: View) -> None:
         source = event.source
-        if not source.startswith(ADAPTER_PREFIX) and source not in view.component.callers:
+        if not source.startswith(ADAPTER_PREFIX) and source not in view.callers:
             raise NotDeclared(
                 f"{source} does not declare {self._identity.component} in deployment "
-                f"{view.component.deployment}",
+                f"{view.deployment}",
                 hop=self.source,
             )
 

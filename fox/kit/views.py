@@ -23,15 +23,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ViewReply).decode
 
 
-class View:
-    """A ComponentView with its telemetry."""
+class View(ComponentView, frozen=True, kw_only=True):
+    """A ComponentView with its telemetry.
 
-    __slots__ = ("component", "scope")
+    Attributes:
+        scope: Whom events of the context are for.
+    """
 
-    def __init__(self, component: ComponentView, scope: Scope) -> None:
-        """Wrap what a broker answered."""
-        self.component = component
-        self.scope = scope
+    scope: Scope
 
 
 class Views:
@@ -96,7 +95,7 @@ class Views:
             raise NatsUnavailable("a broker gave no answer for the event's context")
         identity = self._identity
         scope = self._telemetry.scope(identity.component, identity.hash, reply.view)
-        view = View(reply.view, scope)
+        view = View(**msgspec.structs.asdict(reply.view), scope=scope)
         if len(self._views) >= self._limit:
             del self._views[next(iter(self._views))]
         self._views[token] = view

@@ -11,6 +11,7 @@ import pytest
 
 from broker.broker import Broker
 from broker.bus import Bus
+from broker.lane import TICK_NS
 from broker.receiver import Reply
 from broker.usage import Usage
 from broker.waking import Wake, WakeReply, WakeRequest
@@ -151,6 +152,7 @@ async def test_usage_names_every_version_that_an_event_in_flight_may_need(
         await dispatch(broker, target)
 
     assert during == [Usage(revision=broker.snapshot.revision, hashes=frozenset({digest("v1")}))]
+    await asyncio.sleep(TICK_NS / 1e9)
     assert await ask_usage(pod) == Usage(revision=broker.snapshot.revision, hashes=frozenset())
 
 
@@ -165,6 +167,7 @@ async def test_usage_names_every_version_of_a_deployment_that_was_used_lately(
         await dispatch(broker, target)
 
     assert (await ask_usage(pod, within_s=60)).hashes == {digest("v1")}
+    await asyncio.sleep(TICK_NS / 1e9)
     assert (await ask_usage(pod, within_s=0)).hashes == frozenset()
 
 

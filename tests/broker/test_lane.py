@@ -6,14 +6,17 @@ import gc
 import weakref
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker import lane as lanes_module
-from broker.lane import Lanes
+from broker.lane import TICK_NS, Lanes
 from model.context import EventContext
 from model.deployment import Deployment
 from routing.bindings import Target
 
 V1, V2 = "a" * 32, "b" * 32
+NOW_NS = 10**18
 
 
 @pytest.fixture
@@ -56,20 +59,32 @@ def test_a_target_and_its_lane_need_no_garbage_collector() -> None:
 def test_versions_are_needed_while_events_are_in_flight_and_for_a_while_after(lanes: Lanes) -> None:
     first, second = target(), target("v2", V2)
     lanes.of(first).in_flight += 1
-    lanes.of(second).used_ns = 100
+    lanes.note(lanes.of(second), NOW_NS)
 
     assert lanes.in_flight == 1
-    assert lanes.needed(since_ns=99) == {V1, V2}
-    assert lanes.needed(since_ns=101) == {V1}
+    assert lanes.needed(since_ns=NOW_NS - 1) == {V1, V2}
+    assert lanes.needed(since_ns=NOW_NS + TICK_NS) == {V1}
     lanes.of(first).leave()
-    assert lanes.needed(since_ns=101) == set()
+    assert lanes.needed(since_ns=NOW_NS + TICK_NS) == set()
+
+
+@given(st.lists(st.integers(-2 * TICK_NS, 2 * TICK_NS), min_size=1), st.integers(0, 3 * TICK_NS))
+def test_no_use_is_overlooked_and_none_is_remembered_for_long(steps: list[int], ago: int) -> None:
+    lanes, now_ns = Lanes(lambda context: context.deployment), NOW_NS
+    used = target()
+    for step in steps:
+        now_ns += step
+        lanes.note(lanes.of(used), now_ns)
+
+    assert lanes.needed(now_ns - ago - 1) == {V1}
+    assert lanes.needed(now_ns + TICK_NS) == set()
 
 
 def test_what_a_lane_was_used_for_is_known_when_its_target_is_gone(lanes: Lanes) -> None:
-    lanes.of(target()).used_ns = 100
+    lanes.note(lanes.of(target()), NOW_NS)
     gc.collect()
 
-    assert lanes.needed(since_ns=99) == {V1}
+    assert lanes.needed(since_ns=NOW_NS - 1) == {V1}
 
 
 def test_lanes_without_a_target_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

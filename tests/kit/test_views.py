@@ -66,7 +66,7 @@ async def test_a_view_is_asked_for_once_and_kept() -> None:
     first = await views.fetch("token")
 
     assert views.get("token") is first
-    assert first.component.deployment == "token"
+    assert first.deployment == "token"
     assert broker.questions == [ViewRequest("token", "web", "a" * 32)]
 
 
@@ -94,7 +94,7 @@ async def test_the_first_that_gives_up_does_not_take_the_answer_from_the_others(
     first.cancel()
     broker.answering.set()
 
-    assert (await second).component.deployment == "token"
+    assert (await second).deployment == "token"
     assert first.cancelled()
     assert len(broker.questions) == 1
 

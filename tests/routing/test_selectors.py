@@ -111,7 +111,7 @@ def test_a_contradictory_or_empty_selector_is_refused(query: str, headers: Heade
 
 def test_the_same_value_twice_is_fine() -> None:
     assert extract("kf-ve=a&kf-ve=a&kubefox-virtual-environment=a", ())[0] == Selectors(
-        virtual_environment="a", virtual_environment_source=Source.QUERY
+        rest="", virtual_environment="a", virtual_environment_source=Source.QUERY
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from broker.telemetry import collected
 from broker.telemetry.collected import Collected, Totals
 from broker.telemetry.figures import OTHER, Labels, ProcessFigures, Role
-from broker.telemetry.metrics import Metrics
+from broker.telemetry.metrics import Metrics, begin, end, wait
 from broker.telemetry.stats import stats_of
 
 MS = 10**6
@@ -27,11 +27,11 @@ def figures(
     for labels, count in answered:
         series = metrics.series(labels)
         for _ in range(in_flight):
-            series.begin()
+            begin(series.words)
         for _ in range(count):
-            series.begin()
-            series.wait(MS)
-            series.end(status, 2 * MS)
+            begin(series.words)
+            wait(series.words, MS)
+            end(series.words, status, 2 * MS)
     metrics.watch_counter("lost", lambda: 1)
     metrics.watch_gauge("up", lambda: True)
     return metrics.figures(process, "api", is_final=is_final)

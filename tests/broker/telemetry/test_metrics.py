@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.telemetry.figures import OTHER, Labels
-from broker.telemetry.metrics import SLOW_WINDOW_NS, Metrics
+from broker.telemetry.metrics import Metrics, Window, begin, end, is_slowest, wait
 
 MS = 10**6
 
@@ -19,8 +19,8 @@ def test_each_status_class_is_counted_apart() -> None:
     series = metrics.series(labels("v1"))
 
     for status in (200, 204, 404, 500):
-        series.begin()
-        series.end(status, MS)
+        begin(series.words)
+        end(series.words, status, MS)
 
     (figures,) = metrics.figures("p", "api").series
     assert {digit: each.count for digit, each in figures.by_class.items()} == {2: 2, 4: 1, 5: 1}
@@ -36,7 +36,7 @@ def test_deployments_beyond_the_bound_are_counted_together() -> None:
     metrics = Metrics(max_series=2)
 
     for number in range(10):
-        metrics.series(labels(f"v{number}")).end(200, MS)
+        end(metrics.series(labels(f"v{number}")).words, 200, MS)
 
     found = {each.labels.deployment: each for each in metrics.figures("p", "api").series}
     assert set(found) == {"v0", "v1", OTHER}
@@ -57,22 +57,23 @@ def test_what_a_process_watches_is_read_when_it_is_asked() -> None:
 
 
 def test_the_slowest_of_a_window_are_those_that_break_its_record() -> None:
-    series, now = Metrics().series(labels("v1")), 10**18
+    words, window = Metrics().series(labels("v1")).words, Window(0)
 
-    found = [series.end_genesis(200, duration, now) for duration in (5, 3, 5, 9, 8)]
+    found = [is_slowest(words, duration, window) for duration in (5, 3, 5, 9, 8, 10)]
 
-    assert found == [True, False, False, True, False]
-    assert series.end_genesis(200, 1, now + SLOW_WINDOW_NS + 1)
-    assert not series.end_genesis(200, 1, now + SLOW_WINDOW_NS + 1)
+    assert found == [True, False, False, True, False, True]
+    later = Window(window.end_ns + 1)
+    assert is_slowest(words, 1, later)
+    assert not is_slowest(words, 1, later)
 
 
 def test_in_flight_is_what_has_begun_and_not_ended() -> None:
     series = Metrics().series(labels("v1"))
     for waited_ms in (2, 3):
-        series.begin()
-        series.wait(waited_ms * MS)
-    series.begin()
-    series.end(200, MS)
+        begin(series.words)
+        wait(series.words, waited_ms * MS)
+    begin(series.words)
+    end(series.words, 200, MS)
 
     figures = series.figures()
 
@@ -94,9 +95,9 @@ def test_bytes_of_streams_are_counted_by_direction() -> None:
 @pytest.mark.parametrize("status", [600, 699, 700, 10**9, -1, -200])
 def test_what_is_no_status_is_an_error_and_nothing_else(status: int) -> None:
     series = Metrics().series(labels("v1"))
-    series.begin()
+    begin(series.words)
 
-    series.end(status, MS)
+    end(series.words, status, MS)
 
     figures = series.figures()
     assert {digit: each.count for digit, each in figures.by_class.items()} == {5: 1}

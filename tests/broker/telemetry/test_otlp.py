@@ -12,7 +12,7 @@ import pytest
 
 from broker.telemetry import otlp
 from broker.telemetry.figures import Labels, Role
-from broker.telemetry.metrics import Metrics
+from broker.telemetry.metrics import Metrics, begin, end, wait
 from broker.telemetry.otlp import Exporter, Target, open_exporter
 from broker.telemetry.span import SpanKind, SpanRecord
 from model.telemetry import SpanEvent
@@ -37,12 +37,12 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
     metrics = Metrics()
     series = metrics.series(UI)
-    series.begin()
-    series.wait(MS)
-    series.end(200, 4 * MS)
-    series.begin()
-    series.end(500, 100 * MS)
-    metrics.series(Labels("adapter/http", role=Role.GENESIS)).end(404, MS)
+    begin(series.words)
+    wait(series.words, MS)
+    end(series.words, 200, 4 * MS)
+    begin(series.words)
+    end(series.words, 500, 100 * MS)
+    end(metrics.series(Labels("adapter/http", role=Role.GENESIS)).words, 404, MS)
     target = Target(metric_interval_s=0.05)
     async with open_exporter(target, "ui", "ui-1", metrics) as exporter:
         yield exporter

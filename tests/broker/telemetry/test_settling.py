@@ -41,7 +41,7 @@ def test_without_a_connection_an_event_is_settled_at_once(settling: Settling) ->
 def test_all_events_of_a_turn_are_settled_together(settling: Settling) -> None:
     settled: list[str] = []
     asked: list[Callable[[], None]] = []
-    settling.later = asked.append
+    settling.defer(asked.append)
 
     for name in ("a", "b", "c"):
         settling.put(Event(name, settled))
@@ -56,7 +56,7 @@ def test_all_events_of_a_turn_are_settled_together(settling: Settling) -> None:
 def test_whoever_wants_the_figures_now_has_them_settled_once(settling: Settling) -> None:
     settled: list[str] = []
     asked: list[Callable[[], None]] = []
-    settling.later = asked.append
+    settling.defer(asked.append)
     settling.put(Event("a", settled))
 
     settling.settle()
@@ -69,7 +69,7 @@ def test_one_that_cannot_be_counted_holds_up_no_other(
     settling: Settling, caplog: pytest.LogCaptureFixture
 ) -> None:
     settled: list[str] = []
-    settling.later = lambda _: None
+    settling.defer(lambda _: None)
 
     for name in ("a", "", "b"):
         settling.put(Event(name, settled))
