@@ -34,7 +34,7 @@ from benchmarks.support import wrk
 from benchmarks.support.job import Job
 from benchmarks.support.load import Generator
 from benchmarks.support.programs import Programs
-from benchmarks.support.rounds import Contestant, Result, Sender, alternate, check
+from benchmarks.support.rounds import Contestant, Result, Sender, alternate, check, results
 from benchmarks.support.wrk import Wrk
 
 CONNECTIONS = 32
@@ -213,8 +213,14 @@ class Laboratory:
         await check(contestants, BODY)
         rounds = self._effort.rounds
         load = msgspec.structs.replace(load, duration_s=self._effort.duration_s, **changes)
-        results = await alternate(sender or self._generator, contestants, load, rounds)
-        found = Experiment(name=name, title=title, load=load, rounds=rounds, results=tuple(results))
+        played = await alternate(sender or self._generator, contestants, load, rounds)
+        found = Experiment(
+            name=name,
+            title=title,
+            load=load,
+            rounds=rounds,
+            results=tuple(results(contestants, played)),
+        )
         self.experiments.append(found)
         return found
 

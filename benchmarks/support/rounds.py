@@ -108,9 +108,13 @@ async def check(contestants: Sequence[Contestant], body: bytes) -> None:
                     raise WrongAnswer(f"{each.name}: {path}: {response.status} {found!r}")
 
 
+Rounds = dict[str, list[Round]]
+"""What each contestant did, by its name."""
+
+
 async def alternate(
     sender: Sender, contestants: Sequence[Contestant], load: Job, rounds: int
-) -> list[Result]:
+) -> Rounds:
     """Return what each contestant did under ``load``, after a warm-up of each.
 
     Args:
@@ -121,11 +125,24 @@ async def alternate(
     """
     for each in contestants:
         await sender.run(job_for(each, load, duration_s=WARM_UP_S, rate_per_s=None))
-    found: dict[str, list[Round]] = {each.name: [] for each in contestants}
+    found: Rounds = {each.name: [] for each in contestants}
     for turn in range(rounds):
         first = turn % len(contestants)
         for each in (*contestants[first:], *contestants[:first]):
             found[each.name].append(await _round(sender, each, load))
+    return found
+
+
+def results(contestants: Sequence[Contestant], *played: Rounds) -> list[Result]:
+    """Return what came of all rounds together.
+
+    Args:
+        contestants: Who took part.
+        played: What ``alternate`` returned, perhaps for further starts of the same contestants.
+    """
+    found = {
+        each.name: [one for rounds in played for one in rounds[each.name]] for each in contestants
+    }
     return [_result(each, found) for each in contestants]
 
 
@@ -156,7 +173,7 @@ def _cpu(contestant: Contestant) -> dict[str, float]:
     return {name: cpu_s(pids) for name, pids in contestant.processes.items()}
 
 
-def _result(contestant: Contestant, found: dict[str, list[Round]]) -> Result:
+def _result(contestant: Contestant, found: Rounds) -> Result:
     own = found[contestant.name]
     rates = [each.outcome.rate_per_s for each in own]
     medians = [each.outcome.latencies.p50_us for each in own]

@@ -70,7 +70,6 @@ async def start_all(folder: Path, stack: AsyncExitStack) -> list[tuple[Contestan
     """Start every mode; return its contestants of one and of two components a request."""
     started = []
     for at, mode in enumerate(MODES):
-        print(f"Starting a platform: {mode.name} …", file=sys.stderr, flush=True)
         own = folder / str(at)
         await asyncio.to_thread(own.mkdir)
         started.append(await _start(mode, own, stack))

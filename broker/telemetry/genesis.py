@@ -9,7 +9,7 @@ from broker.lane import Lane
 from broker.telemetry import trace_context
 from broker.telemetry.flows import Flows
 from broker.telemetry.handling import MAX_PATH
-from broker.telemetry.metrics import IN_FLIGHT, Window, begin, end, is_slowest
+from broker.telemetry.metrics import IN_FLIGHT, Window, begin, end, end_genesis
 from broker.telemetry.records import GenesisRecord
 from broker.telemetry.scope import Scope, Scopes
 from broker.telemetry.span import ERROR_STATUS
@@ -152,15 +152,19 @@ class MeasuredGenesis(Genesis):
             begin(scopes.nowhere.words)
             end(scopes.nowhere.words, status, duration_ns)
         else:
-            words, window = lane.words, scopes.window
-            end(words, status, duration_ns)
+            window = scopes.window
             if end_ns > window.end_ns:
                 window = scopes.window = Window(end_ns)
-            if is_slowest(words, duration_ns, window):
+            if end_genesis(lane.words, status, duration_ns, window):
                 is_wanted = True
-        if is_wanted and not self._is_sampled:
-            tracing.keep(self.trace_id)
-        tracing.finish(self, self.trace_id, is_sampled=self._is_sampled)
+        trace_id, is_sampled = self.trace_id, bool(self.traceparent) and self._is_sampled
+        if is_wanted and not is_sampled:
+            tracing.keep(trace_id)
+        # As finish: a call less for nearly all.
+        if is_sampled or trace_id in tracing.kept:
+            tracing.finish(self, trace_id, is_sampled=is_sampled)
+        else:
+            tracing.recent.append(self)
 
     @property
     def _scope(self) -> Scope:

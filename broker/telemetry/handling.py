@@ -22,7 +22,7 @@ from broker.telemetry import trace_context
 from broker.telemetry.failures import code_of, event_of, status_of
 from broker.telemetry.flows import Flows
 from broker.telemetry.live_span import LiveSpan
-from broker.telemetry.metrics import IN_FLIGHT, end, wait
+from broker.telemetry.metrics import IN_FLIGHT, end
 from broker.telemetry.records import CallRecord, HandledRecord, handled_id
 from broker.telemetry.scope import Scope
 from broker.telemetry.settling import Settling
@@ -241,17 +241,17 @@ class MeasuredHandling(Handling):
 
     def settle(self) -> None:
         """Count it, and put its span by or on its way."""
-        words, event, start_ns = self.scope.words, self._event, self._start_ns
+        event, start_ns, tracing = self._event, self._start_ns, self.settling.tracing
+        waited_ns = -1
         if event.sent_us:
-            waited_ns = start_ns - event.sent_us * _US
             # Hosts' clocks differ a little: what seems to come from the future has not waited.
-            wait(words, max(0, waited_ns))
-        end(words, self._status, self._end_ns - start_ns)
-        tracing, traceparent = self.settling.tracing, event.traceparent
-        if traceparent:
-            tracing.finish(self, traceparent[3:35], is_sampled=self.is_sampled)
+            waited_ns = max(0, start_ns - event.sent_us * _US)
+        end(self.scope.words, self._status, self._end_ns - start_ns, waited_ns)
+        # As finish and trace_id: two calls less for nearly all.
+        if event.traceparent or event.genesis_id in tracing.kept:
+            tracing.finish(self, self.trace_id, is_sampled=self.is_sampled)
         else:
-            tracing.finish(self, event.genesis_id, is_sampled=False)
+            tracing.recent.append(self)
 
     def _current(self) -> LiveSpan | None:
         """Return the current span of OpenTelemetry, if it belongs to this event's trace."""

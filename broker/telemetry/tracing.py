@@ -54,14 +54,16 @@ class Tracing:
         flush: Sends them; called in a task of its own, never twice at once.
 
     Attributes:
+        recent: Hops of late whose trace is not wanted, yet.
+        kept: Ids of traces that are kept.
         dropped: Spans that were lost because too many waited.
     """
 
     def __init__(self, flush: Flush) -> None:
         """Start with nothing finished."""
         self._flush = flush
-        self._recent: deque[Ended] = deque(maxlen=MAX_RECENT)
-        self._kept: OrderedDict[str, None] = OrderedDict()
+        self.recent: deque[Ended] = deque(maxlen=MAX_RECENT)
+        self.kept: OrderedDict[str, None] = OrderedDict()
         self._sampled: list[Record] = []
         self._kept_records: list[Record] = []
         self._keeps: list[str] = []
@@ -81,10 +83,10 @@ class Tracing:
         """
         if is_sampled:
             self._queue(self._sampled, hop)
-        elif trace_id in self._kept:
+        elif trace_id in self.kept:
             self._queue(self._kept_records, hop)
         else:
-            self._recent.append(hop)
+            self.recent.append(hop)
 
     def keep(self, trace_id: str) -> bool:
         """Make spans of what is known of a trace, here and in every other process.
@@ -92,7 +94,7 @@ class Tracing:
         Returns:
             Whether it is kept: more than a few at a time are not.
         """
-        if trace_id in self._kept:
+        if trace_id in self.kept:
             return True
         if not self._may_keep():
             return False
@@ -104,13 +106,13 @@ class Tracing:
 
     def keep_here(self, trace_id: str) -> None:
         """Make spans of what this process knows of a trace, and of what it learns of it."""
-        if trace_id in self._kept:
+        if trace_id in self.kept:
             return
-        self._kept[trace_id] = None
-        if len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
-        for hop in [each for each in self._recent if each.trace_id == trace_id]:
-            self._recent.remove(hop)
+        self.kept[trace_id] = None
+        if len(self.kept) > MAX_KEPT:
+            self.kept.popitem(last=False)
+        for hop in [each for each in self.recent if each.trace_id == trace_id]:
+            self.recent.remove(hop)
             self._queue(self._kept_records, hop)
 
     async def drain(self) -> None:

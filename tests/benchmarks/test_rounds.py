@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.latency import Latencies
-from benchmarks.support.rounds import Contestant, WrongAnswer, alternate, check, spread
+from benchmarks.support.rounds import Contestant, WrongAnswer, alternate, check, results, spread
 from tests.benchmarks.test_load import answer, serving
 
 LOAD = Job(port=0, paths=(), duration_s=0.1)
@@ -50,13 +50,25 @@ async def test_each_round_begins_with_another_contestant_after_a_warm_up_of_all(
 async def test_a_ratio_is_that_of_the_same_round() -> None:
     everyone = [contestant("floor", 10), contestant("own", 5, baseline="floor")]
 
-    floor, own = await alternate(Recorded(), everyone, LOAD, rounds=3)
+    floor, own = results(everyone, await alternate(Recorded(), everyone, LOAD, rounds=3))
 
     assert floor.rate_ratio is None
     assert own.rate_ratio == spread([0.5, 0.5, 0.5])
     assert own.p50_ratio == spread([0.5, 0.5, 0.5])
     assert (own.rate_per_s.low, own.rate_per_s.median, own.rate_per_s.high) == (10, 15, 20)
     assert own.cpu_us["server"] >= 0
+
+
+async def test_rounds_of_several_starts_are_taken_together() -> None:
+    everyone = [contestant("floor", 10), contestant("own", 5, baseline="floor")]
+    sender = Recorded()
+    played = [await alternate(sender, everyone, LOAD, rounds=2) for _ in range(2)]
+
+    floor, own = results(everyone, *played)
+
+    assert [len(each["own"]) for each in played] == [2, 2]
+    assert own.rate_ratio == spread([0.5])
+    assert floor.rate_per_s.high > spread([x.outcome.rate_per_s for x in played[0]["floor"]]).high
 
 
 async def test_a_contestant_that_answers_is_let_in() -> None:

@@ -7,7 +7,7 @@ import pytest
 from broker.telemetry import collected
 from broker.telemetry.collected import Collected, Totals
 from broker.telemetry.figures import OTHER, Labels, ProcessFigures, Role
-from broker.telemetry.metrics import Metrics, begin, end, wait
+from broker.telemetry.metrics import Metrics, begin, end
 from broker.telemetry.stats import stats_of
 
 MS = 10**6
@@ -30,8 +30,7 @@ def figures(
             begin(series.words)
         for _ in range(count):
             begin(series.words)
-            wait(series.words, MS)
-            end(series.words, status, 2 * MS)
+            end(series.words, status, 2 * MS, MS)
     metrics.watch_counter("lost", lambda: 1)
     metrics.watch_gauge("up", lambda: True)
     return metrics.figures(process, "api", is_final=is_final)

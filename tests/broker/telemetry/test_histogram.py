@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broker.telemetry.figures import Labels
 from broker.telemetry.histogram import BOUNDS_S, Durations, merged
-from broker.telemetry.metrics import Series, wait
+from broker.telemetry.metrics import Series, end
 
 durations = st.lists(st.floats(min_value=0, max_value=60), max_size=50)
 
@@ -18,7 +18,7 @@ durations = st.lists(st.floats(min_value=0, max_value=60), max_size=50)
 def counted(seconds: list[float]) -> Durations:
     series = Series(Labels("api"))
     for each in seconds:
-        wait(series.words, round(each * 1e9))
+        end(series.words, 200, 0, round(each * 1e9))
     return series.figures().queue
 
 

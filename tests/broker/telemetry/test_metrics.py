@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.telemetry.figures import OTHER, Labels
-from broker.telemetry.metrics import Metrics, Window, begin, end, is_slowest, wait
+from broker.telemetry.metrics import Metrics, Series, Window, begin, end, end_genesis
 
 MS = 10**6
 
@@ -59,21 +61,31 @@ def test_what_a_process_watches_is_read_when_it_is_asked() -> None:
 def test_the_slowest_of_a_window_are_those_that_break_its_record() -> None:
     words, window = Metrics().series(labels("v1")).words, Window(0)
 
-    found = [is_slowest(words, duration, window) for duration in (5, 3, 5, 9, 8, 10)]
+    found = [end_genesis(words, 200, duration, window) for duration in (5, 3, 5, 9, 8, 10)]
 
     assert found == [True, False, False, True, False, True]
     later = Window(window.end_ns + 1)
-    assert is_slowest(words, 1, later)
-    assert not is_slowest(words, 1, later)
+    assert end_genesis(words, 200, 1, later)
+    assert not end_genesis(words, 200, 1, later)
+
+
+@given(st.lists(st.tuples(st.integers(-1, 700), st.integers(0, 10**11)), max_size=30))
+def test_a_genesis_event_is_counted_as_every_other(ended: list[tuple[int, int]]) -> None:
+    one, other, window = Series(labels("v1")), Series(labels("v1")), Window(0)
+
+    for status, duration_ns in ended:
+        end(one.words, status, duration_ns)
+        end_genesis(other.words, status, duration_ns, window)
+
+    assert one.figures() == other.figures()
 
 
 def test_in_flight_is_what_has_begun_and_not_ended() -> None:
     series = Metrics().series(labels("v1"))
-    for waited_ms in (2, 3):
+    for _ in range(4):
         begin(series.words)
-        wait(series.words, waited_ms * MS)
-    begin(series.words)
-    end(series.words, 200, MS)
+    for waited_ms in (2, 3):
+        end(series.words, 200, MS, waited_ms * MS)
 
     figures = series.figures()
 

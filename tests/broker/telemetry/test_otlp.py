@@ -12,7 +12,7 @@ import pytest
 
 from broker.telemetry import otlp
 from broker.telemetry.figures import Labels, Role
-from broker.telemetry.metrics import Metrics, begin, end, wait
+from broker.telemetry.metrics import Metrics, begin, end
 from broker.telemetry.otlp import Exporter, Target, open_exporter
 from broker.telemetry.span import SpanKind, SpanRecord
 from model.telemetry import SpanEvent
@@ -38,8 +38,7 @@ async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
     metrics = Metrics()
     series = metrics.series(UI)
     begin(series.words)
-    wait(series.words, MS)
-    end(series.words, 200, 4 * MS)
+    end(series.words, 200, 4 * MS, MS)
     begin(series.words)
     end(series.words, 500, 100 * MS)
     end(metrics.series(Labels("adapter/http", role=Role.GENESIS)).words, 404, MS)

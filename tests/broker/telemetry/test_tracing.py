@@ -94,7 +94,7 @@ async def test_what_is_remembered_is_bounded() -> None:
         tracing.keep_here(f"kept-{number}")
         tracing.finish(Hop(str(number)), str(number), is_sampled=False)
 
-    assert (len(tracing._recent), len(tracing._kept)) == (MAX_RECENT, MAX_KEPT)
+    assert (len(tracing.recent), len(tracing.kept)) == (MAX_RECENT, MAX_KEPT)
 
 
 async def test_spans_beyond_the_bound_are_dropped_and_counted() -> None:
