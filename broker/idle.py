@@ -12,8 +12,8 @@ from time import monotonic
 
 QUIET_S = 20e-6
 """A turn of the loop that is over sooner brought nothing else to do."""
-PATIENCE_S = 2e-3
-"""How long to wait for such a turn."""
+PATIENCE = 8
+"""How many turns to wait for such a one."""
 
 
 class Idle:
@@ -26,20 +26,20 @@ class Idle:
         """Begin with nothing to call."""
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Callable[[], None]] = []
-        self._turn_s = self._due_s = 0.0
+        self._turn_s, self._patience = 0.0, 0
 
     def call(self, callback: Callable[[], None]) -> None:
         """Call something once when there is nothing else to do, or before long anyway."""
         if not self._waiting:
-            self._turn_s = monotonic()
-            self._due_s = self._turn_s + PATIENCE_S
+            self._turn_s, self._patience = monotonic(), PATIENCE
             self._loop.call_soon(self._look)
         self._waiting.append(callback)
 
     def _look(self) -> None:
         now_s = monotonic()
-        if now_s - self._turn_s > QUIET_S and now_s < self._due_s:
+        if self._patience and now_s - self._turn_s > QUIET_S:
             self._turn_s = now_s
+            self._patience -= 1
             self._loop.call_soon(self._look)
             return
         waiting, self._waiting = self._waiting, []
