@@ -35,9 +35,9 @@ LOADS = (
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.telemetry", description=__doc__)
-    parser.add_argument("--starts", type=int, default=5, help="of all platforms; default: 5")
-    parser.add_argument("--rounds", type=int, default=3, help="of each load a start; default: 3")
-    parser.add_argument("--seconds", type=float, default=0.6, help="of a round; default: 0.6")
+    parser.add_argument("--starts", type=int, default=8, help="of all platforms; default: 8")
+    parser.add_argument("--rounds", type=int, default=2, help="of each load a start; default: 2")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a round; default: 0.5")
     parser.add_argument("--render", action="store_true", help="show the last results again")
     options = parser.parse_args()
     if not options.render:
@@ -60,7 +60,7 @@ async def measure(starts: int, rounds: int, seconds: float) -> Report:
     async with open_generator() as generator:
         for start in range(starts):
             print(f"Start {start + 1} of {starts} …", file=sys.stderr, flush=True)
-            played.append(await _play(generator, rounds, seconds))
+            played.append(await _play(generator, start, rounds, seconds))
     loads = []
     for (title, _, _), of_load in zip(LOADS, zip(*played, strict=True), strict=True):
         found = results(of_load[0].contestants, *(each.rounds for each in of_load))
@@ -75,12 +75,12 @@ class Played(NamedTuple):
     rounds: Rounds
 
 
-async def _play(generator: Generator, rounds: int, seconds: float) -> list[Played]:
+async def _play(generator: Generator, turn: int, rounds: int, seconds: float) -> list[Played]:
     """Start every platform, and apply every load to them."""
     played = []
     with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as folder:
         async with AsyncExitStack() as stack:
-            started = await start_all(Path(folder), stack)
+            started = await start_all(Path(folder), stack, turn)
             for _, asked, connections in LOADS:
                 job = Job(port=0, paths=(), connections=connections, duration_s=seconds)
                 contestants = [each[asked] for each in started]

@@ -66,11 +66,18 @@ class Configured(Programs):
         return await super().start(name, *command, ready=ready, environ=both)
 
 
-async def start_all(folder: Path, stack: AsyncExitStack) -> list[tuple[Contestant, Contestant]]:
-    """Start every mode; return its contestants of one and of two components a request."""
+async def start_all(
+    folder: Path, stack: AsyncExitStack, turn: int
+) -> list[tuple[Contestant, Contestant]]:
+    """Start every mode; return its contestants of one and of two components a request.
+
+    Who starts first and who comes after whom makes a difference, so both change with the turn.
+    """
+    first = turn % len(MODES)
+    modes = (*MODES[first:], *MODES[:first])
     started = []
-    for at, mode in enumerate(MODES):
-        own = folder / str(at)
+    for mode in modes if turn % 2 == 0 else reversed(modes):
+        own = folder / mode.name
         await asyncio.to_thread(own.mkdir)
         started.append(await _start(mode, own, stack))
     return started
