@@ -133,21 +133,24 @@ class MeasuredGenesis(Genesis):
             self.end(_CLIENT_GONE)
 
     def end(self, status: int) -> None:
-        """End it: it is counted soon, and its trace is kept if it failed or was the slowest."""
+        """End it: it is counted soon, but a trace that is to be kept is kept at once."""
         self._status = status
         self._end_ns = time.time_ns()
-        # As Settling.put: a call less.
         settling = self._scopes.settling
+        if status >= ERROR_STATUS and not self._is_sampled:
+            # At once: the rings of other processes go round quickly.
+            settling.tracing.keep(self.trace_id)
+        # As Settling.put: a call less.
         ended = settling.ended
         if not ended:
             settling.begin()
         ended.append(self)
 
     def settle(self) -> None:
-        """Count it, and keep its trace if it failed or was the slowest for a while."""
+        """Count it, and keep its trace if it was the slowest for a while."""
         scopes, status, lane = self._scopes, self._status, self.lane
         end_ns, tracing = self._end_ns, scopes.settling.tracing
-        duration_ns, is_wanted = end_ns - self._start_ns, status >= ERROR_STATUS
+        duration_ns, is_slowest = end_ns - self._start_ns, False
         if lane is None:
             begin(scopes.nowhere.words)
             end(scopes.nowhere.words, status, duration_ns)
@@ -155,10 +158,9 @@ class MeasuredGenesis(Genesis):
             window = scopes.window
             if end_ns > window.end_ns:
                 window = scopes.window = Window(end_ns)
-            if end_genesis(lane.words, status, duration_ns, window):
-                is_wanted = True
+            is_slowest = end_genesis(lane.words, status, duration_ns, window)
         trace_id, is_sampled = self.trace_id, bool(self.traceparent) and self._is_sampled
-        if is_wanted and not is_sampled:
+        if is_slowest and not is_sampled:
             tracing.keep(trace_id)
         # As finish: a call less for nearly all.
         if is_sampled or trace_id in tracing.kept:
