@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,7 @@ import uvloop
 
 from benchmarks.e2e import envoy, lifecycle
 from benchmarks.e2e.contestants import ENVOY, MESH
-from benchmarks.e2e.experiments import FULL, SHORT, Effort, run_all
+from benchmarks.e2e.loads import FULL, SHORT, Effort, run_all
 from benchmarks.e2e.page import page, picture
 from benchmarks.e2e.report import PACKAGES, Report
 from benchmarks.support.document import place
@@ -49,17 +48,16 @@ def main() -> None:
 async def measure(effort: Effort) -> Report:
     """Return a report of this machine."""
     machine = describe(*PACKAGES)
+    async with open_generator() as generator:
+        experiments = await run_all(generator, effort)
+    print("Deploying, and doing nothing …", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as folder:
-        async with AsyncExitStack() as stack:
-            generator = await stack.enter_async_context(open_generator())
-            experiments = await run_all(generator, Path(folder), stack, effort)
-        print("Deploying, and doing nothing …", file=sys.stderr, flush=True)
         life = await lifecycle.measure(Path(folder, "life"), repeats=effort.repeats)
     return Report(
         machine=machine,
         is_full=effort.is_full,
         left_out=_left_out(),
-        experiments=tuple(experiments),
+        experiments=experiments,
         lifecycle=life,
     )
 

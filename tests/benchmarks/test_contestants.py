@@ -9,9 +9,9 @@ import psutil
 import uvloop
 
 from benchmarks.e2e.bare import BODY
-from benchmarks.e2e.contestants import FLOOR, FLOOR_HOP, start_everyone
-from benchmarks.e2e.kubefox import deploy_app, start_apart
-from benchmarks.support.programs import Programs, cpu_s, rss_bytes, wakeups
+from benchmarks.e2e.contestants import FLOOR, FLOOR_HOP
+from benchmarks.e2e.stage import set_up
+from benchmarks.support.programs import cpu_s, rss_bytes, wakeups
 from benchmarks.support.rounds import check
 
 
@@ -22,14 +22,13 @@ def test_every_contestant_answers_with_the_same_bytes(tmp_path: Path) -> None:
 
 async def _start_and_ask(folder: Path) -> None:
     async with AsyncExitStack() as stack:
-        programs = Programs(folder, stack)
-        kubefox = await start_apart(programs)
-        await deploy_app(kubefox, programs)
+        stage = await set_up(folder, stack, deployments=(1, 3), turn=1)
 
-        everyone = await start_everyone(programs, kubefox)
-
+        everyone = [*stage.everyone.values(), *stage.estates, *stage.workers]
         await check(everyone, BODY)
-        assert {each.baseline for each in everyone} <= {"", FLOOR, FLOOR_HOP}
+        assert {each.baseline for each in stage.everyone.values()} <= {"", FLOOR, FLOOR_HOP}
+        assert [len(each.paths) for each in stage.estates] == [1, 3]
+        assert [len(each.processes["adapter"]) for each in stage.workers] == [1, 3]
         pids = {pid for each in everyone for pids in each.processes.values() for pid in pids}
         assert all(map(psutil.pid_exists, pids))
         assert min(cpu_s([pid]) for pid in pids) > 0
