@@ -23,6 +23,7 @@ FoxError
 ├── HeadersTooLarge           431
 ├── ComponentFailed           500   the handler raised
 ├── InternalError             500   the platform itself raised
+├── UnknownCoding             501   a body that is coded for the transfer in a way of its own
 ├── ComponentGone             502   died with the request in hand
 ├── ComponentMismatch         502   reached a component outside the deployment
 ├── StreamBroken              502   a part of a body is lost, or will never come
@@ -247,6 +248,13 @@ class ComponentFailed(FoxError):
 
 class InternalError(FoxError):
     """The platform itself failed; the cause is in its log under the event id."""
+
+
+class UnknownCoding(FoxError):
+    """The body is coded for its transfer in a way that only the sender knows."""
+
+    code = "unknown_transfer_coding"
+    http_status = 501
 
 
 class ComponentGone(FoxError):

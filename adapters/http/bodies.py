@@ -14,11 +14,24 @@ from aiohttp.web import RequestPayloadError
 from adapters.http.request import Request
 from broker.bodies import Bodies, HeldBody
 from model.codec import Body
-from model.errors import BodyTooSlow, InvalidRequest
+from model.errors import BodyTooSlow, InvalidRequest, UnknownCoding
 from model.stream import INLINE_BYTES
 
 READ_S = 60.0
 """How long a client may take to send a small body, or any part of another."""
+
+
+def check_coding(request: Request) -> None:
+    """Let no body in that is coded for its transfer by anything but chunks.
+
+    To pass it on as it is would lose what it says of itself, for that ends at each hop.
+
+    Raises:
+        UnknownCoding: It is.
+    """
+    codings = request.message.headers.get("transfer-encoding", "")
+    if codings and codings.strip().lower() != "chunked":
+        raise UnknownCoding(f"transfer coding {codings} is not understood; use chunked alone")
 
 
 def is_small(request: Request, bodies: Bodies) -> bool:

@@ -130,6 +130,7 @@ class HttpAdapter:
             known = request, event_id, measured, genesis, lane, params
             if not request.has_body:
                 return await self._send(*known)
+            bodies.check_coding(request)
             if not bodies.is_small(request, self._bodies):
                 return await self._send_stream(*known)
             with self._bodies.hold() as held:

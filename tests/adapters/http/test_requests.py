@@ -109,6 +109,18 @@ async def test_a_chunked_body_is_put_together(echo: int) -> None:
     assert answer.json()["body"] == "abcde"
 
 
+async def test_a_body_in_another_transfer_coding_is_refused(echo: int) -> None:
+    answer = await ask(
+        echo,
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+        b"3\r\nabc\r\n0\r\n\r\n",
+    )
+
+    assert answer.status == 501
+    assert answer.json()["code"] == "unknown_transfer_coding"
+    assert "gzip" in answer.body.decode()
+
+
 async def test_a_client_that_waits_to_be_invited_is(echo: int) -> None:
     async with connect(echo) as connection:
         await connection.send(
