@@ -155,12 +155,13 @@ class EmitAdapter:
             type=EventType.COMPONENT,
             handler=NO_ROUTE,
             params={},
+            stream="",
             deadline_ms=int((now_s + ttl_s) * 1000),
             traceparent=measured.send(),
             sent_us=int(now_s * 1_000_000),
         )
         try:
-            response, _ = await self._broker.deliver(sent, body, target, data, ttl_s)
+            response = await self._broker.deliver(sent, body, target, data, ttl_s)
         except BaseException as error:
             measured.fail(error)
             raise

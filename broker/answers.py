@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model import codec
+from model import codec, subjects
 from model.errors import ComponentFailed, InvalidEvent, from_detail
 from model.event import Response
 from model.http import LAST_STATUS
@@ -23,4 +23,6 @@ def read_answer(frame: bytes) -> tuple[Response, codec.Body]:
         raise from_detail(response.error)
     if not 0 <= response.status <= LAST_STATUS:
         raise ComponentFailed(f"the component answered with status {response.status}")
+    if response.stream and not subjects.is_stream(response.stream):
+        raise ComponentFailed("the component's answer names no stream for its body")
     return response, body

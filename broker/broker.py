@@ -192,8 +192,10 @@ class Broker:
 
     async def deliver(
         self, event: Event, body: codec.Body, target: str, data: ContextData, ttl_s: float
-    ) -> tuple[Response, codec.Body]:
-        """Send an event that was stored to its component and return the response's head and body.
+    ) -> Response:
+        """Send an event that was stored to its component and return the response's head.
+
+        Nobody waits for the body: one that comes as a stream is refused.
 
         Args:
             event: With a deadline ``ttl_s`` from now.
@@ -217,7 +219,10 @@ class Broker:
             frame = await self._send_again(target, event, packed)
         finally:
             traffic.in_flight -= 1
-        return read_answer(frame)
+        head, _ = read_answer(frame)
+        if head.stream:
+            self.bus.streams.receive(head.stream, target).close()
+        return head
 
     async def _send_again(
         self, target: str, event: Event, packed: bytes, upload: Outgoing | None = None

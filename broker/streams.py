@@ -14,7 +14,7 @@ from broker import stream
 from broker.stream import IDLE_S, Half, Incoming, Outgoing
 from model import stream as protocol
 from model import subjects
-from model.errors import NatsUnavailable, StreamBroken
+from model.errors import InvalidEvent, NatsUnavailable, StreamBroken
 from model.stream import MIN_WINDOW_BYTES, WINDOW_BYTES, Kind
 
 # nats-server cuts off a client for which 64 MiB wait (`max_pending`): a process that is busy for a
@@ -83,7 +83,12 @@ class Streams:
         Args:
             peer: Subject of the sender, from the head of its event or response.
             component: Subject of the component that sends, as in ``send``.
+
+        Raises:
+            InvalidEvent: That is no end of a stream. Frames would be sent wherever it says.
         """
+        if not subjects.is_stream(peer):
+            raise InvalidEvent("the sender of a body is named by what is no stream")
         return Incoming(self, peer, component)
 
     def take(self, subject: str, payload: bytes, reply: str) -> None:

@@ -21,6 +21,8 @@
 
 from __future__ import annotations
 
+import re
+
 from model.component import short
 
 PODS_QUEUE = "pods"
@@ -36,6 +38,8 @@ LAST_FIGURES = "telemetry.figures.last"
 SPANS = "telemetry.spans"
 KEPT_SPANS = "telemetry.spans.kept"
 KEEP_TRACE = "telemetry.keep"
+
+_is_stream = re.compile(r"inbox\.[A-Za-z0-9_-]+\.stream\.[0-9]+-[0-9a-f]{16}").fullmatch
 
 
 def component(app: str, name: str, digest: str) -> str:
@@ -87,6 +91,11 @@ def inbox_prefix(process_id: str) -> str:
 def stream_prefix(process_id: str) -> str:
     """Return the prefix of every stream's subject at a process, with its last dot."""
     return f"{inbox_prefix(process_id)}stream."
+
+
+def is_stream(text: str) -> bool:
+    """Return whether something that was received may name one end of a stream, and nothing else."""
+    return _is_stream(text) is not None
 
 
 def hop(subject: str) -> str:

@@ -38,7 +38,7 @@ class Emitter:
         if self._store is None:
             raise NatsUnavailable("this process keeps no events", hop=self._source)
         parent, now_s = ctx.event, time.time()
-        remaining_s = parent.remaining_s(now_s)
+        remaining_s = ctx.deadline_ms / 1000 - now_s
         if remaining_s <= 0:
             raise DeadlineExceeded(f"time ran out before it was emitted to {dependency}")
         event_id = new_id()

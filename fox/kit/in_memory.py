@@ -203,7 +203,10 @@ class InMemoryDeployment:
             deadline_ms = int((time.time() + EVENT_TTL_S) * 1000)
             event = msgspec.structs.replace(event, deadline_ms=deadline_ms)
             answer = await self.request(target, codec.encode(event, body), EVENT_TTL_S)
-            emitted.is_delivered = codec.decode_response(answer)[0].status < _ERROR
+            head, _ = codec.decode_response(answer)
+            if head.stream:
+                self.streams.receive(head.stream).close()
+            emitted.is_delivered = head.status < _ERROR
 
     def _start(self, name: str, kit: Kit) -> None:
         identity = Identity(app=self._context.app, component=name, hash=HASH, pod=f"{name}-test")

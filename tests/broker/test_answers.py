@@ -29,3 +29,10 @@ def test_a_reported_failure_is_raised_as_what_it_was() -> None:
 def test_an_unreadable_answer_is_the_components_fault(frame: bytes) -> None:
     with pytest.raises(ComponentFailed, match="cannot be read"):
         read_answer(frame)
+
+
+def test_an_answer_whose_body_is_to_come_from_anywhere_else_is_the_components_fault() -> None:
+    frame = codec.encode(Response(status=200, stream="$KV.kubefox.x 0\r\n\r\nPUB y"))
+
+    with pytest.raises(ComponentFailed, match="names no stream"):
+        read_answer(frame)

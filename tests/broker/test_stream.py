@@ -19,6 +19,7 @@ from model.errors import (
     ComponentGone,
     DeadlineExceeded,
     FoxError,
+    InvalidEvent,
     InvalidRequest,
     NatsUnavailable,
     StreamBroken,
@@ -286,14 +287,32 @@ async def test_garbage_breaks_only_its_own_stream(one: Bus, two: Bus, payload: b
 
 
 async def test_a_frame_for_a_stream_that_is_over_is_answered_by_its_end(one: Bus, two: Bus) -> None:
-    incoming = two.streams.receive(f"{one.streams.prefix}gone")
+    incoming = two.streams.receive(f"{one.streams.prefix}1-{'0' * 16}")
 
     with pytest.raises(StreamBroken, match="knows nothing of it"):
         await anext(incoming)
 
 
+@pytest.mark.parametrize(
+    "peer",
+    [
+        "$JS.API.STREAM.DELETE.KV_kubefox",
+        "inbox.two.stream.1-0123456789abcdef 0\r\n\r\nPUB evil 0\r\n\r\nPUB x",
+        "inbox.two.stream.1-0123456789abcdef\n",
+        "inbox.two.7",
+        "",
+    ],
+)
+async def test_nothing_is_sent_to_what_is_no_end_of_a_stream(one: Bus, peer: str) -> None:
+    with pytest.raises(InvalidEvent, match="no stream"):
+        one.streams.receive(peer)
+
+    assert len(one.streams) == 0
+
+
 async def test_with_many_streams_each_window_is_smaller(one: Bus) -> None:
-    windows = [one.streams.receive("nobody").window_bytes for _ in range(200)]
+    nobody = f"{one.streams.prefix}1-{'0' * 16}"
+    windows = [one.streams.receive(nobody).window_bytes for _ in range(200)]
 
     assert windows[0] == WINDOW_BYTES
     assert windows[-1] == MIN_WINDOW_BYTES

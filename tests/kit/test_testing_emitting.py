@@ -9,6 +9,7 @@ from fox.kit.context import Emission
 from fox.kit.testing import TestClient
 from model.errors import ComponentFailed, DeadlineExceeded, InvalidRequest, NotDeclared
 from model.event import Event
+from model.stream import INLINE_BYTES
 
 
 def emitting() -> tuple[Kit, Kit, list[tuple[str, int]]]:
@@ -135,7 +136,7 @@ async def test_nothing_is_emitted_after_the_deadline(
 
     @kit.default
     async def emit(ctx: Context) -> None:
-        monkeypatch.setattr(Event, "remaining_s", lambda *_: 0.0)
+        monkeypatch.setattr(Context, "deadline_ms", 1)
         await mail.emit("/", ctx=ctx)
 
     client = TestClient(kit, dependencies={"mail": kit})
@@ -143,3 +144,44 @@ async def test_nothing_is_emitted_after_the_deadline(
     with pytest.raises(DeadlineExceeded, match="before it was emitted to mail"):
         await client.call("POST", "/")
     assert client.emitted == []
+
+
+async def test_an_event_is_emitted_after_a_body_that_took_longer_than_the_time_to_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop, mail, handled = emitting()
+    files = shop.component("mail")
+
+    @shop.route("Path(`/files`)", streams_body=True)
+    async def take(ctx: Context) -> None:
+        async for _ in ctx.stream():
+            pass
+        monkeypatch.setattr(Event, "remaining_s", lambda *_: 0.0)
+        await files.emit("/taken", ctx=ctx)
+        monkeypatch.undo()
+
+    client = TestClient(shop, name="shop", dependencies={"mail": mail})
+
+    await client.post("/files", body=bytes(INLINE_BYTES + 1))
+
+    assert handled == [("/taken", 1)]
+
+
+async def test_an_answer_to_an_event_may_be_as_long_as_it_likes(kit: Kit) -> None:
+    mail = kit.component("mail")
+
+    @kit.route("Path(`/`)")
+    async def emit(ctx: Context) -> None:
+        await mail.emit("/", ctx=ctx)
+
+    post = Kit()
+
+    @post.default
+    async def send(ctx: Context) -> bytes:
+        return bytes(INLINE_BYTES + 1)
+
+    client = TestClient(kit, dependencies={"mail": post})
+
+    await client.get("/")
+
+    assert [each.is_delivered for each in client.emitted] == [True]

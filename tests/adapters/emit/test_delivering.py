@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from broker.outbox import MAX_EVENT_BYTES, STREAM, Outbox
+from broker.stream import OPEN_S
 from fox import Context, Kit
 from model import subjects
 from model.context import source_name
@@ -21,6 +22,7 @@ from model.errors import (
     RevisionConflict,
 )
 from model.event import EventType
+from model.stream import INLINE_BYTES
 from tests.adapters.emit.world import EMIT, WEB, WORKER, EmitWorld
 from tests.adapters.world import open_test_broker
 from tests.support.data_plane import digest
@@ -102,6 +104,21 @@ async def test_an_event_that_fails_is_delivered_again_and_its_handler_sees_it(
 
     assert [each.attempt for each in running.worker.seen] == [1, 2, 3]
     assert (await running.letters.counts()).dead == 0
+
+
+async def test_an_answer_that_comes_as_a_stream_is_refused_at_once(
+    running: EmitWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.worker.answers = [bytes(2 * INLINE_BYTES)]
+
+    await running.emit()
+    await running.wait_settled()
+
+    async with asyncio.timeout(OPEN_S / 2):
+        while any(len(each.streams) for each in running.buses):
+            await asyncio.sleep(0.01)
+    assert (await running.letters.counts()).dead == 0
+    assert "was cut" not in caplog.text
 
 
 async def test_the_same_key_is_one_event(running: EmitWorld) -> None:
