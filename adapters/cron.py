@@ -165,7 +165,7 @@ class CronAdapter:
         match claim:
             case Refusal.TAKEN:
                 return
-            case Refusal.BUSY:
+            case Refusal.BUSY | Refusal.LATE:
                 logger.warning(
                     "tick %s for %s is skipped: %s", _iso(tick_s), _name(released), claim.value
                 )
@@ -178,7 +178,7 @@ class CronAdapter:
     async def _claim(self, key: ScheduleKey, tick_s: int) -> int | Refusal:
         now_s = self._clock()
         if is_late(tick_s, now_s):
-            return Refusal.BUSY
+            return Refusal.LATE
         busy_until_s = now_s + self._settings.event_ttl_s
         return await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
 

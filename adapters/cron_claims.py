@@ -28,6 +28,7 @@ class Refusal(Enum):
 
     TAKEN = "it was claimed before"
     BUSY = "the tick before it still runs"
+    LATE = "its time has passed"
 
 
 class TickClaim(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from broker.waking import wake
 from model import codec, subjects
 from model.component import DependencyKind
 from model.context import adapter_source, source_name
+from model.decoding import UNREADABLE
 from model.errors import (
     ComponentMismatch,
     Draining,
@@ -299,7 +300,7 @@ class Broker:
 def _read_view_request(payload: bytes) -> ViewRequest:
     try:
         return _decode_view_request(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise InvalidEvent(f"the question for a view cannot be read: {error}") from error
 
 

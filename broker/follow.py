@@ -3,7 +3,8 @@
 nats-py's own watcher takes twice the time to read a bucket, and stays blind for up to 20 s after a
 restart of NATS. Here the subscription is made anew after each reconnect, and begins where the last
 one ended: what a bucket's history keeps, deletions among it, is all that was missed. Only another
-bucket of the same name, or one that was set back, is read as a whole again.
+bucket of the same name, one that was set back, and one of which nothing was heard for so long that
+markers of deletions may be gone, is read as a whole again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -28,6 +30,8 @@ from model.errors import FoxError
 logger = logging.getLogger(__name__)
 
 RETRY_S = 0.2
+MARKER_S = 7 * 86_400
+"""How long at least the marker of a deletion stays."""
 
 Batches = AsyncIterator[Sequence[Entry]]
 
@@ -60,6 +64,7 @@ class Follower:
         self._lost = asyncio.Event()
         self._created: datetime | None = None
         self._revision = 0
+        self._heard_s = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -99,7 +104,8 @@ class Follower:
 
     async def _follow(self) -> None:
         info = await cancellable(self._bus.jetstream().stream_info(self._stream))
-        resumes = info.created == self._created and self._revision <= info.state.last_seq
+        is_same = info.created == self._created and self._revision <= info.state.last_seq
+        resumes = is_same and time.time() - self._heard_s < MARKER_S
         arrivals = Arrivals(self._prefix)
         async with delivering(
             self._bus, self._stream, self._wanted(resumes=resumes), arrivals.put, self._lose
@@ -129,6 +135,7 @@ class Follower:
         while True:
             if arrivals.is_complete and arrivals.is_empty:
                 self._current.set()
+            self._heard_s = time.time()
             for entry in await arrivals.take():
                 await self._mirror.change(entry)
                 self._revision = max(self._revision, entry.revision)
@@ -143,7 +150,7 @@ async def follow(
 
     Args:
         bus: Connection to use.
-        bucket: Name of what to follow; keys in it are deleted, and their markers stay.
+        bucket: Name of what to follow; markers of deletions in it stay for ``MARKER_S``.
         mirror: Who keeps the copy.
         current: Set here while the mirror holds all that the bucket held a moment ago.
     """

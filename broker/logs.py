@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from broker.telemetry.trace_context import trace_id_of
+from model import printable
 from model.event import Event
 
 
@@ -104,7 +105,8 @@ class ConsoleFormatter(logging.Formatter):
         """Return the line."""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         fields = "".join(f" {key}={value}" for key, value in fields_of(record).items())
-        line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{fields}"
+        told = printable.one_line(f"{record.getMessage()}{fields}")
+        line = f"{time} {record.levelname.lower():<7} {told}"
         if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
+            line = f"{line}\n{printable.lines(self.formatException(record.exc_info))}"
         return line

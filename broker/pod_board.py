@@ -16,7 +16,7 @@ from nats.js.kv import KeyValue
 
 from broker.arrivals import Entry
 from broker.bus import Bus
-from broker.follow import Batches, follow
+from broker.follow import MARKER_S, Batches, follow
 from broker.jetstream import reported
 from broker.store import ensure_bucket
 from model.decoding import UNREADABLE
@@ -96,7 +96,7 @@ class PodBoard:
             NatsUnavailable: NATS does not answer.
         """
         with reported(self._bus, f"remove status {key}"):
-            await self._bucket.purge(key)
+            await self._bucket.purge(key, msg_ttl=MARKER_S)
 
     async def replace(self, batches: Batches) -> None:
         """See ``broker.follow.Mirror``."""

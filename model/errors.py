@@ -81,6 +81,11 @@ class ErrorDetail(msgspec.Struct, frozen=True, array_like=True):
     hop: str = ""
 
 
+def _to_show(text: str) -> str:
+    # What a handler puts into it may be no UTF-8, and it has to travel all the same.
+    return _SIGNED.sub(r"\1", text).encode(errors="replace").decode()
+
+
 class FoxError(Exception):
     """Base of all failures that have a code and a status.
 
@@ -98,8 +103,8 @@ class FoxError(Exception):
 
     def __init__(self, detail: str, *, hop: str = "") -> None:
         """Keep the text for the client and the hop for the operator."""
-        self.detail = _SIGNED.sub(r"\1", detail)
-        self.hop = _SIGNED.sub(r"\1", hop)
+        self.detail = _to_show(detail)
+        self.hop = _to_show(hop)
         super().__init__(self.detail)
 
     def to_detail(self) -> ErrorDetail:

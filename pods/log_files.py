@@ -78,14 +78,18 @@ class LogFiles:
     def _write(self, pending: dict[str, bytearray]) -> None:
         with self._writing:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for pod, data in pending.items():
-                self._append_to(self._folder / f"{pod}.log", data)
+            is_new = [self._append_to(self._folder / f"{pod}.log", pending[pod]) for pod in pending]
+            if any(is_new):
+                self._tidy()
 
-    def _append_to(self, path: Path, data: bytearray) -> None:
-        if path.exists() and path.stat().st_size + len(data) > self._file_bytes:
+    def _append_to(self, path: Path, data: bytearray) -> bool:
+        """Write to a file, and return whether it is one more than before."""
+        exists = path.exists()
+        if exists and path.stat().st_size + len(data) > self._file_bytes:
             path.replace(path.with_name(f"{path.name}.1"))
         with path.open("ab") as file:
             file.write(data)
+        return not exists
 
     def _report(self, error: OSError) -> None:
         # Once for each time it begins to fail: a full disk would fail with every line.

@@ -158,7 +158,8 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[str, str
         name = _known_name(raw_name) if len(raw_name) <= _MAX_KNOWN else _lower(raw_name)
         if name in _HOP_BY_HOP:
             if name == "connection":
-                nominated |= _nominated(raw_value)
+                is_short = len(raw_value) <= _MAX_KNOWN
+                nominated |= _known_nominated(raw_value) if is_short else _nominated(raw_value)
             continue
         value = _text(raw_value)
         if name in _NOTED:
@@ -171,7 +172,6 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[str, str
     return tuple(headers), noted
 
 
-@lru_cache(maxsize=64)
 def _nominated(raw_value: bytes) -> frozenset[str]:
     """Return the headers that a Connection header says are of this connection only.
 
@@ -179,6 +179,9 @@ def _nominated(raw_value: bytes) -> frozenset[str]:
     """
     names = (each.strip() for each in raw_value.decode("latin-1").lower().split(","))
     return frozenset(names) - _HOP_BY_HOP - SELECTOR_NAMES - {"close"}
+
+
+_known_nominated = lru_cache(maxsize=64)(_nominated)
 
 
 def _text(raw_value: bytes) -> str:

@@ -18,6 +18,7 @@ from broker.telemetry.figures import ProcessFigures
 from broker.telemetry.stats import stats_of
 from broker.telemetry.trace_store import TraceStore
 from model import subjects
+from model.decoding import UNREADABLE
 from model.telemetry import Stats
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,6 @@ async def open_collector(bus: Bus, board: PodBoard) -> AsyncIterator[Collector]:
 def _read(payload: bytes) -> ProcessFigures | None:
     try:
         return _decode(payload)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         logger.exception("figures of a process cannot be read")
         return None

@@ -18,7 +18,7 @@ ONE = 1 << _SUM_BITS
 """What a duration adds to its bucket, besides its nanoseconds: a bucket is one number, the count
 above and the sum below, for each number that an event changes is one more that has to be at hand.
 """
-_SUM = ONE - 1
+_HALF = ONE >> 1
 
 
 class Durations(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,11 +33,20 @@ class Durations(msgspec.Struct, frozen=True, array_like=True, gc=False):
     counts: tuple[int, ...] = ()
     total_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse buckets that cannot be added to ours: those of another release's process."""
+        if len(self.counts) not in (0, BUCKETS):
+            raise ValueError(f"{len(self.counts)} buckets, expected {BUCKETS}")
+
     @staticmethod
     def of(buckets: Sequence[int]) -> Durations:
-        """Return what buckets say that were added to; see ``ONE``."""
-        total_ns = sum(each & _SUM for each in buckets)
-        return Durations(tuple(each >> _SUM_BITS for each in buckets), total_ns / 1e9)
+        """Return what buckets say that were added to; see ``ONE``.
+
+        A clock that was set back makes durations below 0: they count, and take nothing away.
+        """
+        counts = tuple((each + _HALF) >> _SUM_BITS for each in buckets)
+        sums = (each - count * ONE for each, count in zip(buckets, counts, strict=True))
+        return Durations(counts, sum(max(0, each) for each in sums) / 1e9)
 
     @property
     def count(self) -> int:

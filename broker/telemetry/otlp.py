@@ -161,7 +161,12 @@ class Exporter:
     async def _send_figures(self) -> None:
         while True:
             await asyncio.sleep(self._target.metric_interval_s)
-            self._note(is_reached=await asyncio.to_thread(self._wire.send_figures, self._figures()))
+            try:
+                is_taken = await asyncio.to_thread(self._wire.send_figures, self._figures())
+            except Exception:
+                logger.exception("figures cannot be exported")
+                is_taken = False
+            self._note(is_reached=is_taken)
 
     def _note(self, *, is_reached: bool) -> None:
         if is_reached is not self._is_reached:
@@ -182,19 +187,28 @@ class LogTap(logging.Handler):
         """Take one line."""
         if record.name.startswith(_OWN_LOGGERS):
             return
-        fields = logs.fields_of(record)
-        if record.exc_info and record.exc_info[1]:
-            fields["exception.message"] = str(record.exc_info[1])
-            fields["exception.type"] = type(record.exc_info[1]).__qualname__
-        entry = LogEntry(
-            at_ns=int(record.created * 1e9),
-            level=record.levelno,
-            level_name=record.levelname,
-            logger=record.name,
-            message=record.getMessage(),
-            fields=fields,
-        )
-        self._waiting.put([entry])
+        try:
+            entry = _entry(record)
+        except Exception:  # noqa: BLE001 - handleError tells of it
+            # As every handler does: a line that cannot be put together fails nobody.
+            self.handleError(record)
+        else:
+            self._waiting.put([entry])
+
+
+def _entry(record: logging.LogRecord) -> LogEntry:
+    fields = logs.fields_of(record)
+    if record.exc_info and record.exc_info[1]:
+        fields["exception.message"] = str(record.exc_info[1])
+        fields["exception.type"] = type(record.exc_info[1]).__qualname__
+    return LogEntry(
+        at_ns=int(record.created * 1e9),
+        level=record.levelno,
+        level_name=record.levelname,
+        logger=record.name,
+        message=record.getMessage(),
+        fields=fields,
+    )
 
 
 def from_environ() -> Target | None:

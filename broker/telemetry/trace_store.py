@@ -15,6 +15,7 @@ import msgspec
 
 from broker.telemetry.records import RecordBatch
 from broker.telemetry.span import SpanRecord, all_attributes
+from model.decoding import UNREADABLE
 from model.errors import NotFound
 from model.telemetry import Span, Trace, TraceSummary
 
@@ -97,7 +98,7 @@ class TraceStore:
         for payload in (*self._sampled.payloads, *self._kept.payloads):
             try:
                 batch = _decode(payload)
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 logger.exception("a batch of spans cannot be read")
                 continue
             for record in batch.records:

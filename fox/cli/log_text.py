@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from model import printable
 from model.pod import LogLine
 
 # Of the whole pod, which is named in front of each line.
@@ -20,7 +21,10 @@ def readable(line: LogLine) -> str:
         return line.line
     shown = f"{_clock(fields)} {fields['level']:<7} {fields['message']}"
     shown += "".join(f" {key}={value}" for key, value in fields.items() if key not in _APART)
-    return f"{shown}\n{fields['exception']}" if "exception" in fields else shown
+    shown = printable.one_line(shown)
+    if "exception" in fields:
+        shown += f"\n{printable.lines(str(fields['exception']))}"
+    return shown
 
 
 def _clock(fields: dict[str, Any]) -> str:

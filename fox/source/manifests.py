@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
-from fox.source.spec import located, yaml_text
+from fox.source import yaml_text
+from fox.source.spec import located
 from model.component import Value
 from model.environment import (
     Environment,
@@ -182,24 +182,12 @@ def read_manifests(text: str, source: str) -> tuple[Manifest, ...]:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """Loads plain data only, and refuses a key that is there twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                what = f"key {key.value!r} is no text, or is there twice"
-                raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _documents(text: str, source: str) -> Iterator[Any]:
     try:
-        yield from yaml.load_all(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{source} is not valid YAML: {yaml_text(error)}") from error
+        yield from yaml_text.documents(text)
+    except yaml_text.NOT_YAML as error:
+        why = yaml_text.reason(error)
+        raise InvalidRequest(f"{source} is not valid YAML: {why}") from error
 
 
 def _located(place: str, read: Callable[[Any], Manifest], document: Any) -> Manifest:

@@ -6,8 +6,8 @@ import re
 from typing import TypeVar
 
 import msgspec
-import yaml
 
+from fox.source import yaml_text
 from model.errors import Problem, ProblemsFound
 
 Spec = TypeVar("Spec")
@@ -26,10 +26,11 @@ def parse(content: bytes, kind: type[Spec], file: str) -> Spec:
         ProblemsFound: It is not YAML, or not of that kind.
     """
     try:
-        loaded = yaml.safe_load(content)
+        loaded = yaml_text.document(content)
+    except yaml_text.NOT_YAML as error:
+        raise not_valid([problem("InvalidYaml", file, "", yaml_text.reason(error))]) from error
+    try:
         return msgspec.convert({} if loaded is None else loaded, kind)
-    except yaml.YAMLError as error:
-        raise not_valid([problem("InvalidYaml", file, "", yaml_text(error))]) from error
     except msgspec.ValidationError as error:
         what, where = located(error)
         raise not_valid([problem("InvalidField", file, where, what)]) from error
@@ -39,14 +40,6 @@ def located(error: msgspec.ValidationError) -> tuple[str, str]:
     """Return what msgspec finds wrong, and the dotted path where; empty for the whole."""
     found = _PLACE.fullmatch(str(error))
     return (found["what"], found["where"]) if found else (str(error), "")
-
-
-def yaml_text(error: Exception) -> str:
-    """Return where a text is not YAML, and why; never the text, for it may hold secrets."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split())
 
 
 def problem(kind: str, file: str, where: str, message: str) -> Problem:

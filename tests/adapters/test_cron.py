@@ -380,7 +380,7 @@ async def test_ticks_that_waited_too_long_for_the_one_before_are_skipped(
         await pod.ticks(1)
         clock.now_s += 2 * TOLERANCE_S
         pod.gate.set()
-        await log.wait_for("is skipped")
+        await log.wait_for("is skipped: its time has passed")
 
     assert len(pod.seen) == 1
 

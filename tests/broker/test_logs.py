@@ -101,6 +101,22 @@ def test_people_get_one_line_with_the_fields_at_its_end(capsys: pytest.CaptureFi
     assert traceback[-1] == "ValueError: why"
 
 
+def test_no_text_of_others_makes_lines_or_tells_the_terminal_anything(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("console", "INFO", pod="api-1\x9b2J")
+
+    logger.info("a\n12:00:00.000 error   forged\x1b[2J", extra={"fields": {"b": "\r\u2028c"}})
+    try:
+        raise ValueError("why\x1b[2J")  # noqa: TRY301
+    except ValueError:
+        logger.exception("failed")
+
+    first, _, *traceback = capsys.readouterr().err.split("\n")
+    assert first.endswith(r"a\n12:00:00.000 error   forged\x1b[2J pod=api-1\x9b2J b=\r\u2028c")
+    assert r"ValueError: why\x1b[2J" in traceback
+
+
 def test_what_is_bound_in_a_copied_context_stays_there() -> None:
     contextvars.copy_context().run(logs.bind, {"event": "a"})
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from broker import bus as buses
+from broker import pod_board
 from broker.bus import Bus
 from broker.pod_board import BUCKET, PodBoard, open_pod_board
 from model.pod import PodPhase, PodStatus, Sleeper
@@ -68,6 +69,25 @@ async def test_a_board_opened_later_shows_what_is_there(bus: Bus) -> None:
 
         async with open_pod_board(bus) as reader:
             assert [status.id for status in reader.statuses] == ["api-1"]
+
+
+async def test_pods_that_are_no_more_leave_nothing_for_good(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_board, "MARKER_S", 1)
+    async with open_pod_board(bus) as board:
+        for number in range(3):
+            status = pod(f"api-{number}", PodPhase.READY)
+            await board.publish(status)
+            await board.remove(status.key)
+        bucket = await bus.jetstream().key_value(BUCKET)
+        left = (await bucket.status()).values
+
+        async with asyncio.timeout(10):
+            while (await bucket.status()).values:
+                await asyncio.sleep(0.1)
+
+    assert left == 3
 
 
 async def test_after_a_restart_of_nats_the_board_follows_again(

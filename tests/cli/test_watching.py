@@ -156,6 +156,10 @@ def test_a_span_stands_below_its_parent(
             '{"time": "now", "level": "error", "message": "no", "exception": "Trace\\nback"}',
             "now error   no\nTrace\nback",
         ),
+        (
+            r'{"time": "now", "level": "info", "message": "a\n\u001b[2J", "exception": "\u001b"}',
+            "now info    a\\n\\x1b[2J\n\\x1b",
+        ),
     ],
 )
 def test_a_log_line_is_made_readable(line: str, text: str) -> None:

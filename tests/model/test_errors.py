@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from model import errors, subjects
@@ -6,6 +7,7 @@ from model.errors import (
     ErrorDetail,
     FoxError,
     InternalError,
+    NotFound,
     Problem,
     ProblemsFound,
     Unavailable,
@@ -87,3 +89,13 @@ def test_problems_are_kept_in_order() -> None:
     first, second = (Problem(type="T", message=text, path="p") for text in ("b", "a"))
 
     assert ProblemsFound("two", (first, second)).problems == (first, second)
+
+
+def test_text_that_is_no_utf_8_travels_all_the_same() -> None:
+    detail = NotFound("no order \ud800", hop="\udcff").to_detail()
+
+    sent = msgspec.msgpack.encode(detail)
+
+    assert msgspec.msgpack.decode(sent, type=ErrorDetail) == ErrorDetail(
+        "not_found", "no order ?", "?"
+    )

@@ -189,7 +189,7 @@ async def test_an_old_file_that_cannot_be_removed_holds_up_nothing(
     assert "directory" in caplog.text
 
 
-async def test_old_files_are_removed_at_the_start(
+async def test_old_files_are_removed_at_the_start_and_whenever_there_is_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_files, "MAX_FILES", 2)
@@ -200,11 +200,10 @@ async def test_old_files_are_removed_at_the_start(
 
     files = LogFiles(tmp_path)
     running = asyncio.create_task(files.run())
-    files.append("api", ["begins the writing, after the tidying"])
-    await wait_until((tmp_path / "api.log").exists)
+    await wait_until(lambda: names(tmp_path) == {"pod-2.log", "pod-3.log"})
+    files.append("api", ["of a new pod"])
+    await wait_until(lambda: names(tmp_path) == {"pod-3.log", "api.log"})
     running.cancel()
-
-    assert names(tmp_path) == {"pod-2.log", "pod-3.log", "api.log"}
 
 
 async def test_lines_of_handlers_are_found_by_deployment_and_environment(pod_logs: PodLogs) -> None:

@@ -51,5 +51,21 @@ def test_text_that_is_no_yaml_is_named_by_its_line() -> None:
     assert problem.message.startswith("line 2, column 11:")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: shop\nname: other", "line 2, column 1: key 'name' is no text, or is there twice"),
+        (b"name: 2024-13-45", "month must be in 1..12"),
+        (b"name: " + b"[" * 100_000, ""),
+        (b"name: one\n---\nname: two", "line 2, column 1"),
+    ],
+)
+def test_what_could_be_meant_in_two_ways_is_no_yaml(content: bytes, message: str) -> None:
+    problem = problem_of(content)
+
+    assert problem.type == "InvalidYaml"
+    assert message in problem.message
+
+
 def test_bytes_that_are_no_text_are_a_problem() -> None:
     assert problem_of(b"name: \x00").type == "InvalidYaml"

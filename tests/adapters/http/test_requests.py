@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.http import codec
 from tests.adapters.http.raw import ask, connect
 
 
@@ -97,6 +98,19 @@ async def test_every_form_of_a_target_is_understood(
     answer = await ask(echo, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
 
     assert (answer.json()["path"], answer.json()["query"]) == (path, query)
+
+
+async def test_a_long_connection_header_is_heeded_and_not_remembered(echo: int) -> None:
+    names = b", ".join(b"X-%d" % number for number in range(1_000))
+    codec._known_nominated.cache_clear()
+
+    answer = await ask(
+        echo,
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: " + names + b"\r\nX-999: 1\r\nX-End: 2\r\n\r\n",
+    )
+
+    assert answer.json()["headers"] == [["host", "x"], ["x-end", "2"]]
+    assert codec._known_nominated.cache_info().currsize == 0
 
 
 async def test_a_chunked_body_is_put_together(echo: int) -> None:

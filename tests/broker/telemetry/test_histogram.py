@@ -50,6 +50,17 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(seconds: list[float], sha
     assert ([0.0, *BOUNDS_S][at]) <= found <= BOUNDS_S[at]
 
 
+@given(st.lists(st.integers(min_value=-(10**15), max_value=10**10), max_size=50))
+def test_a_clock_that_was_set_back_costs_no_count_and_adds_no_time(ns: list[int]) -> None:
+    series = Series(Labels("api"))
+    for each in ns:
+        end(series.words, 200, each)
+
+    (found,) = series.figures().by_class.values() or [Durations()]
+    assert found.count == len(ns)
+    assert 0 <= found.total_s <= sum(each for each in ns if each > 0) / 1e9 + 1e-9
+
+
 def test_without_durations_there_is_no_quantile() -> None:
     assert Durations().quantile_s(0.5) is None
     assert merged([]).quantile_s(0.5) is None

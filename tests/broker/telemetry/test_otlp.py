@@ -13,7 +13,7 @@ import pytest
 from broker.telemetry import otlp
 from broker.telemetry.figures import Labels, Role
 from broker.telemetry.metrics import Metrics, begin, end
-from broker.telemetry.otlp import Exporter, Target, open_exporter
+from broker.telemetry.otlp import Exporter, LogTap, Target, open_exporter
 from broker.telemetry.span import SpanKind, SpanRecord
 from model.telemetry import SpanEvent
 from tests.support.otlp_receiver import Collector, attributes_of, collector
@@ -140,6 +140,19 @@ async def test_log_lines_arrive_with_their_event(exporter: Exporter, receiver: C
     assert late["traceId"]
     assert late["service"] == "ui"
     assert failed["attributes"]["exception.type"] == "ValueError"
+
+
+async def test_a_line_that_cannot_be_put_together_fails_nobody(
+    exporter: Exporter, receiver: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Not by a logger: pytest's own handlers let such a line fail.
+    LogTap(exporter.logs).handle(logger.makeRecord("x", 30, "f", 1, "%d orders", ("seven",), None))
+    logger.warning("the next")
+
+    (found,) = await seen(receiver.logs)
+
+    assert found["body"] == {"stringValue": "the next"}
+    assert "Logging error" in capsys.readouterr().err
 
 
 async def test_a_collector_that_is_away_costs_no_more_than_what_waits(

@@ -94,9 +94,12 @@ async def test_a_flood_of_sampled_traces_leaves_those_that_failed() -> None:
     assert len(store._sampled.payloads) == 3
 
 
-async def test_a_batch_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("payload", [b"what?", b"\x93\xa1\xff\xa0\x90"])
+async def test_a_batch_that_cannot_be_read_is_left_out(
+    caplog: pytest.LogCaptureFixture, payload: bytes
+) -> None:
     store = TraceStore()
-    store.add_sampled(b"what?")
+    store.add_sampled(payload)
     store.add_sampled(batch(span("good", "1")))
 
     assert len(await store.recent(TraceQuery())) == 1
