@@ -24,7 +24,7 @@ from broker.stream import Incoming, Outgoing
 from broker.telemetry.telemetry import Telemetry, open_telemetry
 from broker.usage import Usage, read_question_s
 from broker.views import ViewReply, ViewRequest
-from broker.waking import wake
+from broker.waking import send_awake
 from model import codec, subjects
 from model.component import DependencyKind
 from model.context import adapter_source, source_name
@@ -172,10 +172,10 @@ class Broker:
             packed = codec.encode(event, body)
             try:
                 frame = await self.bus.request(subject, packed, ttl_s, upload)
-            except NoPodReady:
-                if not await wake(self.bus, subject, event, lane.hashes):
-                    raise
-                frame = await self._send_again(subject, event, packed, upload)
+            except NoPodReady as failure:
+                frame = await send_awake(
+                    *(self.bus, subject, event, packed, failure), hashes=lane.hashes, body=upload
+                )
             head, content = read_answer(frame)
             if head.stream:
                 incoming = self.bus.streams.receive(head.stream, subject)
@@ -214,22 +214,16 @@ class Broker:
         traffic.in_flight += 1
         try:
             frame = await self.bus.request(target, packed, ttl_s)
-        except NoPodReady:
-            if not await wake(self.bus, target, event, traffic.hashes):
-                raise
-            frame = await self._send_again(target, event, packed)
+        except NoPodReady as failure:
+            frame = await send_awake(
+                *(self.bus, target, event, packed, failure), hashes=traffic.hashes
+            )
         finally:
             traffic.in_flight -= 1
         head, _ = read_answer(frame)
         if head.stream:
             self.bus.streams.receive(head.stream, target).close()
         return head
-
-    async def _send_again(
-        self, target: str, event: Event, packed: bytes, upload: Outgoing | None = None
-    ) -> bytes:
-        """Send an event whose component version has been woken for it."""
-        return await self.bus.request(target, packed, event.remaining_s(time.time()), upload)
 
     async def authorize(self, event: Event, adapter_kind: str) -> ContextData:
         """Return what an event's context stands for, once its sender may call the adapter.

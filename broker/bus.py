@@ -188,15 +188,22 @@ class Bus:
             if is_end(message):
                 ended.set()
 
-        reply = self._client.new_inbox()
-        subscription = await self._client.subscribe(reply, cb=collect)
+        subscription = await self.listen(collect)
         try:
-            await self.publish(subject, payload, reply)
+            await self.publish(subject, payload, subscription.subject)
             # Not ``wait_for``: on Python 3.11 it can lose a cancellation.
             async with asyncio.timeout(wait_s):
                 await ended.wait()
         finally:
             await subscription.unsubscribe()
+
+    async def listen(self, receive: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Hand every message on a new subject of this process's own to ``receive``, in turn.
+
+        Returns:
+            The subscription, whose ``subject`` it is.
+        """
+        return await self._client.subscribe(self._client.new_inbox(), cb=receive)
 
     async def serve(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Hand every message on ``subject`` to ``handler``, one after another.
@@ -231,18 +238,13 @@ class Bus:
             except Exception:
                 logger.exception("message on %s could not be taken", subject)
 
-        async def receive(message: Msg) -> None:
-            take(message.subject, message.data, message.reply)
-
-        subscription = await self._client.subscribe(subject, queue, cb=receive)
-        self._client.takers[subscription._id] = take  # noqa: SLF001 - it has no public name
-        return subscription
+        return await self._client.subscribe_taker(subject, take, queue)
 
     async def stop_serving(self, subscription: Subscription) -> None:
         """Take no new message; what had arrived has been handed over when this returns."""
         with contextlib.suppress(NatsError):
             await subscription.drain()
-        self._client.takers.pop(subscription._id, None)  # noqa: SLF001 - as in take()
+        self._client.drop_taker(subscription)
 
     async def flush(self) -> None:
         """Return when the server has processed all that was sent, or the connection is down.
@@ -262,12 +264,13 @@ class Bus:
 
     async def start(self) -> None:
         """Listen for replies, for streams and for pods that died; ``connect`` calls this once."""
-        replies = await self._client.subscribe(f"{self._inbox.prefix}*", cb=self._receive_reply)
-        self._client.takers[replies._id] = self._inbox.deliver  # noqa: SLF001 - no public name
-        streams = await self._client.subscribe(
+        client = self._client
+        replies = await client.subscribe(f"{self._inbox.prefix}*", cb=self._receive_reply)
+        client.add_taker(replies, self._inbox.deliver)
+        streams = await client.subscribe(
             f"{self.streams.prefix}*", cb=self._receive_frame, pending_bytes_limit=-1
         )
-        self._client.takers[streams._id] = self.streams.take  # noqa: SLF001 - as above
+        client.add_taker(streams, self.streams.take)
         await self._client.subscribe(subjects.PODS_GONE, cb=self._receive_pod_gone)
 
     async def _receive_reply(self, message: Msg) -> None:

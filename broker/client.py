@@ -16,6 +16,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from broker.parser import HotParser, Taker, text
 from broker.transport import HotTransport
@@ -43,6 +45,23 @@ class HotClient(Client):
         self.takers: dict[int, Taker] = {}
         self._ps = HotParser(self, self.takers)
         self._transport: HotTransport = HotTransport(self._ps)
+
+    async def subscribe_taker(self, subject: str, take: Taker, queue: str = "") -> Subscription:
+        """Subscribe, and hand over messages the moment they are read; those with headers too."""
+
+        async def receive(message: Msg) -> None:
+            take(message.subject, message.data, message.reply)
+
+        return self.add_taker(await self.subscribe(subject, queue, cb=receive), take)
+
+    def add_taker(self, subscription: Subscription, take: Taker) -> Subscription:
+        """Hand over a subscription's messages by ``take``, but for those with headers."""
+        self.takers[subscription._id] = take  # noqa: SLF001 - it has no public name
+        return subscription
+
+    def drop_taker(self, subscription: Subscription) -> None:
+        """Let nobody have a subscription's messages the moment they are read any more."""
+        self.takers.pop(subscription._id, None)  # noqa: SLF001 - as above
 
     def call_later(self, callback: Callable[[], None]) -> None:
         """Call something once when all that is sent in this turn of the loop has been written."""

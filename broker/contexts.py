@@ -149,5 +149,6 @@ class Contexts:
     async def _read(self, kind: type[_Kind], key: str, revision: int | None) -> _Kind:
         found = await self._store.get(key, revision)
         if found is None or not isinstance(found[0], kind):
-            raise InvalidContext(f"the context is too old: {key} at revision {revision} is gone")
+            which = f"{key} at revision {revision}" if revision else key
+            raise InvalidContext(f"the context is too old: {which} is gone")
         return found[0]

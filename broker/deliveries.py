@@ -18,6 +18,7 @@ import msgspec
 from nats.js import api
 from nats.js.errors import NotFoundError
 
+from broker.background import running
 from broker.bus import Bus
 from broker.jetstream import reported
 from broker.outbox import STREAM, ensure_outbox
@@ -103,6 +104,9 @@ class Deliveries:
                 await self._pull()
             except FoxError as error:
                 logger.warning("no events are delivered, trying again: %s", error)
+                await asyncio.sleep(_RETRY_S)
+            except Exception:
+                logger.exception("no events are delivered, trying again")
                 await asyncio.sleep(_RETRY_S)
 
     def take(self, subject: str, frame: bytes, reply: str) -> None:
@@ -229,12 +233,10 @@ async def open_deliveries(
     deliveries = Deliveries(bus, deliver, max_in_hand)
     subscription = await bus.take(f"{deliveries.prefix}.*", deliveries.take)
     bus.on_reconnect(deliveries.restart)
-    pulling = asyncio.create_task(deliveries.run())
     try:
-        yield deliveries
+        async with running(deliveries.run(), "pulling events"):
+            yield deliveries
     finally:
-        pulling.cancel()
-        await asyncio.gather(pulling, return_exceptions=True)
         await bus.stop_serving(subscription)
         await deliveries.drain(drain_s)
         await bus.flush()

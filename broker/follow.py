@@ -21,6 +21,7 @@ from nats.errors import Error as NatsError
 from nats.js import api
 
 from broker.arrivals import Arrivals, Entry
+from broker.background import running
 from broker.breath import Breath
 from broker.bus import Bus
 from broker.cancelling import cancellable
@@ -158,10 +159,6 @@ async def follow(
     follower = Follower(bus, bucket, mirror, current)
     bus.on_disconnect(follower.pause)
     bus.on_reconnect(follower.restart)
-    task = asyncio.create_task(follower.run())
-    try:
+    async with running(follower.run(), f"following bucket {bucket}"):
         await current.wait()
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

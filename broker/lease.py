@@ -19,6 +19,7 @@ from nats.js.errors import (
 )
 from nats.js.kv import KeyValue
 
+from broker.background import running
 from broker.bus import Bus
 from broker.cancelling import cancellable
 from broker.store import ensure_bucket
@@ -82,6 +83,10 @@ class Lease:
             return False
         except (NatsError, TimeoutError):
             return None
+        except Exception:
+            # Given up, two would lead.
+            logger.exception("lease %s could not be written, trying again", self._name)
+            return None
         return True
 
     async def _write(self) -> None:
@@ -134,11 +139,9 @@ async def hold(bus: Bus, name: str, holder: str, *, ttl_s: float = TTL_S) -> Asy
     """
     lease = Lease(bus, name, holder, ttl_s)
     await lease.acquire()
-    keeper = asyncio.create_task(lease.keep())
     try:
-        yield lease
+        async with running(lease.keep(), f"keeping lease {name}"):
+            yield lease
     finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
         if not lease.lost.is_set():
             await lease.release()

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext, api
+from nats.js import api
 
 from broker.bus import Bus, status_of
 from broker.cancelling import cancellable
@@ -31,7 +31,7 @@ _CONTROL = api.StatusCode.CONTROL_MESSAGE.value
 Take = Callable[[Msg], Awaitable[None]]
 
 
-class Deliveries:
+class OrderedMessages:
     """What one consumer delivers, checked; made by ``delivering``.
 
     Args:
@@ -127,25 +127,22 @@ async def delivering(
         nats.errors.Error: There is no such stream, or no JetStream.
         TimeoutError: NATS does not answer.
     """
-    jetstream = bus.jetstream()
-    deliveries = Deliveries(bus, take, lose, SILENT_HEARTBEATS * heartbeat_s)
+    messages = OrderedMessages(bus, take, lose, SILENT_HEARTBEATS * heartbeat_s)
     try:
-        async with _subscribed(jetstream, deliveries) as subject:
+        async with _subscribed(bus, messages) as subject:
             wanted = _ordered(config, subject, heartbeat_s)
-            consumer = await cancellable(jetstream.add_consumer(stream, wanted))
+            consumer = await cancellable(bus.jetstream().add_consumer(stream, wanted))
             yield consumer.num_pending or 0
     finally:
-        deliveries.end()
+        messages.end()
 
 
 @contextlib.asynccontextmanager
-async def _subscribed(jetstream: JetStreamContext, deliveries: Deliveries) -> AsyncIterator[str]:
-    """Subscribe to a subject of our own as plain NATS does it, and yield the subject."""
-    client = jetstream._nc  # noqa: SLF001 - JetStream's own subscriptions are what we do without
-    subject = client.new_inbox()
-    subscription = await client.subscribe(subject, cb=deliveries.receive)
+async def _subscribed(bus: Bus, messages: OrderedMessages) -> AsyncIterator[str]:
+    """Subscribe as plain NATS does it, not as JetStream of nats-py; yield the subject."""
+    subscription = await bus.listen(messages.receive)
     try:
-        yield subject
+        yield subscription.subject
     finally:
         with contextlib.suppress(NatsError):
             await subscription.unsubscribe()

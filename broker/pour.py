@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from broker.breath import Breath
-from broker.stream import Meter, NotWanted, Outgoing, again
+from broker.stream import Meter, NotWanted, Outgoing, renewed
 from broker.streams import Streams
 from model.codec import Body
 from model.errors import ComponentFailed, FoxError, StreamBroken
@@ -112,7 +112,7 @@ class _Interruption:
             return
         is_ours = self._task.uncancel() <= self._cancellations
         if is_ours and isinstance(error, asyncio.CancelledError):
-            raise again(self._stream.error) or NotWanted from None
+            raise renewed(self._stream.error) or NotWanted from None
 
     def _cancel(self) -> None:
         if self._task is not None and not self._is_cancelled:

@@ -84,10 +84,11 @@ class Receiver:
 
     def accept(self, _subject: str, frame: bytes, reply: str) -> None:
         """Take one message from the bus and return at once; see ``broker.bus.Taker``."""
+        if len(self._tasks) >= self._max_in_flight:
+            self._refuse(reply)
+            return
         self._last_task = number = self._last_task + 1
-        has_room = len(self._tasks) < self._max_in_flight
-        serve = self._serve if has_room else self._refuse
-        self._tasks[number] = self._loop.create_task(serve(frame, reply, number))
+        self._tasks[number] = self._loop.create_task(self._serve(frame, reply, number))
 
     async def wait_idle(self) -> None:
         """Return when no event is being handled."""
@@ -114,13 +115,12 @@ class Receiver:
                 self._close_body(number)
             del self._tasks[number]
 
-    async def _refuse(self, _frame: bytes, reply: str, number: int) -> None:
+    def _refuse(self, reply: str) -> None:
         limit = self._max_in_flight
         error = Overloaded(f"{self._source} has {limit} events in hand", hop=self._source)
-        try:
-            await self._respond(reply, self._failure(error))
-        finally:
-            del self._tasks[number]
+        if reply and not self._bus.send(reply, self._failure(error)):
+            # To wait for room would be to take it in all the same.
+            logger.warning("%s could not say that it is overloaded", self._source)
 
     async def _answer(self, frame: bytes, reply: str, number: int) -> bytes | None:
         event, body = codec.decode_event(frame)

@@ -118,7 +118,7 @@ class Half:
         """Break, and tell the other end if it is there to be told."""
         if self._core.state is not State.OPEN:
             return
-        self._core.reset(again(error))
+        self._core.reset(renewed(error))
         self._streams.leave(self)
         if tells and self._peer:
             self._streams.post(self._peer, protocol.encode_reset(error))
@@ -259,7 +259,7 @@ class Outgoing(Half):
 
     def _check(self) -> None:
         if self.is_broken:
-            raise again(self.error) or NotWanted
+            raise renewed(self.error) or NotWanted
 
     async def _post(self, frame: bytes) -> None:
         self.progress_s = self._streams.now_s
@@ -333,7 +333,7 @@ class Incoming(Half):
             if self._core.state is State.ENDED or self._is_closed:
                 raise StopAsyncIteration
             if self._core.state is State.RESET:
-                raise again(self.error) or _given_up(self.hop)
+                raise renewed(self.error) or _given_up(self.hop)
             await self._wait()
 
     def close(self) -> None:
@@ -366,7 +366,7 @@ class Incoming(Half):
         self._core.receive(frame)
 
 
-def again(error: FoxError | None) -> FoxError | None:
+def renewed(error: FoxError | None) -> FoxError | None:
     """Return an error as new.
 
     A raised one holds the frames it passed through, and with them the stream that holds the error:

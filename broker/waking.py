@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from broker.stream import Outgoing
 from model import subjects
 from model.decoding import UNREADABLE
 from model.errors import DeadlineExceeded, NoPodReady
@@ -57,12 +58,47 @@ class WakeReply(msgspec.Struct, frozen=True, kw_only=True):
 class Asker(Protocol):
     """Sends one frame and brings one back; ``broker.bus.Bus`` is the real one."""
 
-    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+    async def request(
+        self, subject: str, payload: bytes, timeout_s: float, body: Outgoing | None = None
+    ) -> bytes:
         """Return the reply's frame; raise the FoxError that stopped it."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(WakeReply).decode
+
+
+async def send_awake(
+    bus: Asker,
+    target: str,
+    event: Event,
+    frame: bytes,
+    failure: NoPodReady,
+    *,
+    hashes: frozenset[str] = frozenset(),
+    body: Outgoing | None = None,
+) -> bytes:
+    """Send an event again that found no pod, once its component version is awake.
+
+    Args:
+        bus: Connection to use.
+        target: Where the event was sent.
+        event: Whose deadline bounds all of it.
+        frame: The event as it travels.
+        failure: That nobody listened.
+        hashes: See ``WakeRequest``.
+        body: Of the event, if it comes as a stream.
+
+    Returns:
+        The reply's frame.
+
+    Raises:
+        NoPodReady: ``failure``, if the version does not sleep.
+        FoxError: Whatever else stopped it; see ``wake``, and ``Bus.request``.
+    """
+    if not await wake(bus, target, event, hashes):
+        raise failure
+    return await bus.request(target, frame, event.remaining_s(time.time()), body)
 
 
 async def wake(bus: Asker, target: str, event: Event, hashes: frozenset[str] = frozenset()) -> bool:

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from broker.background import running
 from broker.settings import MIB
 from fox.orphans import end_with_parent
 from model.errors import NatsUnavailable
@@ -219,12 +220,10 @@ async def run_nats_server(folder: Path) -> AsyncIterator[NatsServer]:
     """
     server = NatsServer(folder)
     await server.start()
-    attending = asyncio.create_task(server.attend())
     try:
-        yield server
+        async with running(server.attend(), "attending the nats-server"):
+            yield server
     finally:
-        attending.cancel()
-        await asyncio.gather(attending, return_exceptions=True)
         await server.stop()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,14 +45,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return sum(each.step is step for each in self.components)
 
 
-Version = tuple[str, str, str]
-"""App, component, hash: what pods are started for."""
+class Version(NamedTuple):
+    """A component version, which pods are started for."""
+
+    app: str
+    component: str
+    hash: str
 
 
 def versions_in_use(deployments: Iterable[Deployment]) -> frozenset[Version]:
     """Return every component version that some deployment names: each needs pods once."""
     return frozenset(
-        (deployment.app, component, digest)
+        Version(deployment.app, component, digest)
         for deployment in deployments
         for component, digest in deployment.components.items()
     )
@@ -76,7 +81,7 @@ def distill(
         replaced: The deployment of that name now.
         bundles: Hashes whose code the platform holds.
     """
-    wanted = {(app, component, digest) for component, digest in components.items()}
+    wanted = {Version(app, component, digest) for component, digest in components.items()}
     given_up = versions_in_use((replaced,) if replaced else ()) - wanted
     steps = [
         *((version, Step.REUSED if version in uses else Step.NEW) for version in wanted),
@@ -86,13 +91,13 @@ def distill(
     return Plan(
         deployment=name,
         components=tuple(
-            PlannedComponent(component=component, hash=digest, step=step)
-            for (_, component, digest), step in sorted(steps, key=_reading_order)
+            PlannedComponent(component=version.component, hash=version.hash, step=step)
+            for version, step in sorted(steps, key=_reading_order)
         ),
-        missing_bundles=tuple(sorted({digest for _, _, digest in wanted} - held)),
+        missing_bundles=tuple(sorted({version.hash for version in wanted} - held)),
     )
 
 
 def _reading_order(planned: tuple[Version, Step]) -> tuple[str, int, str]:
-    (_, component, digest), step = planned
-    return component, list(Step).index(step), digest
+    version, step = planned
+    return version.component, list(Step).index(step), version.hash

@@ -55,7 +55,7 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> Version:
         """The component version that it serves."""
-        return self.app, self.component, self.hash
+        return Version(self.app, self.component, self.hash)
 
 
 class Sleeper(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Sleeper(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> Version:
         """The component version that it is."""
-        return self.app, self.component, self.hash
+        return Version(self.app, self.component, self.hash)
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from routing.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
-_SUFFIX_BYTES = 2
+_SUFFIX_BYTES = 4
 
 _Batch = dict[str, Version]
 """Pods that leave together, by id."""
@@ -123,7 +123,7 @@ class Fleet:
             NatsUnavailable: NATS does not answer.
         """
         unused = self.may_sleep(used)
-        waited_for = {each for each in unused if await events_for(self._bus, each[2])}
+        waited_for = {each for each in unused if await events_for(self._bus, each.hash)}
         # Meanwhile a pod may have died, or a version have been undeployed.
         versions = self.may_sleep(used) & unused - waited_for
         batch = {
@@ -165,7 +165,9 @@ class Fleet:
 
     def _called_by(self, version: Version, hashes: frozenset[str]) -> tuple[Version, ...]:
         snapshot = self._store.snapshot
-        members = [each for each in wanted(snapshot) if each[2] in hashes and each[0] == version[0]]
+        members = [
+            each for each in wanted(snapshot) if each.hash in hashes and each.app == version.app
+        ]
         return called(version, members, _definitions({version, *members}, snapshot))
 
     def _start_if_missing(self, version: Version) -> None:

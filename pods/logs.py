@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import islice
 from pathlib import Path
 
+from broker.background import running
 from broker.pod_logs import LogQuery
 from model.pod import LogLine
 from pods.base import PodSpec
@@ -96,12 +97,10 @@ async def open_logs(folder: Path) -> AsyncIterator[PodLogs]:
         folder: Where each pod has its file; made if it is missing.
     """
     files = LogFiles(folder)
-    writer = asyncio.create_task(files.run())
     try:
-        yield PodLogs(files)
+        async with running(files.run(), "writing pods' output"):
+            yield PodLogs(files)
     finally:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
         await files.flush()
 
 

@@ -52,7 +52,7 @@ def idle(
     return frozenset(
         version
         for version, at_s in ready_at_s.items()
-        if now_s - at_s >= idle_s and version[2] not in used
+        if now_s - at_s >= idle_s and version.hash not in used
     )
 
 
@@ -71,7 +71,7 @@ def called(
     Returns:
         Who is called comes after who calls it first.
     """
-    by_name = {(app, name): (app, name, digest) for app, name, digest in versions}
+    by_name = {(each.app, each.component): each for each in versions}
     reached = [caller]
     for each in reached:
         found = (by_name.get(callee) for callee in _callees(each, definitions))

@@ -53,6 +53,9 @@ class PublishedStatuses:
             except FoxError as error:
                 logger.info("pods' statuses are published later: %s", error)
                 await asyncio.sleep(_RETRY_S)
+            except Exception:
+                logger.exception("pods' statuses are published later")
+                await asyncio.sleep(_RETRY_S)
             else:
                 await self._changed.wait()
 

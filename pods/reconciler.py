@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from broker import lease
+from broker.background import running
 from broker.bus import Bus
 from broker.pod_board import PodBoard
 from broker.store import Store
@@ -70,9 +71,11 @@ class Reconciler:
     async def _lead(self, lost: asyncio.Event) -> None:
         """Keep the pods until the lease is lost; they are gone when this returns."""
         published = self._published = PublishedStatuses(self._board)
-        publishing = asyncio.create_task(published.run())
         try:
-            async with asyncio.TaskGroup() as group:
+            async with (
+                running(published.run(), "publishing pods' statuses"),
+                asyncio.TaskGroup() as group,
+            ):
                 fleet = Fleet(
                     self._bus,
                     self._store,
@@ -90,8 +93,6 @@ class Reconciler:
             logger.warning("all pods were stopped: another reconciler leads")
         finally:
             self._published = None
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
             with contextlib.suppress(FoxError, TimeoutError):
                 async with asyncio.timeout(_LAST_PUBLISH_S):
                     await published.publish()
@@ -145,9 +146,5 @@ async def open_reconciler(
         lease_ttl_s: How long a dead reconciler keeps the lease.
     """
     reconciler = Reconciler(bus, store, board, driver, limits or Limits())
-    running = asyncio.create_task(reconciler.run(holder, lease_ttl_s))
-    try:
+    async with running(reconciler.run(holder, lease_ttl_s), "the reconciler"):
         yield reconciler
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)

@@ -16,6 +16,7 @@ from broker.bus import Bus
 from broker.usage import used_lately
 from broker.waking import Wake, WakeReply, WakeRequest
 from model import subjects
+from model.distill import Version
 from model.errors import NatsUnavailable
 from pods.fleet import Fleet, Limits
 
@@ -76,7 +77,8 @@ class Waker:
         state = Wake.NOT_ASLEEP
         try:
             asked = _decode(payload)
-            state = await self._fleet.wake(subjects.version_of(asked.target), asked.hashes)
+            version = Version(*subjects.version_of(asked.target))
+            state = await self._fleet.wake(version, asked.hashes)
         except Exception:
             logger.exception("a component version cannot be woken")
         # Whoever hears nothing asks again, or fails as if it did not sleep.

@@ -263,7 +263,7 @@ class Writer:
 
     def _count_uses(self, deployment: Deployment, step: int) -> None:
         for component, digest in deployment.components.items():
-            version = (deployment.app, component, digest)
+            version = Version(deployment.app, component, digest)
             count = self._uses.get(version, 0) + step
             if count:
                 self._uses[version] = count

@@ -59,7 +59,7 @@ def quote(text: str) -> str:
 
 
 def _utf8(text: str) -> bytes:
-    # Bytes of a header that are no UTF-8 arrive as lone surrogates: any character stands for them.
+    # A lone surrogate, which a value out of JSON may hold, is no UTF-8: a character stands for it.
     return text.encode("utf-8", "replace")
 
 

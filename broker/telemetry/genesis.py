@@ -9,7 +9,7 @@ from broker.lane import Lane
 from broker.telemetry import trace_context
 from broker.telemetry.flows import Flows
 from broker.telemetry.handling import MAX_PATH
-from broker.telemetry.metrics import IN_FLIGHT, Window, begin, end, end_genesis
+from broker.telemetry.metrics import IN_FLIGHT, Window, end, end_genesis
 from broker.telemetry.records import GenesisRecord
 from broker.telemetry.scope import Scope, Scopes
 from broker.telemetry.span import ERROR_STATUS
@@ -91,7 +91,6 @@ class MeasuredGenesis(Genesis):
         # To read it from the class would cost five times as much.
         self.traceparent = ""
         self._start_ns = time.time_ns()
-        # As is_chosen: a call less.
         if event_id < scopes.threshold:
             self._sample()
 
@@ -110,7 +109,6 @@ class MeasuredGenesis(Genesis):
         self.routed_ns = time.time_ns()
         self.lane = lane
         words = lane.words or self._scopes.bind(lane)
-        # As metrics.begin: a call less.
         words[IN_FLIGHT] += 1
 
     def flows(self) -> Flows:
@@ -152,7 +150,7 @@ class MeasuredGenesis(Genesis):
         end_ns, tracing = self._end_ns, scopes.settling.tracing
         duration_ns, is_slowest = end_ns - self._start_ns, False
         if lane is None:
-            begin(scopes.nowhere.words)
+            scopes.nowhere.words[IN_FLIGHT] += 1
             end(scopes.nowhere.words, status, duration_ns)
         else:
             window = scopes.window

@@ -136,7 +136,6 @@ class MeasuredHandling(Handling):
             self.is_sampled = self.has_spans = True
             self._live = self._make_live()
             self._token = otel_context.attach(trace.set_span_in_context(self._live))
-        # As metrics.begin: a call less.
         scope.words[IN_FLIGHT] += 1
 
     @property

@@ -89,11 +89,6 @@ class Series:
         return Durations.of(self.words[at : at + BUCKETS])
 
 
-def begin(words: Words) -> None:
-    """Count an event that begins."""
-    words[IN_FLIGHT] += 1
-
-
 def end(words: Words, status: int, duration_ns: int, waited_ns: int = -1) -> None:
     """Count an event that is answered.
 

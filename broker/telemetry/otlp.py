@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from broker import logs
+from broker.background import running
 from broker.telemetry.figures import ProcessFigures
 from broker.telemetry.metrics import Metrics
 from broker.telemetry.records import Record
@@ -244,11 +245,9 @@ async def open_exporter(
     metrics.watch_counter("otlp_logs_dropped", lambda: exporter.logs.dropped)
     tap = LogTap(exporter.logs)
     logging.getLogger().addHandler(tap)
-    running = asyncio.create_task(exporter.run())
     try:
-        yield exporter
+        async with running(exporter.run(), "exporting telemetry"):
+            yield exporter
     finally:
         logging.getLogger().removeHandler(tap)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
         await exporter.finish()

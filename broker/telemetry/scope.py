@@ -59,7 +59,7 @@ class Scopes:
         role: Of ``figures.Role``: whether it makes these events or serves them.
         metrics: Of the process.
         settling: Of the process.
-        threshold: Which traces that begin here are sampled; see ``trace_context.is_chosen``.
+        threshold: Which traces that begin here are sampled; see ``trace_context.threshold_of``.
 
     Attributes:
         source: As it was given.

@@ -88,12 +88,13 @@ def kin_of(span_id: str, number: int) -> str:
 
 
 def threshold_of(ratio: float) -> str:
-    """Return what ``is_chosen`` compares with, for a share from 0 to 1 of all traces."""
+    """Return what the ids of a share of all traces sort before: those are sampled.
+
+    Whoever asks, an id gets the same answer.
+
+    Args:
+        ratio: The share, from 0 to 1.
+    """
     bound = int(ratio * (1 << 64))
-    # No digit comes after f: all are chosen.
+    # No digit comes after f: all are sampled.
     return f"{bound:016x}" if bound < 1 << 64 else "g"
-
-
-def is_chosen(trace_id: str, threshold: str) -> bool:
-    """Return whether a trace is one of the share: the same answer wherever it is asked."""
-    return trace_id < threshold

@@ -15,7 +15,7 @@ from broker.receiver import Reply
 from broker.stream import Incoming
 from broker.telemetry.handling import Call
 from broker.telemetry.telemetry import Telemetry
-from broker.waking import wake
+from broker.waking import send_awake
 from fox.kit.context import Context, Emission, Identity
 from fox.kit.emitting import Emitter
 from fox.kit.kit import Kit
@@ -146,10 +146,8 @@ class ComponentServer:
             packed = codec.encode(event, body)
             try:
                 frame = await self._bus.request(target, packed, remaining_s)
-            except NoPodReady:
-                if not await wake(self._bus, target, event):
-                    raise
-                frame = await self._bus.request(target, packed, event.remaining_s(time.time()))
+            except NoPodReady as failure:
+                frame = await send_awake(self._bus, target, event, packed, failure)
             response, content = read_answer(frame)
             call.answer(response.status)
             if response.stream:
@@ -185,11 +183,10 @@ class ComponentServer:
                 packed = codec.encode(event, inline)
                 try:
                     frame = await self._bus.request(target, packed, remaining_s, outgoing)
-                except NoPodReady:
-                    if not await wake(self._bus, target, event):
-                        raise
-                    remaining_s = event.remaining_s(time.time())
-                    frame = await self._bus.request(target, packed, remaining_s, outgoing)
+                except NoPodReady as failure:
+                    frame = await send_awake(
+                        self._bus, target, event, packed, failure, body=outgoing
+                    )
                 response, content = read_answer(frame)
                 call.answer(response.status)
                 if not response.stream:

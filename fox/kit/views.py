@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 
@@ -70,14 +71,13 @@ class Views:
         """
         task = self._asked.get(token)
         if task is None:
-            task = asyncio.create_task(self._ask(token), name=token)
-            self._asked[token] = task
-            task.add_done_callback(self._answered)
+            task = self._asked[token] = asyncio.create_task(self._ask(token))
+            task.add_done_callback(partial(self._answered, token))
         # Whoever asked first may be cancelled: the others still wait.
         return await asyncio.shield(task)
 
-    def _answered(self, task: asyncio.Task[View]) -> None:
-        del self._asked[task.get_name()]
+    def _answered(self, token: str, task: asyncio.Task[View]) -> None:
+        del self._asked[token]
         if not task.cancelled():
             # Seen, even when everybody who asked is gone.
             task.exception()

@@ -13,7 +13,7 @@ from nats.js.errors import NotFoundError
 
 from broker import bus as buses
 from broker.bus import Bus
-from broker.ordered import Deliveries, delivering
+from broker.ordered import OrderedMessages, delivering
 from tests.support.nats import NatsServer
 
 STREAM = "events"
@@ -134,11 +134,11 @@ async def test_heartbeats_are_enough_to_go_on(bus: Bus, reader: Reader) -> None:
 
 
 async def test_a_message_that_was_missed_is_noticed_with_the_next(bus: Bus, reader: Reader) -> None:
-    deliveries = Deliveries(bus, reader.take, reader.lose, NEVER_S)
+    messages = OrderedMessages(bus, reader.take, reader.lose, NEVER_S)
 
-    await deliveries.receive(numbered(1))
-    await deliveries.receive(numbered(3))
-    deliveries.end()
+    await messages.receive(numbered(1))
+    await messages.receive(numbered(3))
+    messages.end()
 
     assert reader.reason == "message 3 came after 1"
     assert reader.payloads == [b"1"]

@@ -22,7 +22,9 @@ def deployments(**maps: dict[str, str]) -> dict[str, Deployment]:
 def uses(**maps: dict[str, str]) -> Counter[Version]:
     """Return how many of some deployments are made of each component version."""
     return Counter(
-        (APP, component, digest) for each in maps.values() for component, digest in each.items()
+        Version(APP, component, digest)
+        for each in maps.values()
+        for component, digest in each.items()
     )
 
 
@@ -109,7 +111,7 @@ def test_carrying_out_a_plan_gives_exactly_the_versions_in_use(
 
     running = versions_in_use(deployments(**before).values())
     for each in plan.components:
-        version = (APP, each.component, each.hash)
+        version = Version(APP, each.component, each.hash)
         assert (version in running) == (each.step is not Step.NEW)
         if each.step is Step.NO_LONGER_USED:
             running -= {version}

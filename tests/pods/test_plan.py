@@ -13,11 +13,11 @@ from model.release import Release, ReleasedApp, ReleaseManifest, ReleaseState
 from pods.plan import Actions, called, idle, plan, stop_order, wanted
 from routing.snapshot import Snapshot
 
-A: Version = ("order-app", "order-worker", "a" * 32)
-B: Version = ("order-app", "api-server", "b" * 32)
-B2: Version = ("order-app", "api-server", "c" * 32)
+A = Version("order-app", "order-worker", "a" * 32)
+B = Version("order-app", "api-server", "b" * 32)
+B2 = Version("order-app", "api-server", "c" * 32)
 
-versions = st.tuples(st.sampled_from("xy"), st.sampled_from("ab"), st.sampled_from("123"))
+versions = st.builds(Version, st.sampled_from("xy"), st.sampled_from("ab"), st.sampled_from("123"))
 pods = st.dictionaries(st.text("pq0123", min_size=1, max_size=3), versions, max_size=12)
 
 
@@ -193,11 +193,12 @@ def test_versions_that_were_ready_long_enough_and_are_unused_may_sleep() -> None
     ready_at_s = {A: 10.0, B: 10.0, B2: 10.5}
 
     assert idle(ready_at_s, frozenset(), now_s=70.0, idle_s=60) == {A, B}
-    assert idle(ready_at_s, frozenset({B[2]}), now_s=71.0, idle_s=60) == {A, B2}
+    assert idle(ready_at_s, frozenset({B.hash}), now_s=71.0, idle_s=60) == {A, B2}
 
 
 def test_who_is_called_is_found_through_others_and_in_circles() -> None:
-    ui, api, worker, other = (("app", name, name * 2) for name in ("ui", "api", "worker", "other"))
+    names = ("ui", "api", "worker", "other")
+    ui, api, worker, other = (Version("app", name, name * 2) for name in names)
     definitions = {
         ui: calls("ui", "api", "missing"),
         api: calls("api", "worker"),

@@ -65,6 +65,20 @@ async def test_what_is_not_sampled_carries_nothing() -> None:
     assert (measured(event_id).trace_id, measured(event_id).traceparent) == (event_id, "")
 
 
+@pytest.mark.parametrize(("ratio", "low", "high"), [(0, 0, 0), (0.5, 400, 600), (1, 1_000, 1_000)])
+def test_a_ratio_of_all_traces_is_sampled(ratio: float, low: int, high: int) -> None:
+    sampled = [bool(measured(new_id(), ratio).traceparent) for _ in range(1_000)]
+
+    assert low <= sampled.count(True) <= high
+
+
+def test_whoever_asks_samples_the_same_traces() -> None:
+    ids = [new_id() for _ in range(500)]
+
+    few = {each for each in ids if measured(each, 0.1).traceparent}
+    assert few <= {each for each in ids if measured(each, 0.2).traceparent}
+
+
 async def test_what_is_sampled_carries_its_trace_and_span() -> None:
     event_id = new_id()
 

@@ -12,7 +12,7 @@ import pytest
 
 from broker.telemetry import otlp
 from broker.telemetry.figures import Labels, Role
-from broker.telemetry.metrics import Metrics, begin, end
+from broker.telemetry.metrics import IN_FLIGHT, Metrics, end
 from broker.telemetry.otlp import Exporter, LogTap, Target, open_exporter
 from broker.telemetry.span import SpanKind, SpanRecord
 from model.telemetry import SpanEvent
@@ -37,9 +37,9 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
     metrics = Metrics()
     series = metrics.series(UI)
-    begin(series.words)
+    series.words[IN_FLIGHT] += 1
     end(series.words, 200, 4 * MS, MS)
-    begin(series.words)
+    series.words[IN_FLIGHT] += 1
     end(series.words, 500, 100 * MS)
     end(metrics.series(Labels("adapter/http", role=Role.GENESIS)).words, 404, MS)
     target = Target(metric_interval_s=0.05)

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker.telemetry.collected import Collected
 from broker.telemetry.figures import Labels
-from broker.telemetry.metrics import Metrics, begin, end
+from broker.telemetry.metrics import IN_FLIGHT, Metrics, end
 from broker.telemetry.prometheus import render, render_events
 from model.pod import PodPhase, PodStatus
 
@@ -20,10 +20,10 @@ def families() -> dict[str, Metric]:
     series = metrics.series(Labels("api", "h", "shop", STRANGE, "live"))
     series.add_stream_bytes(bytes_in=5, bytes_out=7)
     for duration_ms, status in ((1, 200), (4, 200), (90_000, 500)):
-        begin(series.words)
+        series.words[IN_FLIGHT] += 1
         end(series.words, status, duration_ms * MS, duration_ms * MS)
-    begin(series.words)
-    begin(series.words)
+    series.words[IN_FLIGHT] += 1
+    series.words[IN_FLIGHT] += 1
     metrics.watch_counter("nats_reconnects", lambda: 4)
     metrics.watch_gauge("snapshot_current", lambda: True)
     known = Collected()

@@ -73,21 +73,3 @@ def test_what_is_sent_within_a_trace_belongs_to_it() -> None:
     inner = trace_context.with_parent(outer, event_id)
 
     assert trace_context.parse(inner) == TraceContext(TRACE, span_of(event_id), True)
-
-
-@pytest.mark.parametrize(("ratio", "low", "high"), [(0, 0, 0), (0.5, 400, 600), (1, 1_000, 1_000)])
-def test_a_ratio_of_all_traces_is_chosen(ratio: float, low: int, high: int) -> None:
-    threshold = trace_context.threshold_of(ratio)
-
-    chosen = [trace_context.is_chosen(new_id(), threshold) for _ in range(1_000)]
-
-    assert low <= chosen.count(True) <= high
-
-
-def test_whoever_asks_chooses_the_same_traces() -> None:
-    low, high = trace_context.threshold_of(0.1), trace_context.threshold_of(0.2)
-    ids = [new_id() for _ in range(500)]
-
-    assert all(
-        trace_context.is_chosen(each, high) for each in ids if trace_context.is_chosen(each, low)
-    )
