@@ -108,17 +108,16 @@ class HttpAdapter:
         """
         if request.message.path == READY_PATH:
             return self._readiness()
-        event_id = new_id()
-        measured = self._measure(event_id)
+        measured = self._measure(new_id())
         try:
-            answer = await self._answer(request, event_id, measured)
+            answer = await self._answer(request, measured)
         except BaseException as error:
             measured.break_off(error)
             raise
         measured.end(answer.status)
         return answer
 
-    async def _answer(self, request: Request, event_id: str, measured: Genesis) -> Answer:
+    async def _answer(self, request: Request, measured: Genesis) -> Answer:
         selectors = NO_SELECTORS
         try:
             arrival = codec.read_request(request.message)
@@ -127,23 +126,22 @@ class HttpAdapter:
             selectors = arrival.selectors
             genesis = arrival.genesis
             lane, params = self._decide(arrival, measured)
-            known = request, event_id, measured, genesis, lane, params
             if not request.has_body:
-                return await self._send(*known)
+                return await self._send(request, measured, genesis, lane, params)
             bodies.check_coding(request)
             if not bodies.is_small(request, self._bodies):
-                return await self._send_stream(*known)
+                return await self._send_stream(request, measured, genesis, lane, params)
             with self._bodies.hold() as held:
-                body = await bodies.read(request, held)
-                return await self._send(*known, body, time.time_ns())
+                body, sent_ns = await bodies.read(request, held), time.time_ns()
+                return await self._send(request, measured, genesis, lane, params, body, sent_ns)
         except FoxError as error:
-            return _fail(error, request, event_id, measured, selectors)
+            return _fail(error, request, measured, selectors)
         except ConnectionError:
             raise
         except Exception:
-            logger.exception("event %s failed", event_id)
+            logger.exception("event %s failed", measured.event_id)
             failure = InternalError("the platform failed; its log tells why under the event id")
-            return _fail(failure, request, event_id, measured, selectors)
+            return _fail(failure, request, measured, selectors)
 
     def _decide(self, arrival: codec.Arrival, measured: Genesis) -> tuple[Lane, dict[str, str]]:
         """Return where a request goes, and what its rule captured."""
@@ -161,7 +159,6 @@ class HttpAdapter:
     async def _send_stream(
         self,
         request: Request,
-        event_id: str,
         measured: Genesis,
         genesis: GenesisRequest,
         lane: Lane,
@@ -170,14 +167,12 @@ class HttpAdapter:
         """Send a request whose body follows, as fast as the component reads it."""
         chunks, subject = bodies.chunks_of(request), lane.subject
         meter = measured.flows().request
-        known = request, event_id, measured, genesis, lane, params
         async with Upload(self._broker.bus.streams, chunks, subject, meter) as upload:
-            return await self._send(*known, upload=upload)
+            return await self._send(request, measured, genesis, lane, params, upload=upload)
 
     async def _send(
         self,
         request: Request,
-        event_id: str,
         measured: Genesis,
         genesis: GenesisRequest,
         lane: Lane,
@@ -189,7 +184,7 @@ class HttpAdapter:
         measured.sent_ns = sent_ns = sent_ns or measured.routed_ns
         head, content = await self._broker.dispatch(
             lane,
-            event_id=event_id,
+            event_id=measured.event_id,
             type=EventType.HTTP,
             source=_SOURCE,
             handler=lane.route,
@@ -204,13 +199,12 @@ class HttpAdapter:
             upload=upload,
         )
         if isinstance(content, Incoming):
-            return await self._pass_on(request, event_id, measured, head, content)
-        return codec.to_answer(head, content, _known(event_id, measured))
+            return await self._pass_on(request, measured, head, content)
+        return codec.to_answer(head, content, _known(measured))
 
     async def _pass_on(
         self,
         request: Request,
-        event_id: str,
         measured: Genesis,
         head: Response,
         content: Incoming,
@@ -218,24 +212,23 @@ class HttpAdapter:
         """Write an answer whose body comes as a stream, and return what was written of it."""
         with content:
             content.meter = measured.flows().answer
-            answer = codec.to_answer(head, b"", _known(event_id, measured))
+            answer = codec.to_answer(head, b"", _known(measured))
             length = codec.length_of(head)
             try:
                 await request.answer(answer, content, length)
             except FoxError as error:
-                logger.warning("the answer to event %s was cut: %s", event_id, error)
+                logger.warning("the answer to event %s was cut: %s", measured.event_id, error)
                 measured.fail(error)
                 return answer._replace(status=error.http_status)
         return answer
 
     def _refuse(self, failure: HttpProcessingError) -> Answer:
         """Return the answer to what never became a request."""
-        event_id = new_id()
         error = problems.of_parser(failure)
-        measured = self._measure(event_id)
+        measured = self._measure(new_id())
         measured.fail(error)
-        known = _known(event_id, measured)
-        answer = problems.to_answer(error, event_id=event_id, known=known, accept="")
+        known = _known(measured)
+        answer = problems.to_answer(error, event_id=measured.event_id, known=known, accept="")
         measured.end(answer.status)
         return answer
 
@@ -245,16 +238,14 @@ class HttpAdapter:
         return Answer(503, _TEXT, b"not ready\n")
 
 
-def _fail(
-    failure: FoxError, request: Request, event_id: str, measured: Genesis, selectors: Selectors
-) -> Answer:
+def _fail(failure: FoxError, request: Request, measured: Genesis, selectors: Selectors) -> Answer:
     measured.fail(failure)
     accept = ",".join(request.message.headers.getall("accept", ()))
-    known = _known(event_id, measured)
+    known = _known(measured)
     if measured.lane is None and isinstance(failure, RouteNotFound | InvalidContext):
         # What the client named is there, only no route of it fits.
         known += lines_of(_names(selectors))
-    return problems.to_answer(failure, event_id=event_id, known=known, accept=accept)
+    return problems.to_answer(failure, event_id=measured.event_id, known=known, accept=accept)
 
 
 def _names(selectors: Selectors) -> Iterator[tuple[str, str]]:
@@ -264,9 +255,9 @@ def _names(selectors: Selectors) -> Iterator[tuple[str, str]]:
         yield _VIRTUAL_ENVIRONMENT, selectors.virtual_environment
 
 
-def _known(event_id: str, measured: Genesis) -> str:
+def _known(measured: Genesis) -> str:
     """Return the lines of the ``kubefox-…`` headers, as far as they are known."""
-    lane, trace_id = measured.lane, measured.trace_id
+    lane, event_id, trace_id = measured.lane, measured.event_id, measured.trace_id
     notes = (lane.notes or _note(lane)) if lane else ""
     if not trace_id:
         return f"kubefox-event-id: {event_id}\r\n{notes}"

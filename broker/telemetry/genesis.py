@@ -23,6 +23,7 @@ class Genesis:
     """A genesis event while telemetry is off.
 
     Attributes:
+        event_id: Id of the event.
         trace_id: Of its trace, or empty.
         traceparent: What it is to carry, or nothing: see ``trace_context``.
         method: HTTP method that is asked for, or empty.
@@ -39,6 +40,7 @@ class Genesis:
 
     def __init__(self, event_id: str) -> None:
         """Begin without a trace."""
+        self.event_id = event_id
 
     def go_on(self, traceparent: str, *, sample: bool) -> None:
         """Go on with a trace that the client began, or trace what it wants to see traced.
@@ -80,14 +82,14 @@ class MeasuredGenesis(Genesis):
         event_id: Id of the event.
     """
 
-    _event_id = _parent_id = _error = ""
+    _parent_id = _error = ""
     _is_sampled = False
     _flows: Flows | None = None
 
     def __init__(self, scopes: Scopes, event_id: str) -> None:
         """Begin now, in a trace of its own."""
         self._scopes = scopes
-        self.trace_id = event_id
+        self.event_id = self.trace_id = event_id
         # To read it from the class would cost five times as much.
         self.traceparent = ""
         self._start_ns = time.time_ns()
@@ -98,7 +100,6 @@ class MeasuredGenesis(Genesis):
         """Go on with a trace that the client began, or trace what it wants to see traced."""
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
-            self._event_id = self.trace_id
             self.trace_id, self._parent_id, self._is_sampled = outer
             self.traceparent = self._own_traceparent()
         if sample:
@@ -178,7 +179,7 @@ class MeasuredGenesis(Genesis):
         return GenesisRecord(
             self.trace_id,
             self._parent_id,
-            self._event_id or self.trace_id,
+            self.event_id,
             self.method,
             self.path[:MAX_PATH],
             scope.labels,
@@ -200,5 +201,5 @@ class MeasuredGenesis(Genesis):
         self.traceparent = self._own_traceparent()
 
     def _own_traceparent(self) -> str:
-        span_id = span_of(self._event_id or self.trace_id)
+        span_id = span_of(self.event_id)
         return trace_context.write(self.trace_id, span_id, is_sampled=self._is_sampled)
