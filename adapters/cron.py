@@ -18,14 +18,17 @@ from typing import NamedTuple, Self
 
 from adapters.cron_claims import Refusal, TickClaims
 from adapters.cron_schedule import TOLERANCE_S, Agenda, NextTick, is_late, parse
+from broker.answers import discard
 from broker.broker import Broker
 from broker.ids import new_id
+from broker.lane import Lane
 from broker.settings import Settings
 from broker.stream import Incoming
+from broker.telemetry.genesis import Genesis
 from model.component import short
 from model.context import adapter_source
-from model.errors import FoxError, InvalidRequest
-from model.event import EventType
+from model.errors import FoxError, InvalidRequest, NoPodReady
+from model.event import EventType, Response
 from routing.plain import PlainIndex
 from routing.schedules import ReleasedSchedule, released_schedules
 from routing.snapshot import Snapshot
@@ -35,6 +38,7 @@ logger = logging.getLogger(__name__)
 # The longest sleep: a wall clock that was set, or a machine that slept, moves due times.
 _MAX_WAIT_S = 60
 _ERROR_STATUS = 400
+_RETRY_S = 0.5
 
 
 class ScheduleKey(NamedTuple):
@@ -179,7 +183,7 @@ class CronAdapter:
         now_s = self._clock()
         if is_late(tick_s, now_s):
             return Refusal.LATE
-        busy_until_s = now_s + self._settings.event_ttl_s
+        busy_until_s = now_s + TOLERANCE_S + self._settings.event_ttl_s
         return await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
 
     async def _send(self, released: ReleasedSchedule, tick_s: int, event_id: str) -> None:
@@ -188,22 +192,10 @@ class CronAdapter:
         measured.lead_to(lane)
         measured.sent_ns = measured.routed_ns
         try:
-            response, content = await self._broker.dispatch(
-                lane,
-                event_id=event_id,
-                type=EventType.CRON,
-                source=adapter_source(self.kind),
-                handler=released.schedule.id,
-                params={"tick": _iso(tick_s)},
-                traceparent=measured.traceparent,
-                sent_ns=measured.sent_ns,
-                ttl_s=self._settings.event_ttl_s,
-            )
+            response = await self._dispatch(lane, measured, released, tick_s)
         except BaseException as error:
             measured.break_off(error)
             raise
-        if isinstance(content, Incoming):
-            content.close()  # a tick has nobody who would read it
         measured.end(response.status)
         if response.status >= _ERROR_STATUS:
             logger.warning(
@@ -212,6 +204,36 @@ class CronAdapter:
                 _name(released),
                 response.status,
             )
+
+    async def _dispatch(
+        self, lane: Lane, measured: Genesis, released: ReleasedSchedule, tick_s: int
+    ) -> Response:
+        """Send a tick; one that finds no pod is sent again while it is not late.
+
+        Its pod may be about to start, above all when the platform itself just did.
+        """
+        ttl_s = self._settings.event_ttl_s
+        while True:
+            try:
+                response, content = await self._broker.dispatch(
+                    lane,
+                    event_id=measured.event_id,
+                    type=EventType.CRON,
+                    source=adapter_source(self.kind),
+                    handler=released.schedule.id,
+                    params={"tick": _iso(tick_s)},
+                    traceparent=measured.traceparent,
+                    ttl_s=ttl_s,
+                )
+            except NoPodReady:
+                if is_late(tick_s, self._clock() + _RETRY_S):
+                    raise
+                await asyncio.sleep(_RETRY_S)
+            else:
+                if isinstance(content, Incoming):
+                    # A tick has nobody who would read it, but to make it is a part of the tick.
+                    await discard(content, ttl_s)
+                return response
 
 
 def _key_of(released: ReleasedSchedule) -> ScheduleKey:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from broker.stream import Incoming
 from model import codec, subjects
-from model.errors import ComponentFailed, InvalidEvent, from_detail
+from model.errors import ComponentFailed, DeadlineExceeded, InvalidEvent, from_detail
 from model.event import Response
 from model.http import LAST_STATUS
 
@@ -26,3 +29,18 @@ def read_answer(frame: bytes) -> tuple[Response, codec.Body]:
     if response.stream and not subjects.is_stream(response.stream):
         raise ComponentFailed("the component's answer names no stream for its body")
     return response, body
+
+
+async def discard(body: Incoming, ttl_s: float) -> None:
+    """Read the body of an answer that nobody wants; it is closed then.
+
+    Raises:
+        DeadlineExceeded: It was not over in time.
+        FoxError: It broke off.
+    """
+    try:
+        async with asyncio.timeout(ttl_s):
+            await body.discard()
+    except TimeoutError as error:
+        hop = body.hop
+        raise DeadlineExceeded(f"time ran out while {hop} made its answer", hop=hop) from error

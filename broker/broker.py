@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from broker.answers import read_answer
+from broker.answers import discard, read_answer
 from broker.bus import Bus
 from broker.contexts import ContextData, Contexts
 from broker.lane import Lane, Lanes
@@ -196,7 +196,8 @@ class Broker:
     ) -> Response:
         """Send an event that was stored to its component and return the response's head.
 
-        Nobody waits for the body: one that comes as a stream is refused.
+        Nobody wants its body. One that comes as a stream is read all the same, for what makes it is
+        a part of handling the event, and has the same time.
 
         Args:
             event: With a deadline ``ttl_s`` from now.
@@ -213,16 +214,18 @@ class Broker:
         self._lanes.note(traffic, time.time_ns())
         traffic.in_flight += 1
         try:
-            frame = await self.bus.request(target, packed, ttl_s)
-        except NoPodReady as failure:
-            frame = await send_awake(
-                *(self.bus, target, event, packed, failure), hashes=traffic.hashes
-            )
+            try:
+                frame = await self.bus.request(target, packed, ttl_s)
+            except NoPodReady as failure:
+                frame = await send_awake(
+                    *(self.bus, target, event, packed, failure), hashes=traffic.hashes
+                )
+            head, _ = read_answer(frame)
+            if head.stream:
+                answer = self.bus.streams.receive(head.stream, target)
+                await discard(answer, event.remaining_s(time.time()))
         finally:
             traffic.in_flight -= 1
-        head, _ = read_answer(frame)
-        if head.stream:
-            self.bus.streams.receive(head.stream, target).close()
         return head
 
     async def authorize(self, event: Event, adapter_kind: str) -> ContextData:

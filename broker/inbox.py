@@ -65,8 +65,18 @@ class Inbox:
             # and all that is in them: the body of a request would stay until the garbage
             # collector comes, which counts objects and not bytes.
             return await self._waiting[reply][0]
+        except asyncio.CancelledError:
+            self._leave_late(reply)
+            raise
         finally:
             self.forget(reply)
+
+    def _leave_late(self, reply: str) -> None:
+        """Leave a reply to ``on_late`` that came in the turn in which who waited was cancelled."""
+        future, _ = self._waiting[reply]
+        has_come = future.done() and not future.cancelled() and future.exception() is None
+        if has_come and self.on_late is not None:
+            self.on_late(future.result())
 
     def follow(self, reply: str, body: Outgoing, timeout_s: float) -> None:
         """Let a request's time begin when its body, which is sent meanwhile, is over."""

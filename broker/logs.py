@@ -35,6 +35,7 @@ _fields: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar(
 _event: contextvars.ContextVar[tuple[Event, HasFields] | None] = contextvars.ContextVar(
     "log_event", default=None
 )
+_OF_A_LINE = frozenset({"time", "level", "logger", "message", "exception"})
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -67,8 +68,16 @@ def configure(log_format: str, level: str, **process_fields: str) -> None:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return the structured fields of a line: the task's, its event's, then its own."""
-    return {**_fields.get(), **_event_fields(), **getattr(record, "fields", {})}
+    """Return the structured fields of a line: the task's, its event's, then its own.
+
+    Lines are found by the former, so one of its own that is called the same is ``field_<name>``.
+    """
+    known = {**_fields.get(), **_event_fields()}
+    own = getattr(record, "fields", {})
+    return known | {
+        f"field_{name}" if name in known or name in _OF_A_LINE else name: value
+        for name, value in own.items()
+    }
 
 
 def _event_fields() -> Mapping[str, object]:
@@ -95,7 +104,17 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _encode(line).decode()
+        try:
+            return _encode(line).decode()
+        except UnicodeEncodeError:
+            return _encode({name: _readable(value) for name, value in line.items()}).decode()
+
+
+def _readable(value: object) -> object:
+    """Return what can be encoded, of a value that may hold text which is no UTF-8."""
+    if isinstance(value, int | float):
+        return value
+    return str(value).encode(errors="replace").decode()
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -143,7 +143,9 @@ async def deliver(body: Streamed, outgoing: Outgoing, source: str, event_id: str
         logger.warning("the answer to event %s was cut: %s", event_id, error)
         outgoing.fail(error)
         failure = error
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except GeneratorExit:
+        raise
+    except BaseException as error:
         logger.exception("the answer to event %s was cut", event_id)
         detail = f"{source} failed; its log tells why"
         outgoing.fail(ComponentFailed(detail, hop=source))

@@ -102,9 +102,11 @@ class Receiver:
             except FoxError as error:
                 self._tell_cause(error)
                 answer = self._failure(error)
-            except (Exception, SystemExit, KeyboardInterrupt):
-                # sys.exit() in a handler too ends its event and nothing else: let through, it
-                # would end the loop, and whatever else is in hand would wait for its deadline.
+            except GeneratorExit:
+                raise
+            except BaseException:
+                # Whatever it is, it ends its event and nothing else. sys.exit() would end the
+                # loop, and with all else a requester would wait for its deadline.
                 logger.exception("%s failed", self._source)
                 detail = f"{self._source} failed; its log tells why"
                 answer = self._failure(ComponentFailed(detail, hop=self._source))

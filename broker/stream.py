@@ -327,6 +327,9 @@ class Incoming(Half):
             data = self._core.take()
             self._grant()
             if data is not None:
+                if not self.is_open:
+                    # All of it has come, but who reads it is still at it.
+                    self.ended_s = self._streams.now_s
                 if self.meter is not None:
                     self.meter.count(len(data))
                 return data
@@ -335,6 +338,16 @@ class Incoming(Half):
             if self._core.state is State.RESET:
                 raise renewed(self.error) or _given_up(self.hop)
             await self._wait()
+
+    async def discard(self) -> None:
+        """Take all that comes and keep nothing of it; it is closed then.
+
+        Raises:
+            FoxError: The rest will never come.
+        """
+        with self:
+            async for _ in self:
+                pass
 
     def close(self) -> None:
         """Take no more; a sender that is not done is told so. Who waits for a chunk gets none."""

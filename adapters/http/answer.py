@@ -47,7 +47,11 @@ def render(answer: Answer, connection: str, *, is_head: bool) -> bytes:
         lines = f"connection: {connection}\r\n{lines}"
     if status in _NO_CONTENT:
         return f"{first}{_date.line()}{lines}\r\n".encode()
-    head = f"{first}content-length: {len(body)}\r\n{_date.line()}{lines}\r\n".encode()
+    if status == HTTPStatus.RESET_CONTENT:
+        body = b""
+    # Of an empty answer to HEAD nobody knows how long that to GET would be.
+    length = "" if is_head and not body else f"content-length: {len(body)}\r\n"
+    head = f"{first}{length}{_date.line()}{lines}\r\n".encode()
     return head if is_head else b"".join((head, body))
 
 

@@ -309,10 +309,10 @@ class Connection(BaseProtocol):
         transport, waited_s, left = self.transport, 0.0, -1
         while transport is not None:
             left, before = transport.get_write_buffer_size(), left
-            is_slow = chunks is not None and left < before
-            waited_s = 0.0 if is_slow else waited_s
-            if chunks is not None and is_slow:
-                chunks.touch()
+            if left < before:
+                waited_s = 0.0
+                if chunks is not None:
+                    chunks.touch()
             if waited_s >= WRITE_S:
                 self.abort()
                 raise ConnectionResetError("the client takes no answer")
@@ -352,7 +352,18 @@ class Connection(BaseProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         # It is not lost before the client has taken its answers, and that may be never.
-        self._idle_timer = self._loop.call_later(WRITE_S, self.abort)
+        left = self.transport.get_write_buffer_size()
+        self._idle_timer = self._loop.call_later(WRITE_S, self._abort_if_stuck, left)
+
+    def _abort_if_stuck(self, before: int) -> None:
+        """End now, unless the client has taken some of its answers meanwhile."""
+        if self.transport is None:
+            return
+        left = self.transport.get_write_buffer_size()
+        if left >= before:
+            self.abort()
+        else:
+            self._idle_timer = self._loop.call_later(WRITE_S, self._abort_if_stuck, left)
 
 
 def _connection(message: RawRequestMessage, *, keeps: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fox.kit.context import Context, Emission
-from fox.kit.response import JSON, Response, StreamedResponse
+from fox.kit.response import JSON, Response, StreamedResponse, check_header
 from model.event import Headers
 
 
@@ -76,7 +77,7 @@ class ComponentClient:
         return await ctx.request(
             self.name,
             method,
-            path,
+            _checked(path),
             query=urlencode(query) if query else "",
             headers=pairs,
             body=body,
@@ -125,7 +126,7 @@ class ComponentClient:
         pairs, body = _encoded(headers, json, body)
         emission = Emission(
             method=method,
-            path=path,
+            path=_checked(path),
             query=urlencode(query) if query else "",
             headers=pairs,
             body=body,
@@ -163,16 +164,32 @@ class ComponentClient:
         """
         pairs, content = _encoded(headers, json, body)
         found = urlencode(query) if query else ""
-        return ctx.stream_request(self.name, method, path, query=found, headers=pairs, body=content)
+        return ctx.stream_request(
+            self.name, method, _checked(path), query=found, headers=pairs, body=content
+        )
 
 
 _Sent = TypeVar("_Sent")
+_is_path = re.compile(r"/[!-\"$->@-~]*").fullmatch
+
+
+def _checked(path: str) -> str:
+    """Return a path as it is, if it is percent-encoded and nothing but a path.
+
+    Raises:
+        ValueError: It is not. Sent, it would reach the component as another one.
+    """
+    if not _is_path(path):
+        raise ValueError(f"{path!r} is no percent-encoded path that begins with /; see query=")
+    return path
 
 
 def _encoded(
     headers: Mapping[str, str] | None, json: Any, body: _Sent
 ) -> tuple[Headers, bytes | _Sent]:
     pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
+    for name, value in pairs:
+        check_header(name, value)
     if json is None:
         return tuple(pairs), body
     if "content-type" not in dict(pairs):

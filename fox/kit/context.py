@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
 from typing import Any, Protocol
@@ -113,7 +113,7 @@ class Context:
     """
 
     _incoming: Incoming | None = None
-    _ttl_ms = 0
+    _left_s: Callable[[], float] | None = None
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class Context:
     @property
     def remaining_s(self) -> float:
         """Seconds until nobody waits for the answer any more; never below 0."""
-        return self._event.remaining_s(time.time())
+        return max(0.0, self.deadline_ms / 1000 - time.time())
 
     @cached_property
     def log(self) -> EventLogger:
@@ -267,20 +267,22 @@ class Context:
         """
         return chunks_of(self._incoming or self.body)
 
-    def go_on(self, ttl_s: float, body: Incoming | None = None) -> None:
-        """Live beyond the event's deadline, as long as a stream does; for the runtime.
+    def go_on(self, left_s: Callable[[], float], body: Incoming | None = None) -> None:
+        """Live beyond the event's deadline, as a stream does; for the runtime.
 
         Args:
-            ttl_s: Time of each call that is made from now on.
-            body: The request's, if that is the stream.
+            left_s: Tells the time that is left for a call that is made now.
+            body: The request's, if it is read while it comes.
         """
-        self._ttl_ms = int(ttl_s * 1000)
+        self._left_s = left_s
         self._incoming = body or self._incoming
 
     @property
     def deadline_ms(self) -> int:
         """Unix time until which a call that is made now may take; for the runtime."""
-        return int(time.time() * 1000) + self._ttl_ms if self._ttl_ms else self._event.deadline_ms
+        if self._left_s is None:
+            return self._event.deadline_ms
+        return int((time.time() + self._left_s()) * 1000)
 
     @property
     def handling(self) -> Handling:

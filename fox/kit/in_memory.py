@@ -205,7 +205,7 @@ class InMemoryDeployment:
             answer = await self.request(target, codec.encode(event, body), EVENT_TTL_S)
             head, _ = codec.decode_response(answer)
             if head.stream:
-                self.streams.receive(head.stream).close()
+                await self.streams.receive(head.stream).discard()
             emitted.is_delivered = head.status < _ERROR
 
     def _start(self, name: str, kit: Kit) -> None:

@@ -17,22 +17,22 @@ class EventLogger:
         """Open the stdlib logger."""
         self._logger = logging.getLogger(name)
 
-    def debug(self, message: str, **fields: object) -> None:
+    def debug(self, message: str, /, **fields: object) -> None:
         """Log what only a developer of the component wants to see."""
         self._logger.debug(message, extra={"fields": fields})
 
-    def info(self, message: str, **fields: object) -> None:
+    def info(self, message: str, /, **fields: object) -> None:
         """Log what an operator may want to see."""
         self._logger.info(message, extra={"fields": fields})
 
-    def warning(self, message: str, **fields: object) -> None:
+    def warning(self, message: str, /, **fields: object) -> None:
         """Log what an operator should look at."""
         self._logger.warning(message, extra={"fields": fields})
 
-    def error(self, message: str, **fields: object) -> None:
+    def error(self, message: str, /, **fields: object) -> None:
         """Log a failure."""
         self._logger.error(message, extra={"fields": fields})
 
-    def exception(self, message: str, **fields: object) -> None:
+    def exception(self, message: str, /, **fields: object) -> None:
         """Log a failure with the traceback of the exception being handled."""
         self._logger.error(message, exc_info=sys.exception(), extra={"fields": fields})

@@ -22,7 +22,7 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 BINARY = "application/octet-stream"
 
-Content = str | bytes | Mapping[str, Any] | list[Any] | None
+Content = str | bytes | bytearray | memoryview | Mapping[str, Any] | list[Any] | None
 """Text, bytes, something JSON can say, or nothing."""
 
 
@@ -65,7 +65,7 @@ class Response:
         if media and not any(name == "content-type" for name, _ in pairs):
             pairs.append(("content-type", media))
         for name, value in pairs:
-            _check_header(name, value)
+            check_header(name, value)
         self._pairs: Headers = tuple(pairs)
 
     @classmethod
@@ -189,6 +189,14 @@ class StreamedResponse(Response):
         head = ResponseHead(status=self.status, headers=self._pairs, source=self.source)
         return Response.from_wire(head, body)
 
+    def to_reply(self) -> Reply:
+        """Refuse to be what a handler gives back: its body ends with the call.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("the answer of a call is read within it, and passed on by Response.stream")
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body's chunks as they come.
 
@@ -225,8 +233,8 @@ def _encode(content: Content) -> tuple[bytes, str]:
             return b"", ""
         case str():
             return content.encode(), TEXT
-        case bytes():
-            return content, BINARY
+        case bytes() | bytearray() | memoryview():
+            return bytes(content), BINARY
         case _:
             return _encode_json(content), JSON
 
@@ -239,7 +247,12 @@ def _check_status(status: int) -> int:
     return status
 
 
-def _check_header(name: str, value: str) -> None:
+def check_header(name: str, value: str) -> None:
+    """Refuse what is no header.
+
+    Raises:
+        ValueError: Its name or its value says so.
+    """
     if not is_header_name(name):
         raise ValueError(f"{name!r} is no name of a header")
     if not isinstance(value, str) or breaks_header(value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 from broker import logs
 from broker.answers import read_answer
@@ -28,6 +29,8 @@ from model.errors import DeadlineExceeded, NoPodReady, NotDeclared
 from model.event import Event, EventType, Headers
 from model.event import Response as ResponseHead
 from model.stream import INLINE_BYTES
+
+_LENGTH = "content-length"
 
 
 class ComponentServer:
@@ -111,7 +114,7 @@ class ComponentServer:
                     self._bodies.check(_announced_bytes(event))
                 content = await held.collect(body) if is_whole else b""
                 ctx = Context(event, content, view, self._identity, self, handling)
-                ctx.go_on(ttl_s, None if is_whole else body)
+                ctx.go_on(partial(body.left_s, ttl_s), None if is_whole else body)
                 reply = to_reply(await handler(ctx))
             if reply.stream is not None or len(reply.body) > INLINE_BYTES:
                 reply = _in_parts(reply, ctx)
@@ -272,13 +275,17 @@ class ComponentServer:
 def _in_parts(reply: Reply, ctx: Context) -> Reply:
     """Return an answer whose body goes as a stream, and let the context live as long as that."""
     event = ctx.event
-    ctx.go_on(event.deadline_ms / 1000 - (event.sent_us / 1e6 or time.time()))
+    ttl_s = event.deadline_ms / 1000 - (event.sent_us / 1e6 or time.time())
+    ctx.go_on(lambda: ttl_s)
     if reply.stream is not None:
         return reply
-    return Reply(reply.status, reply.headers, b"", Streamed(once(reply.body)))
+    # Whatever it says of its length, as it says it of a short one: the bytes are what counts.
+    headers = (each for each in reply.headers if each[0] != _LENGTH)
+    length = _LENGTH, str(len(reply.body))
+    return Reply(reply.status, (*headers, length), b"", Streamed(once(reply.body)))
 
 
 def _announced_bytes(event: Event) -> int:
     """Return the length that the request says its body has, or 0."""
-    length = next((value for name, value in event.headers if name == "content-length"), "")
+    length = next((value for name, value in event.headers if name == _LENGTH), "")
     return int(length) if length.isdecimal() else 0
