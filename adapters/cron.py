@@ -228,6 +228,7 @@ class CronAdapter:
             except NoPodReady:
                 if is_late(tick_s, self._clock() + _RETRY_S):
                     raise
+                logger.info("tick %s for %s waits for a pod", _iso(tick_s), _name(released))
                 await asyncio.sleep(_RETRY_S)
             else:
                 if isinstance(content, Incoming):

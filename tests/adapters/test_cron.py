@@ -14,6 +14,7 @@ import pytest
 from adapters.cron import CronAdapter
 from adapters.cron_schedule import TOLERANCE_S
 from broker.broker import Broker
+from broker.pour import Streamed
 from broker.receiver import Reply, receive
 from model import subjects
 from model.codec import Body
@@ -52,6 +53,7 @@ class Pod:
         self.seen: list[Event] = []
         self.status = 200
         self.error: FoxError | None = None
+        self.stream: Streamed | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -61,7 +63,7 @@ class Pod:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return Reply(self.status)
+        return Reply(self.status, stream=self.stream)
 
     async def next_event(self) -> Event:
         async with asyncio.timeout(SOON_S):
@@ -312,16 +314,47 @@ async def test_a_handler_that_answers_with_an_error_status_is_logged(
     assert "order-worker@aaaaaaaaaaaa in team-a" in line
 
 
-async def test_without_a_pod_the_tick_is_lost_and_the_next_one_comes(
+async def test_a_tick_that_finds_no_pod_is_sent_again(
+    cron: Cron, broker: Broker, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "adapters.cron")
+    await cron.pass_by(30)
+    await log.wait_for("waits for a pod")
+
+    pod = Pod()
+    async with serving(broker, pod):
+        assert await pod.ticks(1) == [FIRST_TICK]
+
+
+async def test_without_a_pod_the_tick_is_lost_in_the_end_and_the_next_one_comes(
     cron: Cron, broker: Broker, log: Log
 ) -> None:
     await cron.pass_by(30)
+    await cron.pass_by(TOLERANCE_S)
     await log.wait_for("no pod of order-worker")
 
     pod = Pod()
     async with serving(broker, pod):
-        await cron.pass_by(60)
+        await cron.pass_by(60 - TOLERANCE_S)
         assert await pod.ticks(1) == [SECOND_TICK]
+
+
+async def test_a_tick_lasts_as_long_as_what_it_is_answered_with(
+    cron: Cron, world: World, pod: Pod
+) -> None:
+    ended = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b"b"
+        ended.set()
+
+    pod.stream = Streamed(chunks())
+
+    await cron.pass_by(30)
+
+    async with asyncio.timeout(SOON_S):
+        await ended.wait()
 
 
 async def test_a_schedule_that_cannot_be_read_is_logged_and_the_others_tick(

@@ -107,6 +107,21 @@ async def test_a_cancelled_request_is_forgotten(inbox: Inbox) -> None:
     inbox.fail_all()
 
 
+async def test_a_reply_in_the_moment_of_its_cancellation_is_a_late_one(inbox: Inbox) -> None:
+    late: list[bytes] = []
+    inbox.on_late = late.append
+    reply = inbox.open(API, FOREVER_S)
+    waiting = asyncio.create_task(inbox.wait(reply))
+    await asyncio.sleep(0)
+
+    inbox.deliver(reply, b"just now")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert late == [b"just now"]
+
+
 async def test_a_request_that_was_never_sent_is_forgotten(inbox: Inbox) -> None:
     reply = inbox.open(API, FOREVER_S)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from broker import logs
+from fox.kit.log import EventLogger
 
 logger = logging.getLogger("tests.logs")
 
@@ -51,6 +52,26 @@ def test_each_line_is_one_json_object_whatever_is_in_it(capsys: pytest.CaptureFi
         "order": 7,
         "what": "<class 'object'>",
     }
+
+
+def test_a_field_never_hides_what_a_line_is_found_by(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "INFO", deployment="v1")
+
+    EventLogger("tests.logs").info("placed", level=5, message="m", deployment="v2", order=7)
+
+    [line] = parsed(capsys)
+    assert (line["level"], line["message"], line["deployment"]) == ("info", "placed", "v1")
+    assert (line["field_level"], line["field_message"], line["field_deployment"]) == (5, "m", "v2")
+    assert line["order"] == 7
+
+
+def test_a_line_that_is_no_utf_8_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "INFO")
+
+    logger.info("a \ud800", extra={"fields": {"b": "\udcff", "c": [1, "\ud800"], "d": 1}})
+
+    [line] = parsed(capsys)
+    assert (line["message"], line["b"], line["d"]) == ("a ?", "?", 1)
 
 
 def test_a_traceback_is_part_of_its_line(capsys: pytest.CaptureFixture[str]) -> None:

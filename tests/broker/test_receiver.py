@@ -232,7 +232,10 @@ async def test_a_handler_is_cancelled_at_the_deadline(
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("secret"), TimeoutError("secret"), KeyError(), SystemExit(3), KeyboardInterrupt()],
+    [
+        *(ValueError("secret"), TimeoutError("secret"), KeyError(), SystemExit(3)),
+        *(KeyboardInterrupt(), BaseException("secret"), BaseExceptionGroup("a", [KeyError()])),
+    ],
 )
 async def test_a_failing_handler_tells_nothing_but_that(
     bus: Bus, error: BaseException, caplog: pytest.LogCaptureFixture
@@ -256,6 +259,19 @@ async def test_a_handler_that_awaits_something_cancelled_has_failed(bus: Bus) ->
         return await gone
 
     async with receive(bus, "work", "q", await_cancelled, source="api@1"):
+        with pytest.raises(ComponentFailed):
+            await ask(bus, "work", event())
+
+
+async def test_a_handler_that_cancels_itself_has_failed(bus: Bus) -> None:
+    async def give_up(head: Event, body: codec.Body) -> Reply:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        return Reply()
+
+    async with receive(bus, "work", "q", give_up, source="api@1"):
         with pytest.raises(ComponentFailed):
             await ask(bus, "work", event())
 

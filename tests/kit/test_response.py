@@ -25,6 +25,8 @@ class Order(msgspec.Struct):
         ("ä", Reply(200, (("content-type", "text/plain; charset=utf-8"),), "ä".encode())),
         ("", Reply(200, (("content-type", "text/plain; charset=utf-8"),), b"")),
         (b"\x00", Reply(200, (("content-type", "application/octet-stream"),), b"\x00")),
+        (bytearray(b"a"), Reply(200, (("content-type", "application/octet-stream"),), b"a")),
+        (memoryview(b"a"), Reply(200, (("content-type", "application/octet-stream"),), b"a")),
         ({"a": 1}, Reply(200, (("content-type", "application/json"),), b'{"a":1}')),
         ([], Reply(200, (("content-type", "application/json"),), b"[]")),
         ([Order(7)], Reply(200, (("content-type", "application/json"),), b'[{"id":7}]')),

@@ -10,8 +10,9 @@ import pytest
 
 from fox import Context, Kit, Response
 from fox.kit.in_memory import HASH
-from fox.kit.testing import TestClient
+from fox.kit.testing import TTL_S, TestClient
 from model.errors import BodyTooLarge, ComponentFailed, DeadlineExceeded, NotDeclared
+from model.stream import INLINE_BYTES
 
 
 def api_server() -> Kit:
@@ -197,6 +198,82 @@ async def test_bodies_of_any_length_come_and_go_in_a_test_too(kit: Kit) -> None:
 
     assert wholes.json() == {"status": 201, "size": 2_000_000}
     assert parts.json() == {"status": 201, "parts": ['{"a":1}']}
+
+
+async def test_a_call_has_the_time_of_its_event_and_that_begins_when_the_body_is_over(
+    kit: Kit,
+) -> None:
+    async def moved(ctx: Context) -> bool:
+        before_ms = ctx.deadline_ms
+        await asyncio.sleep(0.05)
+        return ctx.deadline_ms - before_ms > 25
+
+    @kit.route("Path(`/whole`)")
+    async def whole(ctx: Context) -> list[Any]:
+        return [await moved(ctx), round(ctx.remaining_s)]
+
+    @kit.route("Path(`/read`)", streams_body=True)
+    async def read(ctx: Context) -> list[Any]:
+        chunks = ctx.stream()
+        await anext(chunks)
+        during = await moved(ctx)
+        async for _ in chunks:
+            pass
+        return [during, await moved(ctx), round(ctx.remaining_s)]
+
+    @kit.route("Path(`/made`)")
+    async def made(ctx: Context) -> Response:
+        async def chunks() -> AsyncIterator[str]:
+            yield str(await moved(ctx))
+
+        return Response.stream(chunks())
+
+    client, long = TestClient(kit), bytes(3 * INLINE_BYTES)
+
+    assert (await client.post("/whole", body=b"short")).json() == [False, TTL_S]
+    assert (await client.post("/whole", body=long)).json() == [False, TTL_S]
+    assert (await client.post("/read", body=long)).json() == [True, False, TTL_S]
+    assert (await client.get("/made")).text == "True"
+
+
+async def test_the_answer_of_a_call_is_no_answer_of_its_own(kit: Kit) -> None:
+    upstream = kit.component("api")
+
+    @kit.default
+    async def pass_on(ctx: Context) -> Response:
+        async with upstream.stream("GET", "/", ctx=ctx) as answer:
+            return answer
+
+    async def answer(ctx: Context) -> str:
+        return "all of it"
+
+    with pytest.raises(TypeError, match=r"passed on by Response\.stream"):
+        await TestClient(kit, dependencies={"api": answer}).call("GET", "/")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/echo?y=1", {}),
+        ("/ž x", {}),
+        ("echo", {}),
+        ("/a#b", {}),
+        ("/", {"X-A": 5}),
+        ("/", {"X A": "5"}),
+        ("/", {"X-A": "a\r\nB: c"}),
+    ],
+)
+async def test_what_no_event_can_carry_is_the_callers_mistake(
+    kit: Kit, path: str, headers: dict[str, Any]
+) -> None:
+    upstream = kit.component("api")
+
+    @kit.default
+    async def call(ctx: Context) -> Response:
+        return await upstream.request("GET", path, ctx=ctx, headers=headers)
+
+    with pytest.raises(ValueError, match=r"path|header"):
+        await TestClient(kit, dependencies={"api": Kit()}).call("GET", "/")
 
 
 async def test_a_whole_body_over_the_limit_is_refused_in_a_test_too(kit: Kit) -> None:

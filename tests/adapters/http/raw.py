@@ -57,6 +57,10 @@ class Connection:
         body = await self._reader.readexactly(length) if has_body else b""
         return answer._replace(body=body)
 
+    async def read_some(self, size: int) -> bytes:
+        """Return so many bytes of a body."""
+        return await self._reader.readexactly(size)
+
     async def wait_closed(self) -> bytes:
         """Return what still came before the other side closed."""
         try:

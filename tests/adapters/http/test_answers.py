@@ -24,6 +24,17 @@ async def test_head_has_the_headers_of_get_and_no_body(echo: int) -> None:
     assert after.json()["path"] == "/b"
 
 
+async def test_head_says_no_length_that_get_might_not_have(echo: int) -> None:
+    async with connect(echo) as connection:
+        await connection.send(b"HEAD /empty?status=200 HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await connection.read(has_body=False)
+        await connection.send(b"GET /empty?status=205 HTTP/1.1\r\nHost: x\r\n\r\n")
+        reset = await connection.read()
+
+    assert head.all("content-length") == []
+    assert (reset.status, reset.header("content-length")) == (205, "0")
+
+
 @pytest.mark.parametrize("status", [204, 304])
 async def test_an_answer_without_a_body_has_none(echo: int, status: int) -> None:
     async with connect(echo) as connection:

@@ -194,6 +194,25 @@ async def test_a_client_that_takes_no_answer_is_given_up(
         await until(lambda: not site.listener.connections)
 
 
+@pytest.mark.parametrize("head", [b"", b"Connection: close\r\n"])
+async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(connection, "WRITE_S", 0.2)
+    monkeypatch.setattr(connection, "TOUCH_S", 0.02)
+
+    async def much(_request: Request) -> Answer:
+        return Answer(200, "", LARGE)
+
+    site.answer = much
+    async with connect(site.port) as client:
+        await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+        await client.read_head()
+        for _ in range(16):
+            assert len(await client.read_some(len(LARGE) // 16)) == len(LARGE) // 16
+            await asyncio.sleep(0.05)
+
+
 async def test_an_answer_larger_than_the_sockets_buffer_arrives_whole(site: Site) -> None:
     async def much(_request: Request) -> Answer:
         return Answer(200, "", LARGE)
