@@ -8,12 +8,14 @@ virtual environment         ``kf-ve``             ``kubefox-virtual-environment`
 trace this request          ``kf-sample``         ``kubefox-telemetry-sample``
 ==========================  ====================  =================================
 
-The query is asked first, then the headers, then the sticky cookies ``kf-dep`` and ``kf-ve``. All of
-them are taken out of the request, whichever was used, and everything else keeps its bytes.
+The query is asked first, then the headers, then the sticky cookies ``kf-dep`` and ``kf-ve``, of
+which one without a value says nothing. All of them are taken out of the request, whichever was
+used, and everything else keeps its bytes.
 """
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any
 from urllib.parse import unquote_plus
@@ -44,6 +46,7 @@ _STICKY = {_DEPLOYMENT, _VIRTUAL_ENVIRONMENT}
 _REMOVED_ONLY = {"kf-type"}
 _HEADERS = {*_NAMES, *_REMOVED_ONLY, "cookie"}
 _NOWHERE = (None, None)
+_has_coded_name = re.compile(r"(?:^|&)[^=&]*%").search
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -104,7 +107,7 @@ def extract(query: str, headers: Headers) -> tuple[Selectors, str, Headers]:
         InvalidSelector: One is empty, unreadable, or there twice with different values.
     """
     selectors, whole = NO_SELECTORS, query
-    if "kf-" in query or "kubefox-" in query:
+    if "kf-" in query or "kubefox-" in query or ("%" in query and _has_coded_name(query)):
         known = _known.get(query)
         selectors = _of_query(query) if known is None else known
         query = selectors.rest or ""
@@ -129,6 +132,7 @@ def _take_from_query(whole: str) -> tuple[str, Found]:
     kept = []
     for part in whole.split("&"):
         name, _, value = part.partition("=")
+        name = unquote_plus(name) if "%" in name else name
         if name in _NAMES:
             value = unquote_plus(value) if "%" in value or "+" in value else value
             _note(found, name, value, Source.QUERY)
@@ -156,10 +160,11 @@ def _take_from_cookie(cookie: str, found: Found) -> str:
     kept = []
     for part in cookie.split(";"):
         name, _, value = part.strip().partition("=")
-        if name in _STICKY:
-            _note(found, name, value.strip('"'), Source.COOKIE)
-        else:
+        value = value.strip('"')
+        if name not in _STICKY:
             kept.append(part)
+        elif value:
+            _note(found, name, value, Source.COOKIE)
     return ";".join(kept).strip()
 
 

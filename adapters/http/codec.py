@@ -118,6 +118,8 @@ def to_answer(head: ResponseHead, body: Body, known: str) -> Answer:
             raise ComponentFailed(f"{head.source} answered with header {name!r}", hop=head.source)
         lines += line
         has_type = has_type or name == "content-type"
+    if len(lines) > MAX_HEADERS_BYTES:
+        raise ComponentFailed(f"{head.source} answered with {len(lines)} bytes of headers")
     return Answer(head.status, lines if has_type else lines + _BINARY, body)
 
 

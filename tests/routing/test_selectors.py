@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from model.errors import InvalidSelector
@@ -24,6 +25,9 @@ def test_a_request_without_selectors_comes_back_as_the_same_objects() -> None:
     [
         ("kf-dep=v1&kf-ve=a", (), Source.QUERY),
         ("kubefox-app-deployment=v1&kubefox-virtual-environment=a", (), Source.QUERY),
+        ("kf%2Ddep=v1&kf%2dve=a", (), Source.QUERY),
+        ("%6b%66-dep=v1&kf-ve=%61", (), Source.QUERY),
+        ("%6b%66%2Ddep=v1&%6b%66%2Dve=%61", (), Source.QUERY),
         ("", (("kf-dep", "v1"), ("kf-ve", "a")), Source.HEADER),
         (
             "",
@@ -58,6 +62,7 @@ def test_the_query_wins_over_headers_and_they_over_cookies() -> None:
     ("query", "rest"),
     [
         ("b=%2F&kf-dep=v1&a=+&&c", "b=%2F&a=+&&c"),
+        ("%62=%2F&kf%2Ddep=v1&%6b=1", "%62=%2F&%6b=1"),
         ("kf-dep=v1&b=2", "b=2"),
         ("b=2&kf-ve=a", "b=2"),
         ("kf-type=cron&x", "x"),
@@ -66,6 +71,12 @@ def test_the_query_wins_over_headers_and_they_over_cookies() -> None:
 )
 def test_other_parameters_keep_their_order_and_bytes(query: str, rest: str) -> None:
     assert extract(query, ())[1] == rest
+
+
+def test_a_sticky_cookie_without_a_value_says_nothing() -> None:
+    headers = (("cookie", 'kf-dep=; a=1; kf-ve=""'),)
+
+    assert extract("", headers) == (Selectors(rest=msgspec.UNSET), "", (("cookie", "a=1"),))
 
 
 def test_other_headers_and_cookies_keep_their_order() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.http.request import MAX_HEADERS_BYTES
 from adapters.http.server import HttpAdapter
 from broker.receiver import Reply
 from fox import Context, Kit
@@ -77,6 +78,7 @@ async def test_an_answer_keeps_duplicates_and_loses_its_framing(
     [
         Reply(200, (("x", "a\r\nset-cookie: b=1"),)),
         Reply(200, (("x", "a\nb"),)),
+        Reply(200, (("x", "a" * MAX_HEADERS_BYTES),)),
         Reply(200, (("x", "\0"),)),
         Reply(200, (("x y", "a"),)),
         Reply(200, (("", "a"),)),
