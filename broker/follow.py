@@ -53,7 +53,11 @@ class Mirror(Protocol):
 
 
 class Follower:
-    """Keeps one mirror current; made by ``follow``."""
+    """Keeps one mirror current; made by ``follow``.
+
+    Attributes:
+        revision: Of the bucket: the mirror holds all that was written up to it.
+    """
 
     def __init__(self, bus: Bus, bucket: str, mirror: Mirror, current: asyncio.Event) -> None:
         """Prepare; nothing is followed before ``run``."""
@@ -64,8 +68,9 @@ class Follower:
         self._current = current
         self._lost = asyncio.Event()
         self._created: datetime | None = None
-        self._revision = 0
         self._heard_s = 0.0
+        self._moved = asyncio.Event()
+        self.revision = 0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -82,6 +87,11 @@ class Follower:
                 await asyncio.sleep(RETRY_S)
             finally:
                 self._current.clear()
+
+    async def wait_beyond(self, revision: int) -> None:
+        """Return as soon as the mirror holds more than it did at a revision."""
+        while self.revision <= revision:
+            await self._moved.wait()
 
     async def pause(self) -> None:
         """Know that the mirror may be behind: the connection is down."""
@@ -105,7 +115,7 @@ class Follower:
 
     async def _follow(self) -> None:
         info = await cancellable(self._bus.jetstream().stream_info(self._stream))
-        is_same = info.created == self._created and self._revision <= info.state.last_seq
+        is_same = info.created == self._created and self.revision <= info.state.last_seq
         resumes = is_same and time.time() - self._heard_s < MARKER_S
         arrivals = Arrivals(self._prefix)
         async with delivering(
@@ -115,8 +125,9 @@ class Follower:
                 arrivals.complete()
             if not resumes:
                 await self._mirror.replace(arrivals.until_complete())
-                self._created, self._revision = info.created, arrivals.revision
-            await self._take_changes(arrivals)
+                self._created, self.revision = info.created, 0
+                self._move(arrivals.revision)
+            await self._take_changes(arrivals, info.state.last_seq)
 
     def _wanted(self, *, resumes: bool) -> api.ConsumerConfig:
         config = api.ConsumerConfig(
@@ -124,29 +135,36 @@ class Follower:
         )
         if resumes:
             config.deliver_policy = api.DeliverPolicy.BY_START_SEQUENCE
-            config.opt_start_seq = self._revision + 1
+            config.opt_start_seq = self.revision + 1
         return config
 
     def _lose(self, reason: str) -> None:
         logger.warning("%s is followed anew: %s", self._stream, reason)
         self._lost.set()
 
-    async def _take_changes(self, arrivals: Arrivals) -> None:
+    async def _take_changes(self, arrivals: Arrivals, last: int) -> None:
+        """Take what comes; ``last`` was the last revision before it, though it may be gone."""
         breath = Breath()
         while True:
             if arrivals.is_complete and arrivals.is_empty:
+                self._move(last)
                 self._current.set()
             self._heard_s = time.time()
             for entry in await arrivals.take():
                 await self._mirror.change(entry)
-                self._revision = max(self._revision, entry.revision)
+                self._move(entry.revision)
                 await breath.take()
+
+    def _move(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        self._moved.set()
+        self._moved = asyncio.Event()
 
 
 @contextlib.asynccontextmanager
 async def follow(
     bus: Bus, bucket: str, mirror: Mirror, current: asyncio.Event | None = None
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Follower]:
     """Keep ``mirror`` current until the context ends; it is when the context begins.
 
     Args:
@@ -161,4 +179,4 @@ async def follow(
     bus.on_reconnect(follower.restart)
     async with running(follower.run(), f"following bucket {bucket}"):
         await current.wait()
-        yield
+        yield follower

@@ -22,7 +22,7 @@ from broker import garbage
 from broker.arrivals import Entry
 from broker.breath import Breath
 from broker.bus import Bus
-from broker.follow import Batches, follow
+from broker.follow import Batches, Follower, follow
 from broker.jetstream import WRONG_LAST_SEQUENCE, Writes, refusal, silence
 from model import records
 from model.errors import BodyTooLarge, FoxError, NatsUnavailable, RevisionConflict
@@ -33,13 +33,15 @@ logger = logging.getLogger(__name__)
 
 BUCKET = "kubefox"
 HISTORY = 64
-_WRITES = ("create", "update", "delete")
+_WRITES = ("create", "update", "write", "delete")
 _PLATFORM_KEY = "platform.key"
 _PLATFORM_KEY_BYTES = 32
 
 
 class Store:
     """Reads and writes records; made by ``open_store``."""
+
+    _follower: Follower
 
     def __init__(self, bus: Bus, bucket: KeyValue, current: asyncio.Event) -> None:
         """Wrap an existing bucket; see ``open_store``."""
@@ -78,6 +80,11 @@ class Store:
             return None
         return records.decode(key, entry.value or b""), entry.revision or 0
 
+    @property
+    def revision(self) -> int:
+        """Revision of the bucket: the snapshot holds all that was written up to it."""
+        return self._follower.revision
+
     async def create(self, key: str, record: Record) -> int:
         """Write a record that must not exist, and return its revision.
 
@@ -99,6 +106,32 @@ class Store:
         """
         with self._writes.noted(), _reported(self._bus, "update", key):
             return await self._bucket.update(key, records.encode(record), revision)
+
+    async def put(self, key: str, record: Record | None, since: int) -> int:
+        """Write a record, None deletes it, if nothing else was: whatever it was decided on holds.
+
+        Args:
+            key: See ``model.records``.
+            record: New content.
+            since: Revision of the bucket that was looked at.
+
+        Returns:
+            The revision that it has now, and so has the bucket.
+
+        Raises:
+            RevisionConflict: Something has been written since then, under whatever key.
+            BodyTooLarge: It does not fit one message.
+            NatsUnavailable: NATS does not answer; whether it was written is not known.
+        """
+        headers = {api.Header.EXPECTED_LAST_SEQUENCE.value: str(since)}
+        if record is None:
+            headers["KV-Operation"] = "DEL"
+        what = "write" if record else "delete"
+        with self._writes.noted(), _reported(self._bus, what, key):
+            value = records.encode(record) if record else b""
+            jetstream = self._bus.jetstream()
+            ack = await jetstream.publish(f"$KV.{BUCKET}.{key}", value, headers=headers)
+        return ack.seq
 
     async def put_new(self, key: str, record: Record) -> None:
         """Write a record whose key names its content; one that exists is left alone."""
@@ -137,6 +170,10 @@ class Store:
             await self._changed.wait()
         return self.snapshot
 
+    async def wait_beyond(self, revision: int) -> None:
+        """Return as soon as ``revision`` is above that."""
+        await self._follower.wait_beyond(revision)
+
     async def replace(self, batches: Batches) -> None:
         """See ``broker.follow.Mirror``."""
         transition, breath = Transition(Snapshot.empty()), Breath()
@@ -174,7 +211,7 @@ async def open_store(bus: Bus) -> AsyncIterator[Store]:
         bucket = await ensure_bucket(bus, BUCKET, history=HISTORY)
     current = asyncio.Event()
     store = Store(bus, bucket, current)
-    async with follow(bus, BUCKET, store, current):
+    async with follow(bus, BUCKET, store, current) as store._follower:  # noqa: SLF001 - made here
         yield store
 
 

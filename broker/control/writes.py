@@ -57,7 +57,7 @@ async def write(store: Store, key: str, record: R, found: Stored[R] | None) -> S
         revision = await store.create(key, record)
     else:
         revision = await store.update(key, record, found.revision)
-    await _wait(store, lambda snapshot: snapshot.revision >= revision)
+    await wait_seen(store, lambda snapshot: snapshot.revision >= revision)
     return Stored(revision=revision, object=record)
 
 
@@ -69,7 +69,7 @@ async def delete(store: Store, key: str, found: Stored[R]) -> None:
         NatsUnavailable: NATS does not answer; whether it was deleted is not known.
     """
     await store.delete(key, found.revision)
-    await _wait(store, lambda snapshot: snapshot.revision_of(key) != found.revision)
+    await wait_seen(store, lambda snapshot: snapshot.revision_of(key) != found.revision)
 
 
 def check_match(key: str, found: Stored[R] | None, if_match: int | None) -> None:
@@ -89,7 +89,12 @@ def check_match(key: str, found: Stored[R] | None, if_match: int | None) -> None
         raise RevisionConflict(f"{key} {has}, not revision {if_match}: read it again")
 
 
-async def _wait(store: Store, is_seen: Callable[[Snapshot], bool]) -> None:
+async def wait_seen(store: Store, is_seen: Callable[[Snapshot], bool]) -> None:
+    """Return when the snapshot of this process shows something that was written.
+
+    Raises:
+        NatsUnavailable: It does not come back.
+    """
     try:
         async with asyncio.timeout(SEEN_S):
             while not is_seen(store.snapshot):
