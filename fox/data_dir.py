@@ -14,6 +14,11 @@ from model.errors import Conflict, InvalidRequest
 
 INFO_FILE = "platform.json"
 _LOCK_FILE = "lock"
+_NATS_FOLDER = "nats"
+# Whichever of them is there, it is a platform's folder: also one that was copied without its lock.
+_OURS = {INFO_FILE, _LOCK_FILE, _NATS_FOLDER}
+# A volume of its own has it from the beginning.
+_OF_THE_DISK = {"lost+found"}
 
 
 class PlatformInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +47,7 @@ class DataDir:
     @property
     def nats(self) -> Path:
         """For the embedded nats-server."""
-        return self.path / "nats"
+        return self.path / _NATS_FOLDER
 
     def write_info(self, info: PlatformInfo) -> None:
         """Tell where the platform is; readers see the old text or the new one, whole."""
@@ -61,17 +66,16 @@ def open_data_dir(path: Path) -> Iterator[DataDir]:
 
     Raises:
         Conflict: Another process has it.
-        InvalidRequest: It cannot be made or written.
+        InvalidRequest: It cannot be made or written, or holds what is no platform's.
     """
-    try:
+    with _usable(path):
         path.mkdir(parents=True, exist_ok=True)
-        # It often lies in an app's folder, where it must not count as a change of the app.
-        (path / ".gitignore").write_text("*\n")
+        _refuse_others(path)
         descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise InvalidRequest(f"data folder {path} cannot be used: {error.strerror}") from error
     try:
         _lock(descriptor, path)
+        with _usable(path):
+            _hide_from_git(path)
         yield DataDir(path)
         (path / INFO_FILE).unlink(missing_ok=True)
     finally:
@@ -84,6 +88,30 @@ def read_info(path: Path) -> PlatformInfo | None:
         return msgspec.json.decode((path / INFO_FILE).read_bytes(), type=PlatformInfo)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+@contextlib.contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidRequest(f"data folder {path} cannot be used: {error.strerror}") from error
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse a folder of somebody else's files, such as an app's: a slip of the keyboard."""
+    held = {each.name for each in path.iterdir()} - _OF_THE_DISK
+    if held and not held & _OURS:
+        raise InvalidRequest(
+            f"data folder {path} holds files that are no platform's: name an empty or a new "
+            f"folder with --data-dir, such as {path / '.kubefox'}"
+        )
+
+
+def _hide_from_git(path: Path) -> None:
+    # It often lies in an app's folder, where it must not count as a change of the app.
+    with contextlib.suppress(FileExistsError), (path / ".gitignore").open("x") as file:
+        file.write("*\n")
 
 
 def _lock(descriptor: int, path: Path) -> None:
