@@ -17,7 +17,7 @@ _APART = {*_SHOWN_FIRST, *_OF_THE_POD, "exception"}
 def readable(line: LogLine) -> str:
     """Return the text of a line; what is not logged but printed comes as it is."""
     fields = line.fields
-    if not all(key in fields for key in _SHOWN_FIRST):
+    if not all(isinstance(fields.get(key), str) for key in _SHOWN_FIRST):
         return line.line
     shown = f"{_clock(fields)} {fields['level']:<7} {fields['message']}"
     shown += "".join(f" {key}={value}" for key, value in fields.items() if key not in _APART)
@@ -29,7 +29,7 @@ def readable(line: LogLine) -> str:
 
 def _clock(fields: dict[str, Any]) -> str:
     try:
-        at = datetime.fromisoformat(str(fields["time"])).astimezone(UTC)
-    except ValueError:
+        at = datetime.fromisoformat(fields["time"]).astimezone(UTC)
+    except (ValueError, OverflowError):
         return str(fields["time"])
     return at.strftime("%H:%M:%S.%f")[:-3]

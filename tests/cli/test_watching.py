@@ -160,10 +160,27 @@ def test_a_span_stands_below_its_parent(
             r'{"time": "now", "level": "info", "message": "a\n\u001b[2J", "exception": "\u001b"}',
             "now info    a\\n\\x1b[2J\n\\x1b",
         ),
+        (
+            '{"time": "0001-01-01T00:00+14:00", "level": "info", "message": "old"}',
+            "0001-01-01T00:00+14:00 info    old",
+        ),
     ],
 )
 def test_a_log_line_is_made_readable(line: str, text: str) -> None:
     assert readable(LogLine(pod="p", component="c", hash="h", line=line)) == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"time": "now", "level": null, "message": "hi"}',
+        '{"time": "now", "level": [], "message": "hi"}',
+        '{"time": 1, "level": "info", "message": "hi"}',
+        '{"time": "now", "level": "info", "message": {"a": 1}}',
+    ],
+)
+def test_a_components_own_json_is_shown_as_it_was_printed(line: str) -> None:
+    assert readable(LogLine(pod="p", component="c", hash="h", line=line)) == line
 
 
 @pytest.mark.parametrize(
