@@ -80,7 +80,9 @@ def deploy(
 
     The committed app is deployed. The plan comes first: which pods are new, which are reused.
     """
-    if ref and is_dirty:
+    if ref == "":
+        raise typer.BadParameter("--ref is empty: expected a branch, tag or commit")
+    if ref is not None and is_dirty:
         raise typer.BadParameter("--dirty takes the working tree, so it has no --ref")
     app = read_app(_app_folder(app_dir), ref=ref, is_dirty=is_dirty)
     control = connect(control_url, data_dir)

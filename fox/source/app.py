@@ -95,9 +95,10 @@ def read_app(folder: Path, *, ref: str | None = None, is_dirty: bool = False) ->
     git = open_repository(folder)
     if ref is None and not is_dirty:
         _refuse_changes(git)
-    with _tree(git, ref or HEAD, is_dirty=is_dirty) as tree:
-        spec = _app_spec(tree, ref or HEAD)
-        source = resolve_dirty(git) if is_dirty else resolve(git, ref or HEAD)
+    named = HEAD if ref is None else ref
+    with _tree(git, named, is_dirty=is_dirty) as tree:
+        spec = _app_spec(tree, named)
+        source = resolve_dirty(git) if is_dirty else resolve(git, named)
         return AppSource(spec=spec, source=source, components=_components(tree, spec))
 
 

@@ -39,6 +39,8 @@ def test_no_command_at_all_prints_the_help(fox_alone: Cli) -> None:
         (["deplyo"], "deploy"),
         (["get", "cats"], "'cats' is no kind: expected one of deployments, pods"),
         (["deploy", "--ref", "v1", "--dirty"], "--dirty takes the working tree"),
+        (["deploy", "--ref", ""], "--ref is empty"),
+        (["deploy", "--ref", "", "--dirty"], "--ref is empty"),
         (["release", "v1"], "--virtual-env"),
         (["explain", "/", "--header", "no-colon"], "expected NAME:VALUE"),
         (["get", "pods", "-o", "xml"], "xml"),

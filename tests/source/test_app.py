@@ -251,3 +251,8 @@ def test_a_folder_outside_git_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidRequest, match="git init"):
         read_app(tmp_path)
+
+
+def test_an_empty_ref_is_none_at_all(repository: Repository) -> None:
+    with pytest.raises(NotFound, match="'' names no branch"):
+        read_app(repository.folder, ref="")
