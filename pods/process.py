@@ -17,6 +17,7 @@ from typing import cast
 
 from model.errors import InternalError
 from pods.base import PodEnd
+from pods.last_words import reason
 from pods.lines import LineSplitter
 from pods.liveness import Liveness
 from pods.ready_pipe import ReadyPipe
@@ -27,7 +28,6 @@ OnLines = Callable[[list[str]], None]
 _BURST_BYTES = 64 << 10
 _BURST_S = 0.05
 _LAST_OUTPUT_S = 1.0
-_LAST_LINE_CHARACTERS = 200
 _STDOUT = 1
 # For the stack that a pod writes when it is told that it hangs; a stopped one writes none.
 _STACK_S = 0.2
@@ -60,10 +60,11 @@ class PodProcess(asyncio.SubprocessProtocol):
 
     @property
     def end(self) -> PodEnd:
-        """How the process ended; with its last line once ``stop`` has returned."""
+        """How the process ended; with what it said of it once ``stop`` has returned."""
         code = self._transport.get_returncode()
-        said = f": {self._last_line[:_LAST_LINE_CHARACTERS]}" if code and self._last_line else ""
-        return PodEnd(message=f"{_describe(code)}{self._note}{said}", is_clean=code == 0)
+        told = f"{_describe(code)}{self._note}"
+        said = reason(self._last_line) if code else ""
+        return PodEnd(message=f"{told}: {said}" if said else told, is_clean=code == 0)
 
     async def wait_ready(self) -> bool:
         """Return True once the pod said that it is ready, False if it ended before."""

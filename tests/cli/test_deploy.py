@@ -130,7 +130,8 @@ def test_a_pod_that_does_not_become_ready_is_told(fox: Cli, tmp_path: Path) -> N
     fox("undeploy", "dying-main")
 
     assert "starting the pods of dying-main took longer than 0 s" in hasty
-    assert "dies again and again" in patient
+    reason = "exited with code 1: component api cannot be loaded: model.errors.InvalidRequest: "
+    assert f"dies again and again: {reason}" in patient
     assert "fox logs api" in patient
 
 

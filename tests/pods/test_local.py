@@ -121,6 +121,17 @@ class TestLocalDriver(DriverContract):
 
         assert pod.end.message == "killed by SIGKILL"
 
+    async def test_a_pod_that_ends_without_a_word_is_not_explained_by_its_normal_life(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        line = '{"time": "now", "level": "info", "message": "ready"}'
+        source = f"import os; print({line!r}, flush=True); os._exit(3)"
+
+        async with driver.run(bundles.add(source)) as pod:
+            await pod.wait_gone()
+
+        assert pod.end.message == "exited with code 3"
+
     async def test_a_pod_that_says_no_more_that_it_runs_is_killed(self, bundles: Bundles) -> None:
         source = programs.READY + programs.BEAT + "beat()\n" + programs.UNTIL_LIFELINE_ENDS
         driver = self.open_driver(bundles, liveness_s=0.2)
