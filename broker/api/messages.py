@@ -10,7 +10,7 @@ from model.errors import Problem
 from model.release import ReleasedApp
 
 
-class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What deploying ``components`` under ``name`` would mean; none plans an undeployment."""
 
     name: str
@@ -18,14 +18,14 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     components: dict[str, str] = {}
 
 
-class DeployRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeployRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment, and those of its component versions that the platform may not know yet."""
 
     deployment: Deployment
     components: tuple[ComponentVersion, ...] = ()
 
 
-class ReleaseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleaseRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What plain URLs are to be served by.
 
     Attributes:
@@ -39,13 +39,13 @@ class ReleaseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     apps: dict[str, ReleasedApp] = {}
 
 
-class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Which archived release to restore; empty means the last one that was active."""
 
     release: str = ""
 
 
-class PruneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PruneRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What of all that is unused is to go.
 
     Attributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, get_origin
 
 import msgspec
@@ -57,9 +58,32 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     if raw and request.content_type != JSON:
         raise UnsupportedContentType(f"body is {request.content_type}, expected {JSON}")
     try:
-        return msgspec.json.decode(raw or b"{}", type=operation.body)
+        body = msgspec.json.decode(raw or b"{}", type=operation.body)
+        given = msgspec.json.decode(raw or b"{}")
     except UNREADABLE as error:
         raise InvalidRequest(f"body: {error}") from error
+    unknown = next(_unknown(given, msgspec.to_builtins(body)), None)
+    if unknown is not None:
+        raise InvalidRequest(f"body: unknown field {unknown}")
+    return body
+
+
+def _unknown(given: Any, understood: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of each field that was given and is not in what was understood.
+
+    The structs of records do not forbid such fields themselves: what is stored may be of a newer
+    release. From a client a misspelt one would be lost in silence, with what was there before.
+    """
+    if isinstance(given, list):
+        for at, pair in enumerate(zip(given, understood, strict=True)):
+            yield from _unknown(*pair, f"{path}[{at}]")
+    elif isinstance(given, dict):
+        for name, value in given.items():
+            place = f"{path}.{name}" if path else name
+            if name in understood:
+                yield from _unknown(value, understood[name], place)
+            else:
+                yield place
 
 
 async def _read(request: web.Request, limit_bytes: int) -> bytes:

@@ -59,6 +59,13 @@ def test_a_record_comes_back_as_it_was_stored(key: str) -> None:
     assert msgspec.json.decode(stored)
 
 
+@pytest.mark.parametrize("key", EXAMPLES)
+def test_a_field_that_a_newer_release_stored_is_skipped(key: str) -> None:
+    stored = {**msgspec.to_builtins(EXAMPLES[key]), "of_tomorrow": {"a": 1}}
+
+    assert records.decode(key, records.encode(stored)) == EXAMPLES[key]
+
+
 def test_a_key_of_no_known_kind_is_refused() -> None:
     with pytest.raises(InvalidEvent, match=r"KV key platform\.key has no known kind"):
         records.decode("platform.key", b"{}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from broker.control.deployments import Deployments
@@ -72,6 +73,59 @@ async def test_garbage_is_no_body(client: Client, garbage: bytes) -> None:
     status, answer = await client.call("PUT", "/v1/environments/dev", raw=garbage, headers=headers)
 
     assert (status, answer["code"]) == (400, "invalid_request")
+
+
+DEV = "/v1/environments/dev"
+API_WITH = msgspec.to_builtins(API)
+DEPLOYMENT_WITH = msgspec.to_builtins(deployment("a", API))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "unknown"),
+    [
+        ("PUT", DEV, {"name": "dev", "dta": {"vars": {"a": 1}}}, "dta"),
+        ("PUT", DEV, {"name": "dev", "releasePolicy": {"type": "Testing"}}, "releasePolicy"),
+        ("PUT", DEV, {"name": "dev", "data": {"var": {"a": 1}}}, "data.var"),
+        ("PUT", DEV, {"name": "dev", "release_policy": {"tpye": "Testing"}}, "release_policy.tpye"),
+        (
+            "PUT",
+            "/v1/virtual-environments/me",
+            {"name": "me", "environment": "dev", "release": {}},
+            "release",
+        ),
+        ("PUT", "/v1/http-adapters/a", {"name": "a", "url": "http://a", "header": {}}, "header"),
+        (
+            "PUT",
+            "/v1/deployments/a",
+            {"deployment": {**DEPLOYMENT_WITH, "source": {"comit": "f"}}},
+            "deployment.source.comit",
+        ),
+        (
+            "PUT",
+            "/v1/deployments/a",
+            {"deployment": DEPLOYMENT_WITH, "components": [API_WITH, {**API_WITH, "code": ""}]},
+            "components[1].code",
+        ),
+        ("POST", "/v1/plans", {"name": "a", "app": "b", "compnents": {}}, "compnents"),
+        (
+            "POST",
+            "/v1/releases/me",
+            {"apps": {"shop": {"deployment": "a", "appDeployment": "a"}}},
+            "apps.shop.appDeployment",
+        ),
+    ],
+)
+async def test_a_field_that_nobody_knows_is_refused_and_named(
+    client: Client, method: str, path: str, body: object, unknown: str
+) -> None:
+    await client.call("PUT", DEV, {"name": "dev", "data": {"vars": {"kept": True}}})
+    before = await client.call("GET", DEV)
+
+    status, answer = await client.call(method, path, body)
+
+    assert (status, answer["code"]) == (400, "invalid_request")
+    assert answer["detail"] == f"body: unknown field {unknown}"
+    assert await client.call("GET", DEV) == before
 
 
 async def test_a_body_of_another_type_is_refused(client: Client) -> None:
