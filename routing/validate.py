@@ -62,6 +62,27 @@ def release_problems(
         variables: Overlaid values the release will have.
         snapshot: Holds the component versions and what is released elsewhere.
     """
+    problems, placed = _examined(deployments, variables, snapshot)
+    problems += conflicts_within(placed)
+    problems += conflicts_elsewhere(virtual_environment, placed, snapshot)
+    return tuple(problems)
+
+
+def use_problems(
+    deployments: Mapping[str, Deployment], variables: Mapping[str, Value], snapshot: Snapshot
+) -> tuple[Problem, ...]:
+    """Return what of an active release cannot be used: as ``release_problems``, but for ties.
+
+    Of routes that tie the later release has its requests, so they are no reason to refuse a change.
+    """
+    problems, _ = _examined(deployments, variables, snapshot)
+    return tuple(problems)
+
+
+def _examined(
+    deployments: Mapping[str, Deployment], variables: Mapping[str, Value], snapshot: Snapshot
+) -> tuple[list[Problem], list[PlacedRoute]]:
+    """Return what is wrong with a release by itself, and the routes that can be used."""
     problems: list[Problem] = []
     placed: list[PlacedRoute] = []
     for app, deployment in sorted(deployments.items()):
@@ -71,9 +92,7 @@ def release_problems(
         table = compile_table(_routes(definitions), [variables])
         problems += _moved_below(table.problems, f"apps.{app}.")
         placed += _placed(table, f"apps.{app}.")
-    problems += conflicts_within(placed)
-    problems += conflicts_elsewhere(virtual_environment, placed, snapshot)
-    return tuple(problems)
+    return problems, placed
 
 
 def _deployment_problems(

@@ -57,8 +57,8 @@ class PruneRequest(msgspec.Struct, frozen=True, kw_only=True):
     with_state: bool = False
 
 
-class DeleteQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to delete an environment."""
+class ForceQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether to do it though something released is served no more."""
 
     force: bool = False
 

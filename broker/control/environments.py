@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from broker.control.environment_checks import object_problems
+from broker.control.environment_checks import live_releases, object_problems, outage_problems
 from broker.control.secrets import EnvironmentObject, masked, unmasked
 from broker.control.writes import Stored, check_match, delete, load, write
 from broker.store import Store
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
-from model.errors import EnvironmentNotFound, Immutable, NotFound, ProblemsFound
+from model.errors import EnvironmentNotFound, Immutable, NotFound, Problem, ProblemsFound
 from model.names import check_name
 from model.records import (
     environment_key,
@@ -66,18 +66,20 @@ class Environments:
         return _shown(Stored(revision=snapshot.revision_of(_KEYS[kind](name)), object=found))
 
     async def put(
-        self, record: EnvironmentObject, if_match: int | None = None
+        self, record: EnvironmentObject, if_match: int | None = None, *, force: bool = False
     ) -> Stored[EnvironmentObject]:
         """Create or replace an object.
 
         Args:
             record: New content; a masked secret keeps the value that is stored.
             if_match: Revision that the writer has seen; 0 means none, None accepts any.
+            force: Write it even if an active release cannot be used any more then.
 
         Raises:
             InvalidRequest: The name is not valid.
             Immutable: It would move a virtual environment to another environment.
-            ProblemsFound: Values, policy or references are not valid.
+            ProblemsFound: Values, policy or references are not valid, or an active release of
+                policy Testing, which is served by live values, could not be used with them.
             RevisionConflict: Somebody else wrote meanwhile.
         """
         kind = type(record)
@@ -91,6 +93,8 @@ class Environments:
             problems = tuple(object_problems(record, self._store.snapshot.environments))
             if problems:
                 raise ProblemsFound(f"{_NOUNS[kind]} {record.name} is not valid", problems)
+            if not force:
+                await self._check_releases(record)
             return _shown(await write(self._store, key, unmasked(record, stored), found))
 
     async def delete(
@@ -119,6 +123,20 @@ class Environments:
             if kind is VirtualEnvironment:
                 await self._delete_releases(name)
             await delete(self._store, key, found)
+
+    async def _check_releases(self, record: EnvironmentObject) -> None:
+        snapshot = self._store.snapshot
+        problems: list[Problem] = []
+        for virtual, release in live_releases(record, snapshot):
+            problems += outage_problems(record, virtual, release, snapshot)
+            # There may be many, and the rules of each are compiled: others have their turn.
+            await asyncio.sleep(0)
+        if problems:
+            raise ProblemsFound(
+                f"{_NOUNS[type(record)]} {record.name} would take what is released off plain URLs: "
+                "force writes it all the same",
+                tuple(problems),
+            )
 
     async def _delete_releases(self, name: str) -> None:
         found = await load(self._store, release_key(name), ReleaseState)

@@ -14,7 +14,7 @@ from broker.outbox import ensure_outbox
 from model import subjects
 from model.dead_letter import Burial
 from model.deployment import Deployment
-from model.environment import Environment, EnvironmentData
+from model.environment import Environment, EnvironmentData, PolicyType
 from model.errors import ErrorDetail
 from model.release import ReleaseState
 from tests.broker.api.client import API, UI, Client, upload
@@ -159,6 +159,47 @@ async def test_a_virtual_environment_with_a_release_is_deleted_by_force(
     assert (status, answer["code"]) == (409, "immutable")
     status, _ = await client.call("DELETE", "/v1/virtual-environments/team-a?force=true")
     assert status == 204
+
+
+async def test_force_can_be_asked_for_where_it_does_something(client: Client) -> None:
+    _, described = await client.call("GET", "/openapi.json")
+
+    assert {
+        (path, method)
+        for path, methods in described["paths"].items()
+        for method, each in methods.items()
+        if "force" in {parameter["name"] for parameter in each["parameters"]}
+    } == {
+        ("/v1/environments/{name}", "put"),
+        ("/v1/virtual-environments/{name}", "put"),
+        ("/v1/virtual-environments/{name}", "delete"),
+    }
+    status, _ = await client.call("DELETE", "/v1/http-adapters/mail?force=true")
+    assert status == 400
+
+
+async def test_values_that_a_live_release_needs_are_taken_away_by_force_only(
+    client: Client, plane: Plane
+) -> None:
+    await plane.environments("team-a", policy=PolicyType.TESTING)
+    await upload(client)
+    await client.deploy("main")
+    await plane.publish(*pods_of(UI, API))
+    await client.call("POST", "/v1/releases/team-a", {"selector": "main"})
+    path, bare = "/v1/virtual-environments/team-a", {"name": "team-a", "environment": "dev"}
+    plain = "/v1/explain?url=http://localhost/team-a/orders/7"
+
+    refused, answer = await client.call("PUT", path, bare)
+    _, before = await client.call("GET", plain)
+    forced, _ = await client.call("PUT", f"{path}?force=true", bare)
+    _, after = await client.call("GET", plain)
+
+    assert (refused, answer["code"]) == (422, "problems_found")
+    (problem,) = answer["problems"]
+    assert problem["type"] == "VariableNotFound"
+    assert problem["path"] == ("releases.team-a.apps.order-app.components.order-ui.routes[0].rule")
+    assert before["winner"]["component"] == "order-ui"
+    assert (forced, after["winner"]) == (200, None)
 
 
 async def test_the_description_names_every_operation(client: Client) -> None:

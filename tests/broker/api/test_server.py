@@ -84,10 +84,10 @@ async def test_a_shutdown_ends_streams_and_finishes_writes(
     put = type(plane.control.environments).put
     has_begun, may_end = asyncio.Event(), asyncio.Event()
 
-    async def put_slowly(*args: Any) -> Any:
+    async def put_slowly(*args: Any, **options: Any) -> Any:
         has_begun.set()
         await may_end.wait()
-        return await put(*args)
+        return await put(*args, **options)
 
     monkeypatch.setattr(type(plane.control.environments), "put", put_slowly)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
@@ -109,10 +109,10 @@ async def test_a_client_that_leaves_does_not_stop_its_write(
     put = type(plane.control.environments).put
     has_begun, may_end = asyncio.Event(), asyncio.Event()
 
-    async def put_slowly(*args: Any) -> Any:
+    async def put_slowly(*args: Any, **options: Any) -> Any:
         has_begun.set()
         await may_end.wait()
-        return await put(*args)
+        return await put(*args, **options)
 
     monkeypatch.setattr(type(plane.control.environments), "put", put_slowly)
     request = asyncio.create_task(client.call("PUT", "/v1/environments/dev", {"name": "dev"}))
