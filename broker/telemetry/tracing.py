@@ -27,8 +27,8 @@ MAX_KEEPS = 20
 KEEPS_WINDOW_S = 1.0
 
 
-class Ended(Protocol):
-    """A hop that has ended; what is put by of it is made only when it is wanted."""
+class Hop(Protocol):
+    """One that has ended; what is put by of it is made only when it is wanted."""
 
     @property
     def trace_id(self) -> str:
@@ -62,7 +62,7 @@ class Tracing:
     def __init__(self, flush: Flush) -> None:
         """Start with nothing finished."""
         self._flush = flush
-        self.recent: deque[Ended] = deque(maxlen=MAX_RECENT)
+        self.recent: deque[Hop] = deque(maxlen=MAX_RECENT)
         self.kept: OrderedDict[str, None] = OrderedDict()
         self._sampled: list[Record] = []
         self._kept_records: list[Record] = []
@@ -73,7 +73,7 @@ class Tracing:
         self._flushing: asyncio.Task[None] | None = None
         self.dropped = 0
 
-    def finish(self, hop: Ended, trace_id: str, *, is_sampled: bool) -> None:
+    def finish(self, hop: Hop, trace_id: str, *, is_sampled: bool) -> None:
         """Take a hop that has ended.
 
         Args:
@@ -131,7 +131,7 @@ class Tracing:
         self._keeps_left -= 1
         return self._keeps_left >= 0
 
-    def _queue(self, queue: list[Record], hop: Ended) -> None:
+    def _queue(self, queue: list[Record], hop: Hop) -> None:
         count, record = len(queue), hop.record()
         if count >= MAX_QUEUED:
             self.dropped += sum(1 for _ in record.spans())
