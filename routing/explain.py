@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 from msgspec import UNSET
@@ -15,7 +16,7 @@ from routing.active import definitions_of
 from routing.bindings import Binding
 from routing.conflicts import Conflict, ties
 from routing.facts import Facts
-from routing.matcher import CompiledRoute
+from routing.matcher import CompiledRoute, place
 from routing.request import GenesisRequest
 from routing.resolver import Decision, find_active, resolve
 from routing.selectors import Selectors
@@ -38,7 +39,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         resolved: With its values; a list is shown as ``[a, b]``.
         priority: Explicit priority.
         length: Length of the resolved rule.
-        refused_by: The predicate that refused, or empty if the route accepts.
+        refused_by: The predicate that refused, or why the route cannot be used at all and is not
+            resolved; empty if it accepts.
         params: What it captured, if it accepts.
         wins: Whether the request goes here.
     """
@@ -86,11 +88,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         selectors: What was asked for and where it was found.
-        candidates: In the order in which they would win, at most MAX_CANDIDATES.
+        candidates: In the order in which they would win, and then those that cannot be used, at
+            most MAX_CANDIDATES.
         omitted: How many more there are.
         winner: The candidate that gets the request, None with an error.
         graph: Component versions of the winner's deployment, by name.
-        problems: What the environments of the candidates lack.
+        problems: What the environments of the candidates lack; for a plain URL those of all active
+            releases, as any of them might have been meant.
         conflicts: Active routes elsewhere that always tie with the winner.
         error: What the client gets instead.
         status: HTTP status of the error, 0 without.
@@ -117,11 +121,17 @@ def explain(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -
         decision = error
     bindings = _bindings(facts, selectors, snapshot)
     weighed = _in_order(bindings)
+    lacking = [*bindings, *_unfindable(selectors, bindings, snapshot)]
+    useless = [found for each in lacking for found in _useless(each.binding, snapshot)]
+    usable = weighed[:MAX_CANDIDATES]
     explanation = Explanation(
         selectors=replace(selectors, binding=UNSET, rest=UNSET),
-        candidates=tuple(_candidate(each, facts, decision) for each in weighed[:MAX_CANDIDATES]),
-        omitted=max(0, len(weighed) - MAX_CANDIDATES),
-        problems=tuple(problem for each in bindings for problem in each.binding.table.problems),
+        candidates=(
+            *(_candidate(each, facts, decision) for each in usable),
+            *useless[: MAX_CANDIDATES - len(usable)],
+        ),
+        omitted=max(0, len(weighed) + len(useless) - MAX_CANDIDATES),
+        problems=tuple(problem for each in lacking for problem in _problems(each)),
     )
     if isinstance(decision, FoxError):
         refusal = Refusal(code=decision.code, detail=decision.detail)
@@ -166,6 +176,49 @@ def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Iterator
     for released in found:
         binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
         yield _Bound(binding, released.app)
+
+
+def _unfindable(
+    selectors: Selectors, bindings: list[_Bound], snapshot: Snapshot
+) -> Iterator[_Bound]:
+    """Yield, for a plain URL, released apps with routes that have no values to be found by."""
+    if selectors.deployment is not None or selectors.virtual_environment is not None:
+        return
+    plain, found = snapshot.plain, {each.binding for each in bindings}
+    for name in islice(sorted(plain.lacking), MAX_CANDIDATES):
+        for app, active in plain.active[name].apps.items():
+            binding = snapshot.bindings.released(active.released, plain, snapshot.records)
+            if binding.table.problems and binding not in found:
+                yield _Bound(binding, app)
+
+
+def _problems(each: _Bound) -> Iterator[Problem]:
+    """Yield the problems of a binding, each with the release that it is of."""
+    virtual, problems = each.binding.context.virtual_environment, each.binding.table.problems
+    above = f"releases.{virtual}.apps.{each.app}." if each.app else ""
+    return (replace(problem, path=f"{above}{problem.path}") for problem in problems)
+
+
+def _useless(binding: Binding, snapshot: Snapshot) -> Iterator[Candidate]:
+    """Yield the routes of a binding that cannot be used, each with the reason."""
+    reasons = {each.path: each.message for each in binding.table.problems}
+    definitions = definitions_of(binding.deployment, snapshot.records)[0] if reasons else {}
+    for name, definition in sorted(definitions.items()):
+        for route in definition.routes:
+            if place(name, route) in reasons:
+                yield Candidate(
+                    virtual_environment=binding.context.virtual_environment,
+                    release=binding.context.release,
+                    deployment=binding.deployment.name,
+                    component=name,
+                    hash=binding.deployment.components[name],
+                    route=route.id,
+                    rule=route.rule,
+                    resolved=route.rule,
+                    priority=route.priority,
+                    length=0,
+                    refused_by=reasons[place(name, route)],
+                )
 
 
 def _in_order(bindings: list[_Bound]) -> list[_Weighed]:

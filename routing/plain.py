@@ -42,10 +42,11 @@ class PlainIndex:
     Attributes:
         active: Active release of each virtual environment that has one.
         waiting: Of those, the ones that lack a record, with its keys.
+        lacking: Of those, the ones that lack a value for a rule.
         ticking: Of those, the ones that have an app with schedules.
     """
 
-    __slots__ = ("_dependents", "_root", "_uses", "active", "ticking", "waiting")
+    __slots__ = ("_dependents", "_root", "_uses", "active", "lacking", "ticking", "waiting")
 
     def __init__(
         self,
@@ -54,11 +55,13 @@ class PlainIndex:
         dependents: Dependents,
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
+        lacking: Names,
         ticking: Names,
     ) -> None:
         """Take over the parts."""
         self.active = active
         self.waiting = waiting
+        self.lacking = lacking
         self.ticking = ticking
         self._root = root
         self._dependents = dependents
@@ -67,7 +70,7 @@ class PlainIndex:
     @staticmethod
     def empty() -> PlainIndex:
         """Return the index of nothing."""
-        return PlainIndex(Map(), (), Map(), Map(), Map(), Map())
+        return PlainIndex(Map(), (), Map(), Map(), Map(), Map(), Map())
 
     def candidates(self, facts: Facts) -> list[Released]:
         """Return every released app that could have a route for the request, each once."""
@@ -112,6 +115,7 @@ class PlainIndex:
             self._dependents,
             self._uses,
             self.waiting,
+            self.lacking,
             self.ticking,
         )
 
@@ -143,6 +147,7 @@ class PlainUpdate:
         dependents: Dependents,
         uses: Map[str, int],
         waiting: Map[str, tuple[str, ...]],
+        lacking: Names,
         ticking: Names,
     ) -> None:
         """Begin with the parts of the index of before."""
@@ -152,6 +157,7 @@ class PlainUpdate:
         self._dependents = dependents.mutate()
         self._uses = uses.mutate()
         self._waiting = waiting.mutate()
+        self._lacking = lacking.mutate()
         self._ticking = ticking.mutate()
 
     def finish(self) -> PlainIndex:
@@ -162,6 +168,7 @@ class PlainUpdate:
             self._dependents.finish(),
             self._uses.finish(),
             self._waiting.finish(),
+            self._lacking.finish(),
             self._ticking.finish(),
         )
 
@@ -181,6 +188,7 @@ class PlainUpdate:
         self._count_uses(before, after)
         self._note_dependents(name, before, after)
         self._note_waiting(name, after)
+        self._note_lacking(name, after)
         self._note_ticking(name, after)
 
     def _keys_of(self, released: Released) -> KeyTree:
@@ -219,6 +227,13 @@ class PlainUpdate:
             self._waiting[name] = after.missing
         else:
             self._waiting.pop(name, None)
+
+    def _note_lacking(self, name: str, after: ActiveRelease | None) -> None:
+        layers = after.layers if after else ()
+        if any(None in app.rules.used(layers) for app in _apps(after).values()):
+            self._lacking[name] = None
+        else:
+            self._lacking.pop(name, None)
 
     def _note_ticking(self, name: str, after: ActiveRelease | None) -> None:
         if any(app.has_schedules for app in _apps(after).values()):

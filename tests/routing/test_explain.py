@@ -45,8 +45,9 @@ def explained(world: World, url: str, method: str = "GET") -> Explanation:
 def test_the_winner_and_what_refused_come_in_order(world: World) -> None:
     found = explained(world, "/a/orders/7?kf-dep=v1&kf-ve=team-a", "PUT")
 
-    assert [each.route for each in found.candidates] == [0, 1]
-    refused, winner = found.candidates
+    refused, winner, useless = found.candidates
+    assert [each.route for each in (refused, winner)] == [0, 1]
+    assert useless.component == "api-server"
     assert refused.refused_by == "Method(`GET`)"
     assert not refused.wins
     assert winner.wins
@@ -78,6 +79,45 @@ def test_problems_of_the_environment_are_told(world: World) -> None:
 
     assert problem.path == "components.api-server.routes[0].rule"
     assert "lacking" in problem.message
+
+
+def test_a_released_route_that_cannot_be_used_is_told_for_every_plain_url(world: World) -> None:
+    world.deploy("v1", UI)
+    world.release("team-a", "v1")
+    world.release("team-b", "v1", release_id="r2")
+    world.virtual("team-a")
+    world.environment("dev")
+
+    found = explained(world, "/a/orders/7")
+    elsewhere = explained(world, "/b/orders/7")
+
+    assert (found.error and found.error.code) == "route_not_found"
+    useless = [each for each in found.candidates if each.virtual_environment == "team-a"]
+    assert [(each.release, each.component, each.route, each.resolved) for each in useless] == [
+        ("r1", "order-ui", at, route.rule) for at, route in enumerate(UI.routes)
+    ]
+    assert all("uses variable subPath" in each.refused_by for each in useless)
+    assert [each.path for each in found.problems] == [
+        f"releases.team-a.apps.order-app.components.order-ui.routes[{at}].rule" for at in (0, 1)
+    ]
+    assert elsewhere.winner is not None
+    assert elsewhere.winner.virtual_environment == "team-b"
+    assert elsewhere.problems == found.problems
+
+
+def test_a_released_route_whose_values_are_back_is_no_problem(world: World) -> None:
+    world.deploy("v1", UI)
+    world.virtual("team-a")
+    world.environment("dev")
+    world.release("team-a", "v1")
+    lacking = explained(world, "/a/orders/7")
+
+    world.environment("dev", subPath="a")
+    found = explained(world, "/a/orders/7")
+
+    assert len(lacking.problems) == 2
+    assert found.winner is not None
+    assert found.problems == ()
 
 
 def test_a_plain_url_weighs_the_active_releases(world: World) -> None:
@@ -113,7 +153,7 @@ def test_an_environment_alone_shows_all_routes_of_its_release(world: World) -> N
 
     found = explained(world, "/nothing?kf-ve=team-a")
 
-    assert len(found.candidates) == 2
+    assert len(found.candidates) == 3
     assert all(each.refused_by for each in found.candidates)
     assert found.winner is None
     assert (found.status, found.error and found.error.code) == (400, "invalid_context")

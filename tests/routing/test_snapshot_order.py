@@ -40,7 +40,8 @@ URLS = [
 
 def answers(snapshot: Snapshot) -> list[object]:
     """Return what the snapshot says to every URL."""
-    found: list[object] = [snapshot.versions, sorted(snapshot.plain.ticking)]
+    plain = snapshot.plain
+    found: list[object] = [snapshot.versions, sorted(plain.ticking), sorted(plain.lacking)]
     for url in URLS:
         try:
             decision = ask(snapshot, url)

@@ -200,6 +200,8 @@ async def test_values_that_a_live_release_needs_are_taken_away_by_force_only(
     assert problem["path"] == ("releases.team-a.apps.order-app.components.order-ui.routes[0].rule")
     assert before["winner"]["component"] == "order-ui"
     assert (forced, after["winner"]) == (200, None)
+    assert after["problems"] == answer["problems"]
+    assert [each["refused_by"] for each in after["candidates"]] == [problem["message"]]
 
 
 async def test_the_description_names_every_operation(client: Client) -> None:
