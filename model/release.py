@@ -2,7 +2,8 @@
 
 A release maps each app to a deployment. It is *pending* until its pods are ready and nothing is a
 problem, then *active*; the one before it is archived. A pending release whose deadline passes is
-archived and the active one stays. Every step below takes a state and returns the next one.
+archived and the active one stays. Both go when they are withdrawn. Every step below takes a state
+and returns the next one.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class ArchiveReason(Enum):
 
     SUPERSEDED = "Superseded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    WITHDRAWN = "Withdrawn"
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +130,17 @@ def expire(state: ReleaseState, policy: ReleasePolicy, *, now_s: float) -> Relea
         return state
     history = _archive(pending, ArchiveReason.DEADLINE_EXCEEDED, now_s, state.history)
     return _trimmed(state, policy, pending=None, history=history)
+
+
+def withdraw(state: ReleaseState, policy: ReleasePolicy, *, now_s: float) -> ReleaseState:
+    """Archive the active and the pending release: plain URLs lead nowhere."""
+    history = state.history
+    # The active one in front: the shortest history still holds the manifest that requests in
+    # flight read.
+    for release in (state.pending, state.active):
+        if release is not None:
+            history = _archive(release, ArchiveReason.WITHDRAWN, now_s, history)
+    return _trimmed(state, policy, active=None, pending=None, history=history)
 
 
 def rollback_target(state: ReleaseState, release_id: str | None) -> Release:

@@ -31,12 +31,13 @@ class ReleaseRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         selector: Name, commit, version, tag or branch of one deployment; other apps stay.
         app: Narrows the selector to one app.
-        apps: In place of a selector: every app that the release is to have.
+        apps: In place of a selector: every app that the release is to have; without any the
+            active and the pending release are withdrawn.
     """
 
     selector: str = ""
     app: str = ""
-    apps: dict[str, ReleasedApp] = {}
+    apps: dict[str, ReleasedApp] | None = None
 
 
 class RollbackRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -147,7 +147,8 @@ class Deployments:
             if users:
                 raise Immutable(
                     f"deployment {name} is released in virtual environment "
-                    f"{', '.join(users)}: release another one there first"
+                    f"{', '.join(users)}: release another one there first, "
+                    "or none with `fox release --none`"
                 )
             await delete(self._store, deployment_key(name), found)
 

@@ -31,6 +31,7 @@ from model.release import (
     request,
     rollback,
     rollback_target,
+    withdraw,
 )
 from routing.snapshot import Snapshot
 from routing.validate import release_problems
@@ -104,6 +105,16 @@ def draft_rollback(scene: Scene, state: ReleaseState, release_id: str | None) ->
     _check(scene, name, target.apps, contents, policy)
     pending = rollback(state, target, policy, now_s=scene.now_s, new_id=scene.new_id)
     return Draft(state=_advanced(scene, pending, contents, policy))
+
+
+def draft_withdrawal(scene: Scene, state: ReleaseState) -> Draft:
+    """Return the draft in which nothing is active or pending.
+
+    Raises:
+        EnvironmentNotFound: The virtual environment does not exist.
+    """
+    policy = policy_in_force(scene.snapshot, state.virtual_environment)
+    return Draft(state=withdraw(state, policy, now_s=scene.now_s))
 
 
 def review(scene: Scene, state: ReleaseState) -> ReleaseState:

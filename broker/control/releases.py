@@ -1,4 +1,4 @@
-"""Releases: requested, activated when all of their pods are ready, archived at the deadline.
+"""Releases: requested, activated when all of their pods are ready, archived or withdrawn.
 
 ``model.release`` holds the states and their steps; here they are read and written, each step as one
 compare-and-set, so several control processes may do this at once. A manifest is stored before the
@@ -21,6 +21,7 @@ from broker.control.drafts import (
     Scene,
     draft_request,
     draft_rollback,
+    draft_withdrawal,
     policy_or_default,
     review,
 )
@@ -107,10 +108,13 @@ class Releases:
         )
 
     async def request_apps(self, virtual_environment: str, apps: Apps) -> Stored[ReleaseState]:
-        """Request that exactly ``apps`` are served; see ``request``."""
-        return await self._submit(
-            virtual_environment, lambda state: draft_request(self._scene(), state, apps)
-        )
+        """Request that exactly ``apps`` are served; see ``request``. None withdraws the release."""
+
+        def draft_of(state: ReleaseState) -> Draft:
+            scene = self._scene()
+            return draft_request(scene, state, apps) if apps else draft_withdrawal(scene, state)
+
+        return await self._submit(virtual_environment, draft_of)
 
     async def rollback(self, virtual_environment: str, release: str = "") -> Stored[ReleaseState]:
         """Request an archived release again, with the manifest it had.
@@ -169,6 +173,9 @@ class Releases:
         self, draft: Draft, found: Stored[ReleaseState] | None
     ) -> Stored[ReleaseState]:
         name = draft.state.virtual_environment
+        if found is None and draft.state == ReleaseState(virtual_environment=name):
+            # Nothing was released, and nothing is: no record stands for that.
+            return Stored(revision=0, object=draft.state)
         if draft.manifest is not None:
             await self._store.create(manifest_key(name, draft.manifest.id), draft.manifest)
         try:

@@ -103,7 +103,7 @@ def _apply(control: Control, manifests: list[Manifest]) -> Iterator[Applied]:
     for manifest in ordered:
         yield _put(control, _kind(manifest), manifest)
     for manifest in ordered:
-        if manifest.release:
+        if manifest.release is not None:
             yield _release(control, manifest)
 
 

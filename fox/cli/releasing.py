@@ -24,7 +24,7 @@ def finish(control: Control, answer: Any, *, wait_s: float | None, output: Outpu
         output: How to print the state in the end.
 
     Raises:
-        Conflict: A newer release took its place.
+        Conflict: A newer release took its place, or it was withdrawn.
         DeadlineExceeded: It did not become active in time.
     """
     state: ReleaseState = RELEASES.record_of(answer)
@@ -49,6 +49,8 @@ def _wait_active(control: Control, name: str, release_id: str, wait_s: float) ->
 def _archived(name: str, release: Release) -> FoxError:
     if release.archive_reason is ArchiveReason.SUPERSEDED:
         return Conflict(f"release {release.id} in {name}: a newer one was asked for meanwhile")
+    if release.archive_reason is ArchiveReason.WITHDRAWN:
+        return Conflict(f"release {release.id} in {name} was withdrawn meanwhile")
     to_stream(problems_table(release.problems), sys.stderr)
     return DeadlineExceeded(
         f"release {release.id} in {name} did not become active before its deadline and is "
@@ -61,6 +63,8 @@ def _tell(state: ReleaseState) -> None:
         sys.stdout.write(f"release {state.pending.id} in {state.virtual_environment} is pending\n")
         if state.pending.problems:
             to_stream(problems_table(state.pending.problems), sys.stdout)
+    if state.pending is None and state.active is None:
+        sys.stdout.write(f"plain URLs of {state.virtual_environment} go nowhere\n")
     served = state.active.apps.items() if state.active else ()
     for app, each in served:
         version = f" ({each.version})" if each.version else ""

@@ -36,11 +36,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         object: What is to be stored.
         release: Which deployment is to serve each app, when the document of a virtual
-            environment asks for a release; empty when it does not.
+            environment asks for a release; empty when nothing is to be, None when it does not ask.
     """
 
     object: Environment | VirtualEnvironment | HTTPAdapter
-    release: dict[str, ReleasedApp] = {}
+    release: dict[str, ReleasedApp] | None = None
 
 
 class _Strict(
@@ -93,6 +93,12 @@ class _AppRelease(_Strict, frozen=True, kw_only=True):
 class _Release(_Strict, frozen=True, kw_only=True):
     apps: dict[str, _AppRelease]
 
+    def to_apps(self) -> dict[str, ReleasedApp]:
+        return {
+            app: ReleasedApp(deployment=wanted.app_deployment, version=wanted.version)
+            for app, wanted in self.apps.items()
+        }
+
 
 class _VirtualEnvironmentSpec(_Strict, frozen=True, kw_only=True):
     environment: str
@@ -142,10 +148,7 @@ class _VirtualEnvironment(_Document, frozen=True, kw_only=True):
                 data=self.data.to_data(),
                 release_policy=_policy(self.spec.release_policy),
             ),
-            release={
-                app: ReleasedApp(deployment=wanted.app_deployment, version=wanted.version)
-                for app, wanted in (release.apps if release else {}).items()
-            },
+            release=release.to_apps() if release else None,
         )
 
 

@@ -85,7 +85,17 @@ def test_a_virtual_environment_may_ask_for_a_release(fox: Cli, tmp_path: Path) -
     first = effects(fox("apply", "-f", "-", stdin=wanted).stdout)
     again = effects(fox("apply", "-f", "-", stdin=wanted).stdout)
     other = fox("apply", "-f", "-", code=4, stdin=RELEASE.replace("VERSION", "'2'")).stderr
+    without = RELEASE.replace("{wanted: {appDeployment: wanted-v1, version: VERSION}}", "{}")
+    silent = "\n".join(line for line in RELEASE.splitlines() if "appDeployment" not in line)
+    unasked = effects(fox("apply", "-f", "-", stdin=silent).stdout)
+    active = fox("get", "release", "wanted").stdout
+    withdrawn = effects(fox("apply", "-f", "-", stdin=without).stdout)
+    nothing = effects(fox("apply", "-f", "-", stdin=without).stdout)
 
     assert first["releases"] == "configured"
     assert again["releases"] == "unchanged"
     assert "has version 1.0" in other
+    assert "releases" not in unasked
+    assert "active" in active
+    assert (withdrawn["releases"], nothing["releases"]) == ("configured", "unchanged")
+    assert "active" not in fox("get", "release", "wanted").stdout

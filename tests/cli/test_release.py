@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -50,11 +51,26 @@ def test_a_rollback_restores_the_release_before(fox: Cli, tmp_path: Path) -> Non
     fox("rollback", "--virtual-env", "back", "--to", "nope", code=3)
 
 
-def test_a_released_deployment_is_not_removed(fox: Cli, tmp_path: Path) -> None:
+def test_a_released_deployment_is_removed_once_it_is_withdrawn(
+    fox: Cli, platform: Path, tmp_path: Path
+) -> None:
     deployed(fox, tmp_path, "kept")
     fox("release", "kept-v1", "--virtual-env", "kept")
 
-    assert "is released in virtual environment kept" in fox("undeploy", "kept-v1", code=1).stderr
+    refused = fox("undeploy", "kept-v1", code=1).stderr
+    withdrawn = fox("release", "--none", "--virtual-env", "kept").stdout
+
+    assert "is released in virtual environment kept" in refused
+    assert "`fox release --none`" in refused
+    assert withdrawn == "plain URLs of kept go nowhere\n"
+    with pytest.raises(HTTPError, match="404"):
+        visit(platform, "/kept/kept/Ada")
+    fox("undeploy", "kept-v1")
+
+
+@pytest.mark.parametrize("arguments", [(), ("x", "--none"), ("--none", "--app", "x")])
+def test_a_release_is_of_one_deployment_or_none(fox_alone: Cli, arguments: tuple[str, ...]) -> None:
+    fox_alone("release", *arguments, "--virtual-env", "x", code=2)
 
 
 def test_what_cannot_be_released_is_a_table_of_problems(fox: Cli, tmp_path: Path) -> None:
@@ -119,3 +135,7 @@ def test_a_release_that_was_replaced_while_it_waited_says_so(
 
     with pytest.raises(Conflict, match="a newer one was asked for"):
         finish(control, first, wait_s=30, output=Output.JSON)
+    second = control.post("v1", "releases", "waiting", body={"selector": "waiting-v2"})
+    control.post("v1", "releases", "waiting", body={"apps": {}})
+    with pytest.raises(Conflict, match="was withdrawn meanwhile"):
+        finish(control, second, wait_s=30, output=Output.JSON)

@@ -16,6 +16,7 @@ from model.release import (
     request,
     rollback,
     rollback_target,
+    withdraw,
 )
 
 POLICY = ReleasePolicy(type=PolicyType.STABLE, activation_deadline_s=300, history_limit=3)
@@ -169,3 +170,17 @@ def test_deployments_are_in_use_by_the_active_and_the_pending_release_only() -> 
 
     assert deployments_in_use(state) == {"v2", "v3"}
     assert deployments_in_use(EMPTY) == frozenset()
+
+
+def test_what_is_withdrawn_is_archived_the_last_active_one_in_front() -> None:
+    state = withdraw(request(released(1, 2), release(3), POLICY), POLICY, now_s=9)
+
+    assert (state.active, state.pending) == (None, None)
+    assert ids(state.history) == ["r2", "r3", "r1"]
+    assert {each.archive_reason for each in state.history[:2]} == {ArchiveReason.WITHDRAWN}
+    assert {each.archived_at_s for each in state.history[:2]} == {9}
+    assert rollback_target(state, None).id == "r2"
+
+
+def test_withdrawing_nothing_changes_nothing() -> None:
+    assert withdraw(EMPTY, POLICY, now_s=9) == EMPTY

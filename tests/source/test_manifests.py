@@ -73,6 +73,21 @@ def test_a_virtual_environment_may_ask_for_a_release() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("spec", "release"),
+    [("{environment: dev, release: {apps: {}}}", {}), ("{environment: dev}", None)],
+)
+def test_a_release_of_nothing_is_not_no_release(spec: str, release: object) -> None:
+    [manifest] = read(f"""
+        {HEAD.strip()}
+        kind: VirtualEnvironment
+        metadata: {{name: team-a}}
+        spec: {spec}
+    """)
+
+    assert manifest.release == release
+
+
 def test_an_http_adapter_is_read() -> None:
     [manifest] = read("""
         apiVersion: kubefox.xigxog.io/v1alpha1

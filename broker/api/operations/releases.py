@@ -19,9 +19,9 @@ async def _get_releases(parts: Parts, call: Call) -> Stored[ReleaseState]:
 
 async def _release(parts: Parts, call: Call) -> Stored[ReleaseState]:
     wanted: ReleaseRequest = call.body
-    if bool(wanted.selector) == bool(wanted.apps):
+    if bool(wanted.selector) == (wanted.apps is not None):
         raise InvalidRequest("expected either a selector or apps")
-    if wanted.apps:
+    if wanted.apps is not None:
         return await parts.control.releases.request_apps(call.name, wanted.apps)
     return await parts.control.releases.request(call.name, wanted.selector, wanted.app)
 
@@ -49,7 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="POST",
         path="/v1/releases/{name}",
-        summary="Request a release; answers when it is pending or already active",
+        summary="Request a release, or none; answers when it is pending or already active",
         answer=_release,
         body=ReleaseRequest,
         result=Stored[ReleaseState],

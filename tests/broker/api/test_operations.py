@@ -59,6 +59,11 @@ async def test_the_story_of_a_release(client: Client, plane: Plane) -> None:
     status, again = await client.call("POST", "/v1/releases/team-a", {"apps": apps})
     assert (status, again) == (200, active)
 
+    status, none = await client.call("POST", "/v1/releases/team-a", {"apps": {}})
+    assert (status, none["object"]["active"]) == (200, None)
+    assert none["object"]["history"][0]["archive_reason"] == "Withdrawn"
+    await client.call("POST", "/v1/releases/team-a/rollback")
+
     status, pods = await client.call("GET", "/v1/pods")
     assert (status, sorted(each["component"] for each in pods)) == (200, ["api-server", "order-ui"])
 

@@ -16,12 +16,13 @@ from model.errors import (
     ReleaseNotFound,
 )
 from model.records import release_key
-from model.release import ReleasedApp, ReleaseState
+from model.release import ArchiveReason, ReleasedApp, ReleaseState
 from tests.broker.control.releasing import (
     API,
     API_V2,
     UI,
     active_of,
+    new_version,
     prepared,
 )
 from tests.support.control_plane import Plane, deployment, open_plane, pods_of
@@ -219,6 +220,35 @@ async def test_apps_that_do_not_fit_are_a_problem(
         await plane.control.releases.request_apps("team-a", {app: released})
 
     assert caught.value.problems[0].type == problem
+
+
+async def test_no_apps_withdraw_what_is_active_and_what_is_pending(plane: Plane) -> None:
+    await prepared(plane)
+    await plane.control.releases.request("team-a", "order-app-v1")
+    await new_version(plane)
+    pending = (await plane.control.releases.request("team-a", "v3")).object.pending
+
+    stored = await plane.control.releases.request_apps("team-a", {})
+    again = await plane.control.releases.request_apps("team-a", {})
+
+    assert pending is not None
+    assert (stored.object.active, stored.object.pending) == (None, None)
+    assert {each.archive_reason for each in stored.object.history} == {ArchiveReason.WITHDRAWN}
+    assert again == stored
+    await plane.control.deployments.undeploy("order-app-v1")
+    await plane.control.releases.rollback("team-a")
+    assert active_of(plane) == {"order-app": "order-app-v1"}
+
+
+async def test_withdrawing_where_nothing_is_released_writes_nothing(plane: Plane) -> None:
+    await prepared(plane)
+
+    stored = await plane.control.releases.request_apps("team-a", {})
+
+    assert stored == plane.control.releases.get("team-a")
+    assert plane.control.releases.all() == ()
+    with pytest.raises(EnvironmentNotFound):
+        await plane.control.releases.request_apps("team-z", {})
 
 
 async def test_requests_at_once_for_two_apps_both_count(own_nats_server: NatsServer) -> None:
