@@ -16,6 +16,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     app: str
     components: dict[str, str] = {}
+    version: str | None = None
 
 
 class DeployRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,20 @@ def check_components(components: Mapping[str, str]) -> None:
         check_hash(digest)
 
 
+def check_version(version: str | None) -> None:
+    """Return if a deployment may have this version, or none.
+
+    Raises:
+        InvalidRequest: It may not.
+    """
+    if version is not None and not (
+        version.isprintable() and 0 < len(version) <= MAX_VERSION_LENGTH
+    ):
+        raise InvalidRequest(
+            f"version {version!r} is not 1 to {MAX_VERSION_LENGTH} printable characters"
+        )
+
+
 def check_deployment(deployment: Deployment, versions: Sequence[ComponentVersion]) -> None:
     """Return if a deployment and the versions sent with it are well formed and belong together.
 
@@ -49,13 +63,7 @@ def check_deployment(deployment: Deployment, versions: Sequence[ComponentVersion
     check_components(deployment.components)
     if not deployment.components:
         raise InvalidRequest(f"deployment {deployment.name} has no components")
-    version = deployment.version
-    if version is not None and not (
-        version.isprintable() and 0 < len(version) <= MAX_VERSION_LENGTH
-    ):
-        raise InvalidRequest(
-            f"version {version!r} is not 1 to {MAX_VERSION_LENGTH} printable characters"
-        )
+    check_version(deployment.version)
     for each in versions:
         if each.app != deployment.app or deployment.components.get(each.name) != each.hash:
             raise InvalidRequest(

@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from broker.bundles import Bundles
-from broker.control.checks import check_components, check_deployment, schedule_problems
+from broker.control.checks import (
+    check_components,
+    check_deployment,
+    check_version,
+    schedule_problems,
+)
 from broker.control.writes import Stored, delete, load, write
 from broker.store import Store
 from model.component import ComponentVersion
@@ -78,20 +83,29 @@ class Deployments:
             revision=snapshot.revision_of(deployment_key(name)), object=snapshot.deployments[name]
         )
 
-    async def plan(self, name: str, app: str, components: Mapping[str, str]) -> Plan:
+    async def plan(
+        self, name: str, app: str, components: Mapping[str, str], version: str | None = None
+    ) -> Plan:
         """Return what deploying ``components`` under ``name`` would mean for pods.
 
         Args:
             name: Name of the deployment.
             app: Name of the app.
             components: Component name to hash; empty plans an undeployment.
+            version: That the deployment is to have.
 
         Raises:
-            InvalidRequest: A name or a hash is not valid.
+            InvalidRequest: A name, a hash or the version is not valid.
+            Immutable: As of ``deploy``: whoever plans first uploads nothing in vain.
         """
         check_name(name, "deployment")
         check_name(app, "app")
         check_components(components)
+        check_version(version)
+        current = self._store.snapshot.deployments.get(name)
+        if current is not None and components:
+            wanted = Deployment(name=name, app=app, components=dict(components), version=version)
+            _check_replaceable(current, wanted)
         missing = await self._bundles.claim(components.values())
         snapshot = self._store.snapshot
         return distill(

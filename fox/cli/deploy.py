@@ -134,7 +134,12 @@ def _there(control: Control, name: str) -> Deployment | None:
 
 
 def _plan(control: Control, wanted: Deployment) -> Plan:
-    body = {"name": wanted.name, "app": wanted.app, "components": wanted.components}
+    body = {
+        "name": wanted.name,
+        "app": wanted.app,
+        "components": wanted.components,
+        "version": wanted.version,
+    }
     return msgspec.convert(control.post("v1", "plans", body=body), Plan)
 
 

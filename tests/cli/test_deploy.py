@@ -74,7 +74,10 @@ def test_a_versioned_deployment_keeps_its_content(fox: Cli, tmp_path: Path) -> N
     shop.write({"components/api/new.py": "A = 1\n"})
     shop.commit()
 
-    assert "fixed-v1 has version 1 and cannot change" in fox(*arguments, code=1).stderr
+    for more in ((), ("--dry-run",)):
+        refused = fox(*arguments, *more, code=1)
+        assert "fixed-v1 has version 1 and cannot change" in refused.stderr
+        assert refused.stdout == ""
 
 
 def test_two_branches_of_one_clean_name_collide(fox: Cli, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from model.pruning import Pruning
 
 async def _plan(parts: Parts, call: Call) -> Plan:
     wanted: PlanRequest = call.body
-    return await parts.control.deployments.plan(wanted.name, wanted.app, wanted.components)
+    return await parts.control.deployments.plan(
+        wanted.name, wanted.app, wanted.components, wanted.version
+    )
 
 
 async def _upload(parts: Parts, call: Call) -> Uploaded:
@@ -48,7 +50,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="POST",
         path="/v1/plans",
-        summary="What deploying would do to pods; without components, what undeploying would",
+        summary="What deploying would do to pods, 409 if it would be refused; without components, "
+        "what undeploying would",
         answer=_plan,
         body=PlanRequest,
         result=Plan,

@@ -9,6 +9,7 @@ import pytest
 
 from broker.store import Store
 from model.component import ComponentVersion
+from model.deployment import Deployment
 from model.distill import Step
 from model.errors import (
     BodyTooLarge,
@@ -191,6 +192,37 @@ async def test_a_plan_without_components_is_of_an_undeployment(plane: Plane) -> 
     plan = await plane.control.deployments.plan("v1", "order-app", {})
 
     assert plan.count(Step.NO_LONGER_USED) == 2
+
+
+@pytest.mark.parametrize(
+    ("app", "components", "version"),
+    [
+        ("order-app", {"api-server": API_V2.hash}, "v1"),
+        ("order-app", {"api-server": API.hash}, "v2"),
+        ("order-app", {"api-server": API.hash}, None),
+        ("shop", {"api-server": API.hash}, "v1"),
+    ],
+)
+async def test_a_plan_is_refused_where_its_deployment_will_be(
+    plane: Plane, app: str, components: dict[str, str], version: str | None
+) -> None:
+    await plane.deploy("v1", API, version="v1")
+    wanted = Deployment(name="v1", app=app, components=components, version=version)
+
+    with pytest.raises(Immutable) as planned:
+        await plane.control.deployments.plan("v1", app, components, version)
+    with pytest.raises(Immutable) as deployed:
+        await plane.control.deployments.deploy(wanted, ())
+
+    assert planned.value.detail == deployed.value.detail
+
+
+async def test_equal_content_of_a_versioned_deployment_can_be_planned(plane: Plane) -> None:
+    await plane.deploy("v1", API, version="v1")
+
+    plan = await plane.control.deployments.plan("v1", "order-app", {"api-server": API.hash}, "v1")
+
+    assert plan.count(Step.REUSED) == 1
 
 
 async def test_an_undeployed_deployment_is_gone_when_the_call_returns(plane: Plane) -> None:
