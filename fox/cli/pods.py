@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from fox.cli.client import Control
-from fox.cli.kinds import PODS, SLEEPERS
+from fox.cli.kinds import DEPLOYMENTS, PODS, SLEEPERS
 from fox.cli.waiting import wait_for
 from fox.cli.words import count, listed
 from model.deployment import Deployment
 from model.distill import versions_in_use
-from model.errors import ComponentFailed
+from model.errors import ComponentFailed, Conflict, NotFound
 from model.pod import PodPhase, PodStatus, Sleeper
 
 # The first restart may be an accident; who dies three times will not become ready by waiting.
@@ -36,10 +36,12 @@ def wait_ready(control: Control, deployment: Deployment, timeout_s: float) -> Se
 
     Raises:
         ComponentFailed: A pod dies again and again.
+        Conflict: Somebody else deployed under its name, or undeployed it: its pods need not come.
         DeadlineExceeded: It took too long.
     """
 
     def look() -> tuple[str, Serving | None]:
+        _check_there(control, deployment)
         pods = pods_of(control, deployment)
         _check_hope(pods)
         sleepers = sleepers_of(control, deployment)
@@ -64,6 +66,16 @@ def sleepers_of(control: Control, deployment: Deployment) -> tuple[Sleeper, ...]
     wanted = versions_in_use((deployment,))
     sleepers: list[Sleeper] = SLEEPERS.records(control.get("v1", SLEEPERS.path))
     return tuple(each for each in sleepers if each.version in wanted)
+
+
+def _check_there(control: Control, deployment: Deployment) -> None:
+    name = deployment.name
+    try:
+        there: Deployment = DEPLOYMENTS.record_of(control.get("v1", DEPLOYMENTS.path, name))
+    except NotFound as error:
+        raise Conflict(f"deployment {name} was removed by somebody else meanwhile") from error
+    if versions_in_use((there,)) != versions_in_use((deployment,)):
+        raise Conflict(f"deployment {name} was replaced by another deploy meanwhile")
 
 
 def _check_hope(pods: tuple[PodStatus, ...]) -> None:

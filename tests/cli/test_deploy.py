@@ -3,9 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
+from fox.cli.locate import connect
+from fox.cli.pods import wait_ready
+from model.deployment import Deployment
+from model.errors import Conflict
 from tests.cli.conftest import Cli
 from tests.cli.shop import DYING, make
 from tests.support.repository import MAIN
@@ -136,6 +141,24 @@ def test_a_pod_that_does_not_become_ready_is_told(fox: Cli, tmp_path: Path) -> N
     reason = "exited with code 1: component api cannot be loaded: model.errors.InvalidRequest: "
     assert f"dies again and again: {reason}" in patient
     assert "fox logs api" in patient
+
+
+def test_a_deployment_that_somebody_else_replaces_or_removes_is_not_waited_for(
+    fox: Cli, platform: Path, tmp_path: Path
+) -> None:
+    shop = make(tmp_path, "raced")
+    shop.write({"components/api/main.py": DYING})
+    arguments = ("deploy", "--app", shop.folder, "--dirty", "--no-wait", "-o", "json")
+    first = msgspec.convert(json.loads(fox(*arguments).stdout)["deployment"], Deployment)
+    shop.write({"components/api/new.py": "A = 1\n"})
+    fox(*arguments)
+    control = connect(None, platform)
+
+    with pytest.raises(Conflict, match="raced-main was replaced by another deploy meanwhile"):
+        wait_ready(control, first, timeout_s=30)
+    fox("undeploy", "raced-main")
+    with pytest.raises(Conflict, match="raced-main was removed"):
+        wait_ready(control, first, timeout_s=30)
 
 
 def test_an_app_folder_must_hold_an_app(fox: Cli, tmp_path: Path) -> None:
