@@ -15,7 +15,7 @@ from broker.control.checks import (
     check_version,
     schedule_problems,
 )
-from broker.control.writes import Stored, delete, load, write
+from broker.control.writes import Stored, check_match, delete, load, write
 from broker.store import Store
 from model.component import ComponentVersion
 from model.deployment import Deployment
@@ -118,7 +118,10 @@ class Deployments:
         )
 
     async def deploy(
-        self, deployment: Deployment, versions: Sequence[ComponentVersion]
+        self,
+        deployment: Deployment,
+        versions: Sequence[ComponentVersion],
+        if_match: int | None = None,
     ) -> Stored[Deployment]:
         """Make a deployment reachable; equal content under its name changes nothing.
 
@@ -128,6 +131,7 @@ class Deployments:
         Args:
             deployment: What is wanted; its time of creation is set here.
             versions: Those of its components that the platform may not know yet.
+            if_match: Revision that the writer has seen; 0 means none, None accepts any.
 
         Raises:
             InvalidRequest: A name or hash is not valid, or a version belongs elsewhere.
@@ -137,7 +141,7 @@ class Deployments:
         """
         check_deployment(deployment, versions)
         async with self._turn:
-            found = await self._found(deployment)
+            found = await self._found(deployment, if_match)
             if found is not None and _is_served_by(found.object, deployment):
                 return found
             known = await self._known(deployment, versions)
@@ -146,17 +150,23 @@ class Deployments:
                 await self._store.put_new(_key(version), version)
             return await self._write(deployment, found)
 
-    async def undeploy(self, name: str) -> None:
+    async def undeploy(self, name: str, if_match: int | None = None) -> None:
         """Take a deployment away; its component versions and bundles stay until they are pruned.
+
+        Args:
+            name: Its name.
+            if_match: Revision that the writer has seen; None accepts any.
 
         Raises:
             DeploymentNotFound: There is none of this name.
             Immutable: A release that is active or pending names it.
+            RevisionConflict: Somebody else wrote meanwhile.
         """
         async with self._turn:
             found = await load(self._store, deployment_key(name), Deployment)
             if found is None:
                 raise DeploymentNotFound(f"there is no deployment {name}")
+            check_match(deployment_key(name), found, if_match)
             users = self._released_in(name)
             if users:
                 raise Immutable(
@@ -166,8 +176,12 @@ class Deployments:
                 )
             await delete(self._store, deployment_key(name), found)
 
-    async def _found(self, deployment: Deployment) -> Stored[Deployment] | None:
-        found = await load(self._store, deployment_key(deployment.name), Deployment)
+    async def _found(
+        self, deployment: Deployment, if_match: int | None
+    ) -> Stored[Deployment] | None:
+        key = deployment_key(deployment.name)
+        found = await load(self._store, key, Deployment)
+        check_match(key, found, if_match)
         if found is not None:
             _check_replaceable(found.object, deployment)
         return found

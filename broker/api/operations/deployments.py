@@ -34,11 +34,13 @@ async def _get_deployment(parts: Parts, call: Call) -> Stored[Deployment]:
 async def _deploy(parts: Parts, call: Call) -> Stored[Deployment]:
     wanted: DeployRequest = call.body
     call.check_name(wanted.deployment.name)
-    return await parts.control.deployments.deploy(wanted.deployment, wanted.components)
+    return await parts.control.deployments.deploy(
+        wanted.deployment, wanted.components, call.if_match
+    )
 
 
 async def _undeploy(parts: Parts, call: Call) -> None:
-    await parts.control.deployments.undeploy(call.name)
+    await parts.control.deployments.undeploy(call.name, call.if_match)
 
 
 async def _prune(parts: Parts, call: Call) -> Pruning:
@@ -85,12 +87,14 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=_deploy,
         body=DeployRequest,
         result=Stored[Deployment],
+        has_if_match=True,
     ),
     Operation(
         method="DELETE",
         path="/v1/deployments/{name}",
         summary="Undeploy; 409 while released",
         answer=_undeploy,
+        has_if_match=True,
     ),
     Operation(
         method="POST",

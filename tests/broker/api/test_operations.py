@@ -18,7 +18,7 @@ from model.environment import Environment, EnvironmentData, PolicyType
 from model.errors import ErrorDetail
 from model.release import ReleaseState
 from tests.broker.api.client import API, UI, Client, upload
-from tests.support.control_plane import Plane, pods_of
+from tests.support.control_plane import Plane, deployment, pods_of
 
 
 async def test_the_story_of_a_release(client: Client, plane: Plane) -> None:
@@ -137,6 +137,26 @@ async def test_if_match_keeps_writers_apart(client: Client) -> None:
         "PUT", "/v1/environments/dev", record, headers={"if-match": "new"}
     )
     assert status == 400
+
+
+async def test_if_match_keeps_deploys_apart(client: Client) -> None:
+    await upload(client)
+    path, body = (
+        "/v1/deployments/main",
+        {"deployment": deployment("main", API), "components": [API]},
+    )
+    _, first = await client.call("PUT", path, body, headers={"if-match": "0"})
+    _, second = await client.deploy("main")
+    seen = {"if-match": str(first["revision"])}
+
+    replaced, answer = await client.call("PUT", path, body, headers=seen)
+    removed, _ = await client.call("DELETE", path, headers=seen)
+
+    assert (replaced, answer["code"]) == (409, "revision_conflict")
+    assert removed == 409
+    assert await client.call("GET", path) == (200, second)
+    seen = {"if-match": str(second["revision"])}
+    assert (await client.call("DELETE", path, headers=seen))[0] == 204
 
 
 async def test_secrets_are_masked_and_the_etag_is_the_revision(
