@@ -97,7 +97,7 @@ def _parameters(operation: Operation, schema_of: dict[str, Any]) -> list[dict[st
     if_match = {
         "name": "If-Match",
         "in": "header",
-        "description": "Revision that the object must have; 0 when it must not exist",
-        "schema": {"type": "integer"},
+        "description": "Revision that the object must have; 0: it must not exist, *: it must",
+        "schema": {"type": "string"},
     }
     return [*in_path, *in_query, *([if_match] if operation.has_if_match else [])]

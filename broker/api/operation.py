@@ -42,7 +42,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         path: Values of the path's ``{…}``.
         query: Of the operation's query type.
         body: Of the operation's body type; bytes for a raw body, None without one.
-        if_match: Revision of the If-Match header, or None.
+        if_match: Revision of the If-Match header, ``ANY_REVISION`` for ``*``, or None.
     """
 
     path: Mapping[str, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, get_origin
 
@@ -9,12 +10,15 @@ import msgspec
 from aiohttp import web
 
 from broker.api.operation import Call, Operation
+from broker.control.preconditions import ANY_REVISION
 from model.bundle import MAX_BYTES
 from model.decoding import UNREADABLE
 from model.errors import BodyTooLarge, InvalidRequest, UnsupportedContentType
 
 MAX_JSON_BYTES = 8 << 20
 JSON = "application/json"
+
+_REVISION = re.compile(r'"?([0-9]{1,20})"?')
 
 
 async def read_call(operation: Operation, request: web.Request) -> Call:
@@ -101,9 +105,11 @@ async def _read(request: web.Request, limit_bytes: int) -> bytes:
 
 def _if_match(request: web.Request) -> int | None:
     text = request.headers.get("if-match")
-    if text is None or text.strip() == "*":
+    if text is None:
         return None
-    try:
-        return int(text.strip().strip('"'))
-    except ValueError as error:
-        raise InvalidRequest(f"If-Match is {text!r}, expected a revision") from error
+    if text.strip() == "*":
+        return ANY_REVISION
+    found = _REVISION.fullmatch(text.strip())
+    if found is None:
+        raise InvalidRequest(f"If-Match is {text!r}, expected a revision or *")
+    return int(found[1])

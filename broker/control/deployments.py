@@ -15,7 +15,8 @@ from broker.control.checks import (
     check_version,
     schedule_problems,
 )
-from broker.control.writes import Stored, check_match, delete, load, write
+from broker.control.preconditions import check_seen
+from broker.control.writes import Stored, delete, load, write
 from broker.store import Store
 from model.component import ComponentVersion
 from model.deployment import Deployment
@@ -131,7 +132,7 @@ class Deployments:
         Args:
             deployment: What is wanted; its time of creation is set here.
             versions: Those of its components that the platform may not know yet.
-            if_match: Revision that the writer has seen; 0 means none, None accepts any.
+            if_match: What the writer has seen, see ``check_seen``.
 
         Raises:
             InvalidRequest: A name or hash is not valid, or a version belongs elsewhere.
@@ -155,7 +156,7 @@ class Deployments:
 
         Args:
             name: Its name.
-            if_match: Revision that the writer has seen; None accepts any.
+            if_match: What the writer has seen, see ``check_seen``.
 
         Raises:
             DeploymentNotFound: There is none of this name.
@@ -166,7 +167,7 @@ class Deployments:
             found = await load(self._store, deployment_key(name), Deployment)
             if found is None:
                 raise DeploymentNotFound(f"there is no deployment {name}")
-            check_match(deployment_key(name), found, if_match)
+            check_seen(deployment_key(name), found, if_match)
             users = self._released_in(name)
             if users:
                 raise Immutable(
@@ -181,7 +182,7 @@ class Deployments:
     ) -> Stored[Deployment] | None:
         key = deployment_key(deployment.name)
         found = await load(self._store, key, Deployment)
-        check_match(key, found, if_match)
+        check_seen(key, found, if_match)
         if found is not None:
             _check_replaceable(found.object, deployment)
         return found

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from broker.control.environment_checks import live_releases, object_problems, outage_problems
+from broker.control.preconditions import check_seen
 from broker.control.secrets import EnvironmentObject, masked, unmasked
-from broker.control.writes import Stored, check_match, delete, load, write
+from broker.control.writes import Stored, delete, load, write
 from broker.store import Store
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.errors import EnvironmentNotFound, Immutable, NotFound, Problem, ProblemsFound
@@ -72,7 +73,7 @@ class Environments:
 
         Args:
             record: New content; a masked secret keeps the value that is stored.
-            if_match: Revision that the writer has seen; 0 means none, None accepts any.
+            if_match: What the writer has seen, see ``check_seen``.
             force: Write it even if an active release cannot be used any more then.
 
         Raises:
@@ -87,7 +88,7 @@ class Environments:
         key = _KEYS[kind](record.name)
         async with self._turn:
             found = await load(self._store, key, kind)
-            check_match(key, found, if_match)
+            check_seen(key, found, if_match)
             stored = found.object if found else None
             _check_fixed(record, stored)
             problems = tuple(object_problems(record, self._store.snapshot.environments))
@@ -105,7 +106,7 @@ class Environments:
         Args:
             kind: Which kind of object.
             name: Its name.
-            if_match: Revision that the writer has seen; None accepts any.
+            if_match: What the writer has seen, see ``check_seen``.
             force: Delete a virtual environment with its releases.
 
         Raises:
@@ -118,7 +119,7 @@ class Environments:
             found = await load(self._store, key, kind)
             if found is None:
                 raise _not_found(kind, name)
-            check_match(key, found, if_match)
+            check_seen(key, found, if_match)
             _check_unused(kind, name, self._store.snapshot, force=force)
             if kind is VirtualEnvironment:
                 await self._delete_releases(name)

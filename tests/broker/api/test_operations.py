@@ -133,10 +133,28 @@ async def test_if_match_keeps_writers_apart(client: Client) -> None:
             "PUT", "/v1/environments/dev", record, headers={"if-match": seen}
         )
         assert status == 200
-    status, _ = await client.call(
-        "PUT", "/v1/environments/dev", record, headers={"if-match": "new"}
-    )
-    assert status == 400
+    for garbage in ("new", "-1", "1_0", "9" * 5_000, ""):
+        status, _ = await client.call(
+            "PUT", "/v1/environments/dev", record, headers={"if-match": garbage}
+        )
+        assert status == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/environments/dev", "/v1/deployments/main"])
+async def test_what_must_exist_is_not_created(client: Client, path: str) -> None:
+    await upload(client)
+    body = {"deployment": deployment("main", API), "components": [API]}
+    record = body if "deployments" in path else {"name": "dev"}
+    any_revision = {"if-match": "*"}
+
+    refused, answer = await client.call("PUT", path, record, headers=any_revision)
+
+    assert (refused, answer["code"]) == (409, "revision_conflict")
+    assert "does not exist" in answer["detail"]
+    assert (await client.call("GET", path))[0] == 404
+    assert (await client.call("PUT", path, record))[0] == 200
+    assert (await client.call("PUT", path, record, headers=any_revision))[0] == 200
+    assert (await client.call("DELETE", path, headers=any_revision))[0] == 204
 
 
 async def test_if_match_keeps_deploys_apart(client: Client) -> None:
