@@ -126,11 +126,18 @@ def app_problems(
                 message=f"deployment {deployment.name} belongs to app {deployment.app}",
                 path=f"{path}.deployment",
             )
+        elif released.version == "":
+            yield Problem(
+                type="InvalidVersion",
+                message="the version is empty: name one, or leave it out",
+                path=f"{path}.version",
+            )
         elif released.version is not None and released.version != deployment.version:
+            has = f"version {deployment.version}" if deployment.version else "no version"
             yield Problem(
                 type="VersionMismatch",
-                message=f"deployment {deployment.name} has version {deployment.version}, "
-                f"not {released.version}",
+                message=f"deployment {deployment.name} has {has}, "
+                f"and version {released.version} was asked for",
                 path=f"{path}.version",
             )
         elif policy.type is PolicyType.STABLE and deployment.version is None:

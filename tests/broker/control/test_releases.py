@@ -209,6 +209,7 @@ async def test_exactly_the_apps_that_are_given_are_released(plane: Plane) -> Non
         ("order-app", ReleasedApp(deployment="nothing"), "DeploymentNotFound"),
         ("shop", ReleasedApp(deployment="order-app-v1"), "AppMismatch"),
         ("order-app", ReleasedApp(deployment="order-app-v1", version="v2"), "VersionMismatch"),
+        ("order-app", ReleasedApp(deployment="order-app-v1", version=""), "InvalidVersion"),
     ],
 )
 async def test_apps_that_do_not_fit_are_a_problem(
@@ -220,6 +221,27 @@ async def test_apps_that_do_not_fit_are_a_problem(
         await plane.control.releases.request_apps("team-a", {app: released})
 
     assert caught.value.problems[0].type == problem
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("", "the version is empty: name one, or leave it out"),
+        ("v1", "deployment main has no version, and version v1 was asked for"),
+    ],
+)
+async def test_a_version_that_a_deployment_lacks_is_told_in_words(
+    plane: Plane, version: str, message: str
+) -> None:
+    await plane.environments("team-a", policy=PolicyType.TESTING)
+    await plane.deploy("main", UI, API)
+    wanted = {"order-app": ReleasedApp(deployment="main", version=version)}
+
+    with pytest.raises(ProblemsFound) as caught:
+        await plane.control.releases.request_apps("team-a", wanted)
+
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.path) == (message, "apps.order-app.version")
 
 
 async def test_no_apps_withdraw_what_is_active_and_what_is_pending(plane: Plane) -> None:
