@@ -150,6 +150,11 @@ class Records:
         entry = self._kinds["manifest"].get(f"{virtual_environment}.{release}")
         return None if entry is None else cast("ReleaseManifest", entry.record)
 
+    @property
+    def manifests(self) -> Map[str, Entry[ReleaseManifest]]:
+        """Manifests by ``<virtual environment>.<id of the release>``."""
+        return self._kinds["manifest"]
+
     def component(self, app: str, name: str, digest: str) -> ComponentVersion | None:
         """Return a component version, or None."""
         entry = self.components.get(f"{app}.{name}.{digest}")

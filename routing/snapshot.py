@@ -113,6 +113,11 @@ class Snapshot:
         """Every component version that some deployment is made of; counted, not looked for."""
         return frozenset(self.records.uses)
 
+    def manifests_of(self, virtual_environment: str) -> tuple[ReleaseManifest, ...]:
+        """Return all manifests of a virtual environment; it looks through those of all."""
+        of_all = (entry.record for entry in self.records.manifests.values())
+        return tuple(each for each in of_all if each.virtual_environment == virtual_environment)
+
     def manifest(self, virtual_environment: str, release: str) -> ReleaseManifest | None:
         """Return what a Stable release froze, or None."""
         return self.records.manifest(virtual_environment, release)

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from broker.api.operation import Call, Operation
-from broker.control.preconditions import ANY_REVISION
+from broker.control.writes import ANY_REVISION
 from model.bundle import MAX_BYTES
 from model.decoding import UNREADABLE
 from model.errors import BodyTooLarge, InvalidRequest, UnsupportedContentType

@@ -13,6 +13,7 @@ from broker.control.deployments import CheckSchedule, Deployments
 from broker.control.environments import Environments
 from broker.control.pruning import Pruner, Tidy
 from broker.control.releases import Releases
+from broker.control.turn import Turn
 from broker.pod_board import PodBoard
 from broker.state_buckets import StateBuckets
 from broker.store import Store
@@ -59,9 +60,8 @@ class Control:
         now: Callable[[], float] = time.time,
     ) -> None:
         """Put the parts together; nothing is opened or closed."""
-        # Checks that look at other records and the write after them take turns in this process:
-        # a compare-and-set guards one record only.
-        turn = asyncio.Lock()
+        # A compare-and-set guards one record only, and what is checked are others too.
+        turn = Turn(store)
         self.store = store
         self.bundles = bundles
         self.board = board

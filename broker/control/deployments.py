@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,8 +14,8 @@ from broker.control.checks import (
     check_version,
     schedule_problems,
 )
-from broker.control.preconditions import check_seen
-from broker.control.writes import Stored, delete, load, write
+from broker.control.turn import Turn, in_turn
+from broker.control.writes import Stored, check_match, load
 from broker.store import Store
 from model.component import ComponentVersion
 from model.deployment import Deployment
@@ -26,7 +25,6 @@ from model.errors import (
     Immutable,
     Problem,
     ProblemsFound,
-    RevisionConflict,
 )
 from model.names import check_name
 from model.records import component_key, deployment_key
@@ -45,7 +43,7 @@ class Deployments:
         bundles: Where components' code must be before they are deployed.
         adapters: Kinds of adapters that components may depend on.
         check_schedule: Of the cron adapter.
-        turn: Held while something is checked against other records and then written.
+        turn: Of this process.
         now: Clock, Unix time in seconds.
     """
 
@@ -56,7 +54,7 @@ class Deployments:
         *,
         adapters: frozenset[str],
         check_schedule: CheckSchedule,
-        turn: asyncio.Lock,
+        turn: Turn,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Put the parts together; nothing is opened or closed."""
@@ -118,6 +116,7 @@ class Deployments:
             bundles=frozenset(components.values()) - missing,
         )
 
+    @in_turn
     async def deploy(
         self,
         deployment: Deployment,
@@ -132,7 +131,7 @@ class Deployments:
         Args:
             deployment: What is wanted; its time of creation is set here.
             versions: Those of its components that the platform may not know yet.
-            if_match: What the writer has seen, see ``check_seen``.
+            if_match: What the writer has seen, see ``check_match``.
 
         Raises:
             InvalidRequest: A name or hash is not valid, or a version belongs elsewhere.
@@ -141,48 +140,50 @@ class Deployments:
             RevisionConflict: Somebody else deployed under this name meanwhile.
         """
         check_deployment(deployment, versions)
-        async with self._turn:
-            found = await self._found(deployment, if_match)
-            if found is not None and _is_served_by(found.object, deployment):
-                return found
-            known = await self._known(deployment, versions)
-            await self._check(deployment, known)
-            for version in versions:
-                await self._store.put_new(_key(version), version)
-            return await self._write(deployment, found)
+        found = await self._found(deployment, if_match)
+        if found is not None and _is_served_by(found.object, deployment):
+            return found
+        known = await self._known(deployment, versions)
+        await self._check(deployment, known)
+        for version in versions:
+            if self._held(version) is None:
+                await self._turn.write(_key(version), version, None)
+        created_at_s = found.object.created_at_s if found else self._now()
+        record = msgspec.structs.replace(deployment, created_at_s=created_at_s)
+        return await self._turn.write(deployment_key(deployment.name), record, found)
 
+    @in_turn
     async def undeploy(self, name: str, if_match: int | None = None) -> None:
         """Take a deployment away; its component versions and bundles stay until they are pruned.
 
         Args:
             name: Its name.
-            if_match: What the writer has seen, see ``check_seen``.
+            if_match: What the writer has seen, see ``check_match``.
 
         Raises:
             DeploymentNotFound: There is none of this name.
             Immutable: A release that is active or pending names it.
             RevisionConflict: Somebody else wrote meanwhile.
         """
-        async with self._turn:
-            found = await load(self._store, deployment_key(name), Deployment)
-            if found is None:
-                raise DeploymentNotFound(f"there is no deployment {name}")
-            check_seen(deployment_key(name), found, if_match)
-            users = self._released_in(name)
-            if users:
-                raise Immutable(
-                    f"deployment {name} is released in virtual environment "
-                    f"{', '.join(users)}: release another one there first, "
-                    "or none with `fox release --none`"
-                )
-            await delete(self._store, deployment_key(name), found)
+        found = await load(self._store, deployment_key(name), Deployment)
+        if found is None:
+            raise DeploymentNotFound(f"there is no deployment {name}")
+        check_match(deployment_key(name), found, if_match)
+        users = self._released_in(name)
+        if users:
+            raise Immutable(
+                f"deployment {name} is released in virtual environment "
+                f"{', '.join(users)}: release another one there first, "
+                "or none with `fox release --none`"
+            )
+        await self._turn.delete(deployment_key(name))
 
     async def _found(
         self, deployment: Deployment, if_match: int | None
     ) -> Stored[Deployment] | None:
         key = deployment_key(deployment.name)
         found = await load(self._store, key, Deployment)
-        check_seen(key, found, if_match)
+        check_match(key, found, if_match)
         if found is not None:
             _check_replaceable(found.object, deployment)
         return found
@@ -209,19 +210,8 @@ class Deployments:
         if problems:
             raise ProblemsFound(f"deployment {deployment.name} cannot be deployed", problems)
 
-    async def _write(
-        self, deployment: Deployment, found: Stored[Deployment] | None
-    ) -> Stored[Deployment]:
-        created_at_s = found.object.created_at_s if found else self._now()
-        record = msgspec.structs.replace(deployment, created_at_s=created_at_s)
-        key = deployment_key(deployment.name)
-        try:
-            return await write(self._store, key, record, found)
-        except RevisionConflict:
-            winner = await load(self._store, key, Deployment)
-            if winner is not None and _is_served_by(winner.object, deployment):
-                return winner
-            raise
+    def _held(self, version: ComponentVersion) -> ComponentVersion | None:
+        return self._store.snapshot.component(version.app, version.name, version.hash)
 
     def _released_in(self, name: str) -> list[str]:
         return [

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from broker.control.environment_checks import live_releases, object_problems, outage_problems
-from broker.control.preconditions import check_seen
 from broker.control.secrets import EnvironmentObject, masked, unmasked
-from broker.control.writes import Stored, delete, load, write
+from broker.control.turn import Turn, in_turn
+from broker.control.writes import Stored, check_match, load
 from broker.store import Store
 from model.environment import Environment, HTTPAdapter, VirtualEnvironment
 from model.errors import EnvironmentNotFound, Immutable, NotFound, Problem, ProblemsFound
@@ -20,7 +20,6 @@ from model.records import (
     release_key,
     virtual_environment_key,
 )
-from model.release import ReleaseManifest, ReleaseState, manifests_in_use
 from routing.snapshot import Snapshot
 
 Kind = type[Environment] | type[VirtualEnvironment] | type[HTTPAdapter]
@@ -42,10 +41,10 @@ class Environments:
 
     Args:
         store: The control plane's data.
-        turn: Held while something is checked against other records and then written.
+        turn: Of this process.
     """
 
-    def __init__(self, store: Store, *, turn: asyncio.Lock) -> None:
+    def __init__(self, store: Store, *, turn: Turn) -> None:
         """Put the parts together; nothing is opened or closed."""
         self._store = store
         self._turn = turn
@@ -66,6 +65,7 @@ class Environments:
             raise _not_found(kind, name)
         return _shown(Stored(revision=snapshot.revision_of(_KEYS[kind](name)), object=found))
 
+    @in_turn
     async def put(
         self, record: EnvironmentObject, if_match: int | None = None, *, force: bool = False
     ) -> Stored[EnvironmentObject]:
@@ -73,7 +73,7 @@ class Environments:
 
         Args:
             record: New content; a masked secret keeps the value that is stored.
-            if_match: What the writer has seen, see ``check_seen``.
+            if_match: What the writer has seen, see ``check_match``.
             force: Write it even if an active release cannot be used any more then.
 
         Raises:
@@ -86,18 +86,18 @@ class Environments:
         kind = type(record)
         check_name(record.name, _NOUNS[kind])
         key = _KEYS[kind](record.name)
-        async with self._turn:
-            found = await load(self._store, key, kind)
-            check_seen(key, found, if_match)
-            stored = found.object if found else None
-            _check_fixed(record, stored)
-            problems = tuple(object_problems(record, self._store.snapshot.environments))
-            if problems:
-                raise ProblemsFound(f"{_NOUNS[kind]} {record.name} is not valid", problems)
-            if not force:
-                await self._check_releases(record)
-            return _shown(await write(self._store, key, unmasked(record, stored), found))
+        found = await load(self._store, key, kind)
+        check_match(key, found, if_match)
+        stored = found.object if found else None
+        _check_fixed(record, stored)
+        problems = tuple(object_problems(record, self._store.snapshot.environments))
+        if problems:
+            raise ProblemsFound(f"{_NOUNS[kind]} {record.name} is not valid", problems)
+        if not force:
+            await self._check_releases(record)
+        return _shown(await self._turn.write(key, unmasked(record, stored), found))
 
+    @in_turn
     async def delete(
         self, kind: Kind, name: str, if_match: int | None = None, *, force: bool = False
     ) -> None:
@@ -106,7 +106,7 @@ class Environments:
         Args:
             kind: Which kind of object.
             name: Its name.
-            if_match: What the writer has seen, see ``check_seen``.
+            if_match: What the writer has seen, see ``check_match``.
             force: Delete a virtual environment with its releases.
 
         Raises:
@@ -115,15 +115,14 @@ class Environments:
             RevisionConflict: Somebody else wrote meanwhile.
         """
         key = _KEYS[kind](name)
-        async with self._turn:
-            found = await load(self._store, key, kind)
-            if found is None:
-                raise _not_found(kind, name)
-            check_seen(key, found, if_match)
-            _check_unused(kind, name, self._store.snapshot, force=force)
-            if kind is VirtualEnvironment:
-                await self._delete_releases(name)
-            await delete(self._store, key, found)
+        found = await load(self._store, key, kind)
+        if found is None:
+            raise _not_found(kind, name)
+        check_match(key, found, if_match)
+        _check_unused(kind, name, self._store.snapshot, force=force)
+        if kind is VirtualEnvironment:
+            await self._delete_releases(name)
+        await self._turn.delete(key)
 
     async def _check_releases(self, record: EnvironmentObject) -> None:
         snapshot = self._store.snapshot
@@ -140,15 +139,11 @@ class Environments:
             )
 
     async def _delete_releases(self, name: str) -> None:
-        found = await load(self._store, release_key(name), ReleaseState)
-        if found is None:
-            return
-        await delete(self._store, release_key(name), found)
-        for release in manifests_in_use(found.object):
-            key = manifest_key(name, release)
-            manifest = await load(self._store, key, ReleaseManifest)
-            if manifest is not None:
-                await delete(self._store, key, manifest)
+        snapshot = self._store.snapshot
+        if name in snapshot.releases:
+            await self._turn.delete(release_key(name))
+        for manifest in snapshot.manifests_of(name):
+            await self._turn.delete(manifest_key(name, manifest.id))
 
 
 def _objects(snapshot: Snapshot, kind: Kind) -> Mapping[str, EnvironmentObject]:

@@ -8,13 +8,13 @@ by a compare-and-set that a claim in between wins; only then its records.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from broker.bundles import Bundles, Held
-from broker.control.writes import delete, load
+from broker.control.turn import Turn
+from broker.control.writes import load
 from broker.pod_board import PodBoard
 from broker.state_buckets import StateBuckets
 from broker.store import Store
@@ -41,7 +41,7 @@ class Pruner:
         bundles: Components' code.
         board: What pods are doing.
         states: The state store's data.
-        turn: Held by whoever checks something and then writes.
+        turn: Of this process.
         tidy: For what the pod driver keeps.
     """
 
@@ -52,7 +52,7 @@ class Pruner:
         board: PodBoard,
         states: StateBuckets,
         *,
-        turn: asyncio.Lock,
+        turn: Turn,
         tidy: Tidy,
     ) -> None:
         """Put the parts together; nothing is opened or closed."""
@@ -73,7 +73,7 @@ class Pruner:
         Raises:
             NatsUnavailable: NATS does not answer, or this process does not know the latest data.
         """
-        async with self._turn:
+        async with self._turn.alone:
             versions = await self._unused_versions()
             states = await self._unused_states() if with_state else []
             if is_dry_run:
@@ -118,7 +118,7 @@ class Pruner:
         if found is None:
             return
         with contextlib.suppress(RevisionConflict):
-            await delete(self._store, key, found)
+            await self._store.delete(key, found.revision)
         # Another control process may have taken the same code in the meantime, and found the
         # record there.
         if await self._bundles.has(version.hash):

@@ -1,13 +1,12 @@
 """Releases: requested, activated when all of their pods are ready, archived or withdrawn.
 
-``model.release`` holds the states and their steps; here they are read and written, each step as one
-compare-and-set, so several control processes may do this at once. A manifest is stored before the
-state that names it, and deleted after the last state that did.
+``model.release`` holds the states and their steps; here they are read and written, each step in a
+turn, so several control processes may do this at once. A manifest is stored before the state that
+names it, and deleted after the last state that did.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 import time
@@ -26,14 +25,13 @@ from broker.control.drafts import (
     review,
 )
 from broker.control.selection import select_deployment
-from broker.control.writes import Stored, delete, load, write
+from broker.control.turn import Overtaken, Turn, in_turn
+from broker.control.writes import Stored, load
 from broker.store import Store
 from model.distill import Version
 from model.errors import RevisionConflict
 from model.records import manifest_key, release_key
 from model.release import ReleasedApp, ReleaseManifest, ReleaseState, manifests_in_use
-
-_ATTEMPTS = 8
 
 
 class Releases:
@@ -42,7 +40,7 @@ class Releases:
     Args:
         store: The control plane's data.
         ready_versions: Component versions of which a pod is ready at this moment.
-        turn: Held while something is checked against other records and then written.
+        turn: Of this process.
         now: Clock, Unix time in seconds.
     """
 
@@ -51,7 +49,7 @@ class Releases:
         store: Store,
         ready_versions: Callable[[], frozenset[Version]],
         *,
-        turn: asyncio.Lock,
+        turn: Turn,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Put the parts together; nothing is opened or closed."""
@@ -132,15 +130,13 @@ class Releases:
             virtual_environment, lambda state: draft_rollback(self._scene(), state, release or None)
         )
 
+    @in_turn
     async def review(self, virtual_environment: str) -> None:
         """Activate or archive the pending release of a virtual environment if it is time to."""
-        async with self._turn:
-            found = await load(self._store, release_key(virtual_environment), ReleaseState)
-            if found is None or found.object.pending is None:
-                return
-            # Whoever wrote meanwhile has looked at the same things as we did.
-            with contextlib.suppress(RevisionConflict):
-                await self._commit(Draft(state=review(self._scene(), found.object)), found)
+        found = await load(self._store, release_key(virtual_environment), ReleaseState)
+        if found is None or found.object.pending is None:
+            return
+        await self._commit(Draft(state=review(self._scene(), found.object)), found)
 
     def deadlines_s(self) -> Iterator[float]:
         """Yield the Unix time at which each pending release will be archived."""
@@ -149,16 +145,13 @@ class Releases:
                 policy = policy_or_default(self._store.snapshot, state.virtual_environment)
                 yield state.pending.requested_at_s + policy.activation_deadline_s
 
+    @in_turn
     async def _submit(
         self, name: str, draft_of: Callable[[ReleaseState], Draft]
     ) -> Stored[ReleaseState]:
-        async with self._turn:
-            for _ in range(_ATTEMPTS):
-                found = await load(self._store, release_key(name), ReleaseState)
-                state = found.object if found else ReleaseState(virtual_environment=name)
-                with contextlib.suppress(RevisionConflict):
-                    return await self._commit(draft_of(state), found)
-        raise RevisionConflict(f"releases of {name} are being changed by others: try again")
+        found = await load(self._store, release_key(name), ReleaseState)
+        state = found.object if found else ReleaseState(virtual_environment=name)
+        return await self._commit(draft_of(state), found)
 
     def _scene(self) -> Scene:
         now_s = self._now()
@@ -177,10 +170,10 @@ class Releases:
             # Nothing was released, and nothing is: no record stands for that.
             return Stored(revision=0, object=draft.state)
         if draft.manifest is not None:
-            await self._store.create(manifest_key(name, draft.manifest.id), draft.manifest)
+            await self._turn.write(manifest_key(name, draft.manifest.id), draft.manifest, None)
         try:
-            stored = await write(self._store, release_key(name), draft.state, found)
-        except RevisionConflict:
+            stored = await self._turn.write(release_key(name), draft.state, found)
+        except Overtaken:
             if draft.manifest is not None:
                 await self._drop(name, draft.manifest.id)
             raise
@@ -190,11 +183,12 @@ class Releases:
         return stored
 
     async def _drop(self, name: str, release_id: str) -> None:
+        """Delete a manifest that no state names: not a part of the turn, it is never looked at."""
         key = manifest_key(name, release_id)
         manifest = await load(self._store, key, ReleaseManifest)
         if manifest is not None:
             with contextlib.suppress(RevisionConflict):
-                await delete(self._store, key, manifest)
+                await self._store.delete(key, manifest.revision)
 
 
 def _base(state: ReleaseState) -> dict[str, ReleasedApp]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from broker.control.writes import SEEN_S, Stored, wait_seen
@@ -40,6 +41,11 @@ class Turn:
         self._store = store
         self._lock = asyncio.Lock()
         self._since = 0
+
+    @property
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """Keeps this process from taking turns meanwhile; for what needs none itself."""
+        return self._lock
 
     async def take(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
         """Return what ``attempt`` returns, when it has not been overtaken.

@@ -1,4 +1,4 @@
-"""Writes to the control plane's data that their writer can see when they return."""
+"""What a writer has found and asks of it, and when everybody can see what was written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from model.records import Record
 from routing.snapshot import Snapshot
 
 SEEN_S = 5.0
+ANY_REVISION = -1
+"""In place of a revision: whichever it has, but there must be one."""
 
 R = TypeVar("R", bound=Record)
 
@@ -38,55 +40,24 @@ async def load(store: Store, key: str, kind: type[R]) -> Stored[R] | None:
     return Stored(revision=found[1], object=found[0])
 
 
-async def write(store: Store, key: str, record: R, found: Stored[R] | None) -> Stored[R]:
-    """Write a record in place of the one that was found; return when this process sees it.
-
-    Args:
-        store: Where to.
-        key: Of the record.
-        record: New content.
-        found: What was read before, None when there was nothing; equal content is left alone.
-
-    Raises:
-        RevisionConflict: Somebody else wrote meanwhile.
-        NatsUnavailable: NATS does not answer; whether it was written is not known.
-    """
-    if found is not None and found.object == record:
-        return found
-    if found is None:
-        revision = await store.create(key, record)
-    else:
-        revision = await store.update(key, record, found.revision)
-    await wait_seen(store, lambda snapshot: snapshot.revision >= revision)
-    return Stored(revision=revision, object=record)
-
-
-async def delete(store: Store, key: str, found: Stored[R]) -> None:
-    """Delete the record that was found; return when this process no longer sees it.
-
-    Raises:
-        RevisionConflict: Somebody else wrote meanwhile.
-        NatsUnavailable: NATS does not answer; whether it was deleted is not known.
-    """
-    await store.delete(key, found.revision)
-    await wait_seen(store, lambda snapshot: snapshot.revision_of(key) != found.revision)
-
-
 def check_match(key: str, found: Stored[R] | None, if_match: int | None) -> None:
-    """Return if the record has the revision that its writer has seen.
+    """Return if a record is as its writer has seen it.
 
     Args:
         key: For the message.
         found: What is stored, or None.
-        if_match: Revision the writer has seen; 0 means nothing, None means any.
+        if_match: Revision the writer has seen, or ``ANY_REVISION``; 0 means nothing, None means
+            anything or nothing.
 
     Raises:
-        RevisionConflict: It has another one.
+        RevisionConflict: It is not.
     """
     actual = found.revision if found else 0
-    if if_match is not None and if_match != actual:
-        has = f"has revision {actual}" if actual else "does not exist"
-        raise RevisionConflict(f"{key} {has}, not revision {if_match}: read it again")
+    if if_match is None or if_match == actual or (if_match == ANY_REVISION and actual):
+        return
+    has = f"has revision {actual}" if actual else "does not exist"
+    wanted = "" if if_match == ANY_REVISION else f", not revision {if_match}: read it again"
+    raise RevisionConflict(f"{key} {has}{wanted}")
 
 
 async def wait_seen(store: Store, is_seen: Callable[[Snapshot], bool]) -> None:

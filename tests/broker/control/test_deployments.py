@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
+from broker.control.writes import Stored
 from broker.store import Store
 from model.component import ComponentVersion
 from model.deployment import Deployment
@@ -258,46 +259,49 @@ async def test_a_released_deployment_is_not_undeployed(plane: Plane, is_ready: b
         await plane.control.deployments.undeploy("v1")
 
 
-async def test_of_two_that_deploy_other_content_at_once_one_is_told(
-    own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+async def test_two_that_deploy_at_once_do_so_one_after_the_other(
+    own_nats_server: NatsServer,
 ) -> None:
     async with (
         open_plane(own_nats_server.url, "one") as one,
         open_plane(own_nats_server.url, "two") as two,
     ):
-        both_have_read = asyncio.Barrier(2)
-        put_new = Store.put_new
-
-        async def put_new_together(store: Store, key: str, record: Record) -> None:
-            await put_new(store, key, record)
-            await both_have_read.wait()
-
-        monkeypatch.setattr(Store, "put_new", put_new_together)
         results = await asyncio.gather(
-            one.deploy("main", API), two.deploy("main", API_V2), return_exceptions=True
+            one.deploy("main", API), two.deploy("main", API_V2), two.deploy("main", API)
+        )
+
+        await one.store.wait_beyond(two.store.revision - 1)
+        assert one.control.deployments.get("main").object in results
+        assert two.control.deployments.get("main") == one.control.deployments.get("main")
+
+
+async def test_of_two_that_have_seen_nothing_one_is_told_that_there_is_something(
+    own_nats_server: NatsServer,
+) -> None:
+    async with (
+        open_plane(own_nats_server.url, "one") as one,
+        open_plane(own_nats_server.url, "two") as two,
+    ):
+        for each in (API, API_V2):
+            await one.control.bundles.put(each.hash, b"code")
+
+        results = await asyncio.gather(
+            one.control.deployments.deploy(deployment("main", API), [API], if_match=0),
+            two.control.deployments.deploy(deployment("main", API_V2), [API_V2], if_match=0),
+            return_exceptions=True,
         )
 
         assert sum(isinstance(each, RevisionConflict) for each in results) == 1
-        [winner] = [each for each in results if not isinstance(each, BaseException)]
-        await two.wait_data(lambda: "main" in two.store.snapshot.deployments)
-        assert two.control.deployments.get("main").object == winner
+        assert sum(isinstance(each, Stored) for each in results) == 1
 
 
 async def test_two_that_deploy_equal_content_at_once_both_succeed(
-    own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+    own_nats_server: NatsServer,
 ) -> None:
     async with (
         open_plane(own_nats_server.url, "one") as one,
         open_plane(own_nats_server.url, "two") as two,
     ):
-        both_have_read = asyncio.Barrier(2)
-        put_new = Store.put_new
-
-        async def put_new_together(store: Store, key: str, record: Record) -> None:
-            await put_new(store, key, record)
-            await both_have_read.wait()
-
-        monkeypatch.setattr(Store, "put_new", put_new_together)
         first, second = await asyncio.gather(one.deploy("main", API), two.deploy("main", API))
 
         assert first == second
@@ -306,18 +310,19 @@ async def test_two_that_deploy_equal_content_at_once_both_succeed(
 async def test_nats_cut_in_the_middle_of_a_deploy_leaves_nothing_half_written(
     own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_new = Store.put_new
+    put = Store.put
 
     async with open_plane(own_nats_server.url) as plane:
 
-        async def put_one_and_cut(store: Store, key: str, record: Record) -> None:
-            await put_new(store, key, record)
+        async def put_one_and_cut(store: Store, key: str, record: Record, since: int) -> int:
+            revision = await put(store, key, record, since)
             await asyncio.to_thread(own_nats_server.kill)
             await plane.wait_disconnected()
+            return revision
 
         for each in (UI, API):
             await plane.control.bundles.put(each.hash, b"code")
-        monkeypatch.setattr(Store, "put_new", put_one_and_cut)
+        monkeypatch.setattr(Store, "put", put_one_and_cut)
         with pytest.raises(NatsUnavailable):
             await plane.control.deployments.deploy(deployment("v1", UI, API), [UI, API])
         monkeypatch.undo()

@@ -11,7 +11,7 @@ from model.errors import (
     ReleaseNotFound,
     RevisionConflict,
 )
-from model.records import manifest_key, release_key
+from model.records import Record, manifest_key, release_key
 from tests.broker.control.releasing import (
     active_of,
     prepared,
@@ -102,14 +102,14 @@ async def test_a_request_that_always_loses_leaves_no_manifest(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await prepared(plane)
-    create = Store.create
+    put = Store.put
 
-    async def lose(store: Store, key: str, record: object) -> int:
+    async def lose(store: Store, key: str, record: Record | None, since: int) -> int:
         if key == release_key("team-a"):
             raise RevisionConflict("another was first")
-        return await create(store, key, record)  # type: ignore[arg-type]
+        return await put(store, key, record, since)
 
-    monkeypatch.setattr(Store, "create", lose)
+    monkeypatch.setattr(Store, "put", lose)
     with pytest.raises(RevisionConflict, match="try again"):
         await plane.control.releases.request("team-a", "v2")
 
