@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ _ALWAYS = {
     # A folder may be called `*`.
     "GIT_LITERAL_PATHSPECS": "1",
 }
+_COMPLAINT = re.compile("(error|fatal): ")
 
 
 class GitFailed(InvalidRequest):
@@ -119,6 +121,7 @@ def cut(output: bytes) -> list[bytes]:
 
 def _said(done: subprocess.CompletedProcess[bytes], arguments: tuple[str, ...]) -> str:
     lines = os.fsdecode(done.stderr).strip().splitlines()
-    complaint = next((line for line in reversed(lines) if line.startswith("fatal: ")), "")
-    text = complaint.removeprefix("fatal: ") or "; ".join(lines) or f"exit code {done.returncode}"
+    # "fatal:" alone may say only that it failed; the reason is in the errors before it.
+    complaints = [_COMPLAINT.sub("", line) for line in lines if _COMPLAINT.match(line)]
+    text = "; ".join(complaints or lines) or f"exit code {done.returncode}"
     return f"git {arguments[0]}: {text}"

@@ -3,10 +3,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fox.source.app import read_app
+from model.errors import InvalidRequest
 from tests.support.repository import Repository, app_files
 
 NAMES = st.text("abc é*[!-", min_size=1, max_size=4).map(str.strip).filter(bool)
@@ -87,3 +89,10 @@ def test_a_repository_without_a_commit_can_be_read_dirty(tmp_path: Path) -> None
 
     assert list(app.components) == ["api"]
     assert app.source.commit == ""
+
+
+def test_what_git_itself_cannot_take_is_named(repository: Repository) -> None:
+    Repository(repository.folder / "components" / "empty")
+
+    with pytest.raises(InvalidRequest, match="'components/empty/' does not have a commit"):
+        read_app(repository.folder, is_dirty=True)
