@@ -75,6 +75,17 @@ def verify(data: bytes, digest: str) -> None:
         raise ProblemsFound(detail, (Problem(type="HashMismatch", message=detail, path="hash"),))
 
 
+def check_file(file: SourceFile) -> None:
+    """Return if a bundle may hold a file of this name, and a link to where it leads.
+
+    Raises:
+        InvalidBundle: It may not; the message names the file.
+    """
+    _check_path(file.path)
+    if file.mode is FileMode.SYMLINK:
+        _check_link(file)
+
+
 def _add(tar: tarfile.TarFile, path: str, mode: FileMode, content: bytes) -> None:
     member = tarfile.TarInfo(path)
     member.mode = _PERMISSIONS[mode]
@@ -148,11 +159,9 @@ def _checked(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
     kept: dict[str, SourceFile] = {}
     total_bytes = 0
     for file in files:
-        _check_path(file.path)
+        check_file(file)
         if file.path in kept:
             raise InvalidBundle(f"bundle has two members at {file.path!r}")
-        if file.mode is FileMode.SYMLINK:
-            _check_link(file)
         kept[file.path] = file
         total_bytes += len(file.content)
         if total_bytes > MAX_BYTES:
@@ -164,7 +173,9 @@ def _checked(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
 
 
 def _check_path(path: str) -> None:
-    if set(path.split("/")) & {"", ".", ".."} or not path.isprintable() or path == RUNTIME_PATH:
+    if not path.isprintable():
+        raise InvalidBundle(f"bundle may not hold a file at {path!r}: not all of it can be printed")
+    if set(path.split("/")) & {"", ".", ".."} or path == RUNTIME_PATH:
         raise InvalidBundle(f"bundle may not hold a file at {path!r}")
 
 

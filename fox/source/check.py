@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from fox.source.spec import problem
 from model.app import AppSpec, ComponentSpec
+from model.bundle import check_file
 from model.digest import FileMode, SourceFile
-from model.errors import InvalidRequest, Problem
+from model.errors import InvalidBundle, InvalidRequest, Problem
 from model.names import check_name
 
 APP_FILE = "app.yaml"
@@ -65,7 +66,8 @@ def component_problems(
         where = f"include[{spec.include.index(include)}]"
         text = f"{include!r} names no committed file or folder inside the app"
         yield problem("IncludeNotFound", file, where, text)
-    yield from _link_problems(files)
+    for each in files.values():
+        yield from _file_problems(each, files)
 
 
 def _name_problems(name: str, what: str, file: str, where: str) -> Iterator[Problem]:
@@ -75,15 +77,23 @@ def _name_problems(name: str, what: str, file: str, where: str) -> Iterator[Prob
         yield problem("InvalidName", file, where, error.detail)
 
 
-def _link_problems(files: Mapping[str, SourceFile]) -> Iterator[Problem]:
+def _file_problems(file: SourceFile, files: Mapping[str, SourceFile]) -> Iterator[Problem]:
+    try:
+        check_file(file)
+    except InvalidBundle as error:
+        yield problem("FileNotAllowed", file.path, "", error.detail)
+        return
+    if file.mode is FileMode.SYMLINK:
+        yield from _link_problems(file, files)
+
+
+def _link_problems(link: SourceFile, files: Mapping[str, SourceFile]) -> Iterator[Problem]:
     """A link to what the component does not hold would dangle wherever the component runs."""
-    for file in files.values():
-        if file.mode is FileMode.SYMLINK:
-            target = file.content.decode(errors="replace")
-            leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(file.path), target))
-            if not _holds(files, leads_to):
-                text = f"link to {target!r}, which is no part of the component: add it to include"
-                yield problem("LinkTargetNotFound", file.path, "", text)
+    target = link.content.decode()
+    leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
+    if not _holds(files, leads_to):
+        text = f"link to {target!r}, which is no part of the component: add it to include"
+        yield problem("LinkTargetNotFound", link.path, "", text)
 
 
 def _holds(files: Mapping[str, SourceFile], path: str) -> bool:

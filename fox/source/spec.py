@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from fox.source import yaml_text
+from model import printable
 from model.errors import Problem, ProblemsFound
 
 Spec = TypeVar("Spec")
@@ -44,7 +45,9 @@ def located(error: msgspec.ValidationError) -> tuple[str, str]:
 
 def problem(kind: str, file: str, where: str, message: str) -> Problem:
     """Return a problem at a dotted path in a file; an empty path means the whole file."""
-    return Problem(type=kind, message=message, path=f"{file}: {where}" if where else file)
+    path = f"{file}: {where}" if where else file
+    # A file may be called anything.
+    return Problem(type=kind, message=message, path=printable.one_line(path))
 
 
 def not_valid(problems: list[Problem]) -> ProblemsFound:

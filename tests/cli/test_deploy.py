@@ -116,6 +116,21 @@ def test_problems_of_the_folder_end_with_4(fox: Cli, tmp_path: Path) -> None:
     assert "unknown field `module`" in fox("deploy", "--app", shop.folder, code=4).stderr
 
 
+def test_a_file_name_that_no_bundle_may_hold_ends_with_4_before_the_plan(
+    fox: Cli, tmp_path: Path
+) -> None:
+    shop = make(tmp_path, "named")
+    shop.write({"components/api/a\nb.py": ""})
+    shop.commit()
+
+    dry = fox("deploy", "--app", shop.folder, "--dry-run", code=4)
+    wet = fox("deploy", "--app", shop.folder, code=4)
+
+    assert dry.output == wet.output
+    assert r"components/api/a\nb.py" in wet.stderr
+    assert wet.stdout == ""
+
+
 def test_code_that_cannot_be_loaded_is_shown(fox: Cli, tmp_path: Path) -> None:
     shop = make(tmp_path, "broken")
     shop.write({"components/api/main.py": "import not_there\n"})

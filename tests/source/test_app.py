@@ -175,6 +175,7 @@ def test_all_problems_of_an_app_are_found_at_once(repository: Repository) -> Non
         }
     )
     (repository.folder / "components/web/out").symlink_to("/etc/passwd")
+    (repository.folder / "components/web/shared").symlink_to("../../app.yaml")
     repository.commit()
 
     with pytest.raises(ProblemsFound) as found:
@@ -188,8 +189,23 @@ def test_all_problems_of_an_app_are_found_at_once(repository: Repository) -> Non
         ("RuntimeNotFound", "components/api/component.yaml: runtime.kind"),
         ("IncludeNotFound", "components/api/component.yaml: include[0]"),
         ("IncludeNotFound", "components/api/component.yaml: include[1]"),
-        ("LinkTargetNotFound", "components/web/out"),
+        ("FileNotAllowed", "components/web/out"),
+        ("LinkTargetNotFound", "components/web/shared"),
     ]
+
+
+@pytest.mark.parametrize(("name", "shown"), [("a\nb", r"a\nb"), ("a\tb", r"a\tb")])
+def test_a_file_that_no_bundle_may_hold_is_a_problem(
+    repository: Repository, name: str, shown: str
+) -> None:
+    repository.write({f"components/api/{name}": ""})
+
+    with pytest.raises(ProblemsFound) as found:
+        read_app(repository.folder, is_dirty=True)
+
+    (problem,) = found.value.problems
+    assert problem.path == f"components/api/{shown}"
+    assert "not all of it can be printed" in problem.message
 
 
 def test_a_link_to_an_included_folder_is_no_problem(repository: Repository) -> None:
