@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 import yaml
@@ -58,6 +59,48 @@ def test_values_are_not_read_as_markup() -> None:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+NAME, ID, REASON = "shop-2026-11-release", "20261123-120000-123-ab12", "no such table " * 8
+
+
+def on_terminal(columns: list[str], row: tuple[str, ...]) -> list[str]:
+    """Return the lines of a table as they are read on a terminal."""
+    stream = Terminal()
+    to_stream(table(columns, [row]), stream)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
+    return [line.rstrip() for line in shown.splitlines()]
+
+
+@pytest.mark.parametrize("width", [62, 80, 120])
+def test_free_text_gives_way_on_a_narrow_terminal_and_ids_stay_whole(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+
+    lines = on_terminal(["POD", "MESSAGE", "RELEASE"], (NAME, REASON, ID))
+
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= width
+    assert NAME in lines[1]
+    assert ID in lines[1]
+    assert "".join(lines).count("table") == REASON.count("table")
+
+
+def test_a_row_that_cannot_fit_goes_over_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    lines = on_terminal(["POD", "RELEASE", "MESSAGE"], (NAME, ID, REASON.strip()))
+
+    assert lines == [f"{'POD':<20} {'RELEASE':<24} MESSAGE", f"{NAME} {ID} {REASON.strip()}"]
+
+
+def test_gaps_give_way_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    lines = on_terminal(["NAME", "MESSAGE"], ("a" * 20, "b" * 18))
+
+    assert lines == [f"{'NAME':<20} MESSAGE", f"{'a' * 20} {'b' * 18}"]
 
 
 @pytest.mark.parametrize(("no_color", "has_color"), [("1", False), ("", True)])
