@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,7 @@ from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
 from fox.cli.tables import table, to_stream
 from fox.source.manifests import Manifest, read_manifests
-from model.errors import InvalidRequest, NotFound
+from model.errors import FoxError, InvalidRequest, NotFound
 from model.release import ReleaseState
 
 SUFFIXES = {".yaml", ".yml"}
@@ -62,16 +63,26 @@ def apply(
 ) -> None:
     """Create or change environments, virtual environments and HTTP adapters.
 
-    Everything is read before anything is written.
+    Everything is read before anything is written. When one cannot be written, those before it are:
+    they are listed.
     """
     manifests = [each for text, source in _texts(files) for each in read_manifests(text, source)]
     if not manifests:
         raise InvalidRequest(f"no object in {', '.join(files)}")
-    control = connect(control_url, data_dir)
-    applied = list(_apply(control, manifests))
+    _check_once(manifests)
+    applied: list[Applied] = []
+    try:
+        for each in _apply(connect(control_url, data_dir), manifests):
+            applied += [each]
+    finally:
+        show(output, applied, lambda: _tell(applied))
+        sys.stdout.flush()
+
+
+def _tell(applied: list[Applied]) -> None:
     rows = [(each.kind, each.name, each.effect.value) for each in applied]
-    columns = ["KIND", "NAME", "EFFECT"]
-    show(output, applied, lambda: to_stream(table(columns, rows), sys.stdout))
+    if rows:
+        to_stream(table(["KIND", "NAME", "EFFECT"], rows), sys.stdout)
 
 
 def _texts(names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -98,13 +109,36 @@ def _text(file: Path) -> str:
         raise InvalidRequest(f"{file} cannot be read: {error}") from error
 
 
+def _check_once(manifests: list[Manifest]) -> None:
+    places: dict[tuple[Kind, str], str] = {}
+    for each in manifests:
+        kind, name = _kind(each), each.object.name
+        if first := places.get((kind, name)):
+            raise InvalidRequest(f"{kind.noun} {name} is there twice: {first}; and {each.place}")
+        places[kind, name] = each.place
+
+
 def _apply(control: Control, manifests: list[Manifest]) -> Iterator[Applied]:
     ordered = sorted(manifests, key=lambda each: ORDER.index(_kind(each)))
     for manifest in ordered:
-        yield _put(control, _kind(manifest), manifest)
+        with _named(manifest):
+            applied = _put(control, _kind(manifest), manifest)
+        yield applied
     for manifest in ordered:
         if manifest.release is not None:
-            yield _release(control, manifest)
+            with _named(manifest):
+                applied = _release(control, manifest)
+            yield applied
+
+
+@contextmanager
+def _named(manifest: Manifest) -> Iterator[None]:
+    """Let a failure tell which document it is about."""
+    try:
+        yield
+    except FoxError as error:
+        error.detail = f"{manifest.place}: {error.detail}"
+        raise
 
 
 def _kind(manifest: Manifest) -> Kind:

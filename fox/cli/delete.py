@@ -45,8 +45,7 @@ def delete(
     connect(control_url, data_dir).delete("v1", found.path, name, **query)
 
     def as_table() -> None:
-        noun = found.path.removesuffix("s").replace("-", " ")
-        sys.stdout.write(f"{noun} {name} is deleted\n")
+        sys.stdout.write(f"{found.noun} {name} is deleted\n")
 
     show(output, {"kind": found.path, "deleted": name}, as_table)
 

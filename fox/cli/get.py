@@ -63,7 +63,7 @@ def fetch(control: Control, kind: Kind, name: str) -> Any:
     for each in control.get("v1", kind.path):
         if kind.name_of(kind.record_of(each)) == name:
             return each
-    raise NotFound(f"there is no {kind.path.removesuffix('s')} {name}")
+    raise NotFound(f"there is no {kind.noun} {name}")
 
 
 def print_table(kind: Kind, records: list[Any]) -> None:

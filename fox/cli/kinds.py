@@ -38,6 +38,11 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     rows: Callable[[Any, float], Rows]
 
+    @property
+    def noun(self) -> str:
+        """What one of them is called in a sentence."""
+        return self.path.removesuffix("s").replace("-", " ")
+
     def record_of(self, stored: Any) -> Any:
         """Return the struct of one object that the control API answered with."""
         is_stored = isinstance(stored, dict) and stored.keys() == {"revision", "object"}

@@ -37,10 +37,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         object: What is to be stored.
         release: Which deployment is to serve each app, when the document of a virtual
             environment asks for a release; empty when nothing is to be, None when it does not ask.
+        place: File and document it was read from, for errors.
     """
 
     object: Environment | VirtualEnvironment | HTTPAdapter
     release: dict[str, ReleasedApp] | None = None
+    place: str = ""
 
 
 class _Strict(
@@ -195,7 +197,7 @@ def _documents(text: str, source: str) -> Iterator[Any]:
 
 def _located(place: str, read: Callable[[Any], Manifest], document: Any) -> Manifest:
     try:
-        return read(document)
+        return msgspec.structs.replace(read(document), place=place)
     except msgspec.ValidationError as error:
         what, path = located(error)
         raise InvalidRequest(f"{place}: {path}: {what}" if path else f"{place}: {error}") from error

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Cli
 from tests.cli.shop import ENVIRONMENTS, make
 
@@ -74,6 +76,45 @@ def test_values_that_make_no_sense_end_with_4(fox: Cli) -> None:
     lonely = RELEASE.replace("environment: wanted", "environment: nowhere")
 
     assert "nowhere" in fox("apply", "-f", "-", code=4, stdin=lonely).stderr
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_what_was_written_before_a_failure_is_told(fox: Cli, tmp_path: Path, output: str) -> None:
+    name = f"half-{output}"
+    (tmp_path / "good.yaml").write_text(ENVIRONMENTS.replace("NAME", name))
+    lonely = ENVIRONMENTS.split("---")[0].replace("NAME", f"{name}-2")
+    (tmp_path / "bad.yaml").write_text(f"null\n---\n{lonely}")
+
+    told = fox("apply", "-f", "good.yaml", "-f", "bad.yaml", "-o", output, code=4)
+
+    written = (
+        [each["kind"] for each in json.loads(told.stdout)]
+        if output == "json"
+        else list(effects(told.stdout))
+    )
+    assert written == ["environments", "http-adapters", "virtual-environments"]
+    assert told.stderr.startswith("error: bad.yaml, document 2: ")
+
+
+def test_nothing_is_told_as_written_when_nothing_was(fox: Cli) -> None:
+    lonely = RELEASE.replace("environment: wanted", "environment: nowhere")
+
+    assert fox("apply", "-f", "-", code=4, stdin=lonely).stdout == ""
+    assert json.loads(fox("apply", "-f", "-", "-o", "json", code=4, stdin=lonely).stdout) == []
+
+
+def test_an_object_that_is_there_twice_is_refused_before_anything_is_written(
+    fox: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(ENVIRONMENTS.replace("NAME", "twice"))
+    (tmp_path / "b.yaml").write_text(ENVIRONMENTS.split("---")[1].replace("NAME", "twice"))
+
+    said = fox("apply", "-f", "a.yaml", "-f", "b.yaml", code=1).stderr
+
+    assert said == (
+        "error: environment twice is there twice: a.yaml, document 2; and b.yaml, document 1\n"
+    )
+    fox("get", "env", "twice", code=3)
 
 
 def test_a_virtual_environment_may_ask_for_a_release(fox: Cli, tmp_path: Path) -> None:

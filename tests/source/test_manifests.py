@@ -50,7 +50,8 @@ def test_an_environment_is_read_with_its_values_and_policy() -> None:
             release_policy=ReleasePolicy(
                 type=PolicyType.TESTING, activation_deadline_s=20, history_limit=3
             ),
-        )
+        ),
+        place="envs.yaml, document 1",
     )
 
 
@@ -70,6 +71,7 @@ def test_a_virtual_environment_may_ask_for_a_release() -> None:
     assert manifest == Manifest(
         object=VirtualEnvironment(name="team-a", environment="dev", release_policy=ReleasePolicy()),
         release={"order-app": ReleasedApp(deployment="order-app-v2", version="v2")},
+        place="envs.yaml, document 1",
     )
 
 
