@@ -88,10 +88,10 @@ def _tell(applied: list[Applied]) -> None:
 def _texts(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     for name in names:
         if name == STDIN:
-            yield sys.stdin.read(), "standard input"
+            yield _text("standard input", sys.stdin.buffer.read()), "standard input"
         else:
             for file in _files(Path(name)):
-                yield _text(file), str(file)
+                yield _text(str(file), _content(file)), str(file)
 
 
 def _files(path: Path) -> list[Path]:
@@ -100,13 +100,20 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _text(file: Path) -> str:
+def _content(file: Path) -> bytes:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {file}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _text(source: str, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{source} cannot be read: {error}") from error
 
 
 def _check_once(manifests: list[Manifest]) -> None:

@@ -106,15 +106,16 @@ class Control:
     def _call(self, method: str, target: str, body: object = _NOTHING) -> Any:
         headers, content = {}, None
         if body is not _NOTHING:
-            headers, content = {"content-type": "application/json"}, msgspec.json.encode(body)
+            headers, content = {"content-type": "application/json"}, _encoded(body)
         with self._answer(method, target, content, headers, timeout_s=self._timeout_s) as answer:
             text = answer.read()
         return self._decoded(text) if text else None
 
     def _target(self, path: tuple[str, ...], query: Mapping[str, object] = _NO_QUERY) -> str:
         given = {key: value for key, value in query.items() if value is not None}
-        target = "/".join([self._prefix, *(quote(part, safe="") for part in path)])
-        return f"{target}?{urlencode(given, doseq=True)}" if given else target
+        with _utf8():
+            target = "/".join([self._prefix, *(quote(part, safe="") for part in path)])
+            return f"{target}?{urlencode(given, doseq=True)}" if given else target
 
     @contextmanager
     def _answer(
@@ -168,3 +169,16 @@ class Control:
 
     def _stranger(self, reason: str) -> InternalError:
         return InternalError(f"what answers at {self.url} is no control API: {reason}")
+
+
+def _encoded(body: object) -> bytes:
+    with _utf8():
+        return msgspec.json.encode(body)
+
+
+@contextmanager
+def _utf8() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{error.object!r} is not UTF-8") from error

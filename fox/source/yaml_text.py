@@ -12,7 +12,7 @@ NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads plain data only, and refuses a key that is there twice."""
+    """Loads plain data only, and refuses a key that is there twice, and what is no text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -22,6 +22,15 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        text: str = super().construct_scalar(node)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            what = "half of a surrogate pair is no text"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+        return text
 
 
 def documents(text: str | bytes) -> Iterator[Any]:

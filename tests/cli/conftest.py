@@ -32,17 +32,19 @@ class Cli:
         self.environ = environ
         self._runner = CliRunner(env=environ)
 
-    def __call__(self, *arguments: str | Path, code: int = 0, stdin: str | None = None) -> Result:
+    def __call__(
+        self, *arguments: str | Path, code: int = 0, stdin: str | bytes | None = None
+    ) -> Result:
         """Return what a command printed, which ends with ``code``."""
         result = self._runner.invoke(app, [*map(str, arguments)], input=stdin, prog_name="fox")
         assert result.exit_code == code, result.output
         return result
 
 
-def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | bytes | Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a process of its own."""
     return subprocess.run(
-        [*FOX, *map(str, arguments)],
+        [*FOX, *arguments],
         env={**os.environ, **environ},
         capture_output=True,
         text=True,

@@ -69,7 +69,16 @@ def test_what_cannot_be_read_is_named(fox: Cli, tmp_path: Path) -> None:
 
     assert "there is no file nope.yaml" in fox("apply", "-f", "nope.yaml", code=3).stderr
     assert "bytes.yaml cannot be read" in fox("apply", "-f", "bytes.yaml", code=1).stderr
+    assert "input cannot be read" in fox("apply", "-f", "-", code=1, stdin=b"\xff").stderr
     assert "no object in -" in fox("apply", "-f", "-", code=1, stdin="").stderr
+
+
+def test_text_that_cannot_be_sent_is_refused_with_its_place(fox: Cli) -> None:
+    half = ENVIRONMENTS.replace("NAME", "surrogate").replace("Moin", r'"\ud800"')
+
+    said = fox("apply", "-f", "-", code=1, stdin=half).stderr
+
+    assert "standard input is not valid YAML: line 5, column " in said
 
 
 def test_values_that_make_no_sense_end_with_4(fox: Cli) -> None:

@@ -70,6 +70,17 @@ def test_a_data_folder_without_a_platform_is_no_reason_to_ask_another(tmp_path: 
     assert (version.returncode, "not running" in version.stdout) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "command", [["get", "dep", b"\xff"], ["explain", b"/\xff"], ["undeploy", b"\xff"]]
+)
+def test_an_argument_that_is_not_utf_8_is_told(command: list[str | bytes]) -> None:
+    done = run(*command, FOX_CONTROL_URL="http://127.0.0.1:1")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: '")
+    assert done.stderr.endswith("\\udcff' is not UTF-8\n")
+
+
 def test_a_part_of_the_platform_is_not_served_without_nats() -> None:
     done = run("serve", "http", FOX_NATS_URL="", FOX_DATA_DIR="unused")
 

@@ -54,6 +54,8 @@ def test_text_that_is_no_yaml_is_named_by_its_line() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b'name: shop\ntitle: "\\ud800"', "line 2, column 8: half of a surrogate pair is no text"),
+        (b'"\\udc00": shop', "line 1, column 1: half of a surrogate pair is no text"),
         (b"name: shop\nname: other", "line 2, column 1: key 'name' is no text, or is there twice"),
         (b"name: 2024-13-45", "month must be in 1..12"),
         (b"name: " + b"[" * 100_000, ""),
