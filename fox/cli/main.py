@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import io
+import os
+import sys
+from typing import Any, NoReturn
 
 import typer
 import typer.core
@@ -83,4 +86,25 @@ for _name, _summary in COMMANDS.items():
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
-    app(prog_name="fox")
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        sys.exit("error: standard output is closed")
+    # What the terminal's encoding does not have is no reason to fail.
+    sys.stdout.reconfigure(errors="replace")
+    try:
+        try:
+            app(prog_name="fox")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # A file's error names the file, and one of the network is told where it happens.
+        if error.filename is not None:
+            raise
+        _end_unheard(error)
+
+
+def _end_unheard(error: OSError) -> NoReturn:
+    if not isinstance(error, BrokenPipeError):
+        sys.stderr.write(f"error: the output cannot be written: {error.strerror}\n")
+    # Python itself would try once more to write what is left.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)

@@ -11,6 +11,7 @@ import pytest
 
 from fox.cli.main import COMMANDS
 from tests.cli.conftest import FOX, Cli, run
+from tests.cli.shop import make
 
 
 def test_help_lists_every_command(fox_alone: Cli) -> None:
@@ -79,6 +80,75 @@ def test_an_argument_that_is_not_utf_8_is_told(command: list[str | bytes]) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("error: '")
     assert done.stderr.endswith("\\udcff' is not UTF-8\n")
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+
+
+@pytest.mark.parametrize("environ", [ASCII, {"PYTHONIOENCODING": "ascii"}])
+def test_what_the_terminal_cannot_show_is_replaced(
+    fox: Cli, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    shop = make(tmp_path, "encoded")
+    shop.write({"app.yaml": "name: encoded\ntitle: Gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n\n"})
+    fox("deploy", "encoded-v1", "--app", shop.folder, "--dirty", "--no-wait")
+
+    done = run("describe", "deployment", "encoded-v1", **fox.environ, **environ)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "title: Gr?n" in done.stdout
+
+
+NO_ROOM = "error: the output cannot be written: No space left on device\n"
+
+
+def run_without_room(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose output cannot be written."""
+    with Path("/dev/full").open("w") as full:
+        return subprocess.run(
+            [*FOX, *command],
+            env={**os.environ, **environ},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [["--help"], ["get", "deployments", "-o", "json"]])
+def test_output_that_cannot_be_written_is_told_in_a_line(
+    fox: Cli, command: list[str], unbuffered: str
+) -> None:
+    done = run_without_room(*command, **fox.environ, PYTHONUNBUFFERED=unbuffered)
+
+    assert (done.returncode, done.stderr) == (1, NO_ROOM)
+
+
+def test_a_plan_that_cannot_be_shown_is_not_carried_out(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "unseen")
+
+    done = run_without_room("deploy", "unseen-v1", "--app", shop.folder, **fox.environ)
+
+    assert (done.returncode, done.stderr) == (1, NO_ROOM)
+    fox("get", "deployment", "unseen-v1", code=3)
+
+
+def test_a_reader_that_left_ends_a_command_without_a_word() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as left:
+        done = subprocess.run([*FOX, "--help"], stdout=left, stderr=-1, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_closed_output_is_told_in_a_line() -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+
+    done = subprocess.run([*closed, *FOX, "version"], stderr=-1, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "error: standard output is closed\n")
 
 
 def test_a_part_of_the_platform_is_not_served_without_nats() -> None:
