@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from nats.aio.msg import Msg
@@ -39,6 +40,7 @@ _CONNECT_TIMEOUT_S = 2
 _FIRST_CONNECT_S = 5
 _JETSTREAM_TIMEOUT_S = 5
 _FLUSH_S = 5
+_REPEAT_S = 5
 
 
 class Bus:
@@ -343,7 +345,7 @@ async def connect(url: str, *, process_id: str) -> AsyncIterator[Bus]:
                 reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_INTERVAL_S,
-                error_cb=_report,
+                error_cb=_reporter(),
                 disconnected_cb=bus.disconnected,
                 reconnected_cb=bus.reconnected,
                 closed_cb=closed,
@@ -375,11 +377,23 @@ def _says_no_responders(message: Msg) -> bool:
     return status_of(message) == NO_RESPONDERS
 
 
-async def _report(error: Exception) -> None:
-    if isinstance(error, SlowConsumerError):
-        logger.error("messages on %s were lost: the receiver is too slow", error.subject)
-    else:
-        logger.warning("NATS: %s", error or type(error).__name__)
+def _reporter() -> Callable[[Exception], Awaitable[None]]:
+    """Return what logs errors, ten a second without a server: the same one only now and then."""
+    said_at_s: dict[str, float] = {}
+
+    async def report(error: Exception) -> None:
+        text, level = f"NATS: {error or type(error).__name__}", logging.WARNING
+        if isinstance(error, SlowConsumerError):
+            text = f"messages on {error.subject} were lost: the receiver is too slow"
+            level = logging.ERROR
+        now_s = time.monotonic()
+        for each in [each for each, at_s in said_at_s.items() if now_s - at_s >= _REPEAT_S]:
+            del said_at_s[each]
+        if text not in said_at_s:
+            said_at_s[text] = now_s
+            logger.log(level, "%s", text)
+
+    return report
 
 
 def _without_password(url: str) -> str:

@@ -335,6 +335,19 @@ async def test_a_wrong_address_is_an_error_now(monkeypatch: pytest.MonkeyPatch) 
             pass
 
 
+@pytest.mark.parametrize(("repeat_s", "count"), [(60, 1), (0.2, 2)])
+async def test_an_error_that_lasts_is_logged_only_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, repeat_s: float, count: int
+) -> None:
+    monkeypatch.setattr(buses, "_FIRST_CONNECT_S", 0.5)
+    monkeypatch.setattr(buses, "_REPEAT_S", repeat_s)
+
+    with pytest.raises(NatsUnavailable):
+        await buses.connect("nats://127.0.0.1:1", process_id="one").__aenter__()
+
+    assert min(2, caplog.text.count("refused")) == count
+
+
 @pytest.mark.parametrize("url", ["nats://127.0.0.1:port", "nats://", "http://127.0.0.1:1"])
 async def test_an_address_that_is_none_is_an_error_now(
     url: str, monkeypatch: pytest.MonkeyPatch
