@@ -8,9 +8,16 @@ from typing import Annotated
 import typer
 
 from broker import settings
-from fox.cli.up import ControlPort, HttpPort, NatsUrl, PlatformDir
+from fox.cli.up import ControlPort, HttpPort, PlatformDir
 from fox.platform import Role, run_serve
 from fox.workers import run_workers
+
+NatsUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--nats-url", metavar="URL", help="NATS to use; it has to be named.", show_default=False
+    ),
+]
 
 
 def serve(

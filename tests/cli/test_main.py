@@ -30,6 +30,10 @@ def test_every_command_has_help(fox_alone: Cli, name: str) -> None:
     assert "<str>" not in printed, "a value without a name of its own"
 
 
+def test_serve_does_not_promise_a_nats_of_its_own(fox_alone: Cli) -> None:
+    assert "one of its own" not in fox_alone("serve", "--help").stdout
+
+
 def test_no_command_at_all_prints_the_help(fox_alone: Cli) -> None:
     assert "Commands:" in fox_alone(code=2).output
 
