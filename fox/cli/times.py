@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 
 import typer
@@ -31,10 +32,12 @@ def read_since(text: str, now_s: float) -> float:
     Raises:
         BadParameter: It is something else.
     """
-    try:
+    with suppress(ValueError, OverflowError):
         return datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError:
+    try:
         return now_s - read_duration(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error.message}, or 2026-11-23T12:00") from error
 
 
 def show_ms(duration_ms: float | None) -> str:
