@@ -14,8 +14,8 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from enum import Enum
 from functools import partial
 from importlib.metadata import version
@@ -40,7 +40,7 @@ from broker.state_buckets import StateBuckets
 from broker.telemetry.collector import open_collector
 from fox.data_dir import DataDir, PlatformInfo, open_data_dir
 from fox.nats_server import NatsServer, run_nats_server
-from model.errors import FoxError, NatsUnavailable
+from model.errors import FoxError, NatsUnavailable, Unavailable
 from model.names import clean_name
 from pods import drivers
 from pods.drivers import PodDriverFactory
@@ -92,7 +92,7 @@ def _run(settings: Settings, roles: frozenset[Role]) -> int:
     except FoxError as error:
         return _fail(error.detail)
     except OSError as error:
-        return _fail(f"cannot listen: {error.strerror or error}")
+        return _fail(str(error))
 
 
 class Installed(NamedTuple):
@@ -166,7 +166,8 @@ class Platform:
     async def serve(self, made: list[Adapter]) -> None:
         """Let adapters serve, one after another."""
         for each in made:
-            adapter = await self._stack.enter_async_context(each)
+            with _listening("--http-port") if isinstance(each, HttpAdapter) else nullcontext():
+                adapter = await self._stack.enter_async_context(each)
             self._readiness[f"adapter/{adapter.kind}"] = partial(getattr, adapter, "is_ready")
             self._http_url = adapter.url if isinstance(adapter, HttpAdapter) else self._http_url
 
@@ -209,19 +210,18 @@ class Platform:
             tidy=driver.tidy,
         )
         await enter(control.activator)
-        api = await enter(
-            open_control_api(
-                control,
-                pod_logs,
-                await enter(open_collector(self._bus, board)),
-                await open_dead_letters(self._bus),
-                host=settings.control_host,
-                port=settings.control_port,
-                version=version("kubefox"),
-                readiness=self._readiness,
-            )
+        serving = open_control_api(
+            control,
+            pod_logs,
+            await enter(open_collector(self._bus, board)),
+            await open_dead_letters(self._bus),
+            host=settings.control_host,
+            port=settings.control_port,
+            version=version("kubefox"),
+            readiness=self._readiness,
         )
-        self._control_url = api.url
+        with _listening("--control-port"):
+            self._control_url = (await enter(serving)).url
 
     def tell_ready(self) -> None:
         """Say where the platform is: in its data folder for the CLI, and on standard output."""
@@ -258,6 +258,15 @@ class Platform:
             raise NatsUnavailable("the connection to NATS was closed for good")
         logger.info("draining; a second signal ends it at once")
         return EXIT_OK
+
+
+@contextmanager
+def _listening(option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise Unavailable(f"cannot listen: {reason}; another port is set by {option}") from error
 
 
 def _role_of(adapter: Adapter) -> Role:

@@ -40,7 +40,8 @@ def run_workers(settings: Settings) -> int:
         with _held_port(settings.http_host, settings.http_port) as port:
             return uvloop.run(_Workers(msgspec.structs.replace(settings, http_port=port)).run())
     except OSError as error:
-        sys.stderr.write(f"error: cannot listen: {error.strerror or error}\n")
+        reason = error.strerror or error
+        sys.stderr.write(f"error: cannot listen: {reason}; another port is set by --http-port\n")
         return EXIT_FAILED
 
 

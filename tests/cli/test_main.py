@@ -162,6 +162,21 @@ def test_a_part_of_the_platform_is_not_served_without_nats() -> None:
     assert done.stderr.startswith("error: `fox serve` needs the address of NATS")
 
 
+@pytest.mark.parametrize("option", ["--http-port", "--control-port"])
+def test_a_port_that_is_taken_is_told_with_its_option(tmp_path: Path, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ports = {"FOX_HTTP_PORT": "0", "FOX_CONTROL_PORT": "0"}
+
+        done = run("up", option, port, FOX_DATA_DIR=str(tmp_path), **ports)
+
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("error: cannot listen: ")
+    assert port in said
+    assert said.endswith(f"; another port is set by {option}")
+
+
 @pytest.mark.parametrize("command", [["up"], ["serve", "http"]])
 def test_settings_that_are_not_valid_are_all_named(command: list[str]) -> None:
     done = run(*command, "--http-port", "99999", FOX_LOG_LEVEL="LOUD", FOX_DATA_DIR="unused")

@@ -107,7 +107,9 @@ def test_a_port_in_use_is_refused_even_if_it_could_be_shared(
         code = run_workers(settings)
 
     assert code == 1
-    assert "cannot listen: Address already in use" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "error: cannot listen: Address already in use; another port is set by --http-port\n"
+    )
 
 
 def test_workers_need_the_address_of_nats(tmp_path: Path) -> None:
