@@ -25,6 +25,8 @@ from model.errors import (
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 64 << 10
 PROBLEM_JSON = "application/problem+json"
+# Every answer of the HTTP adapter has it, and none of the control API.
+ADAPTER_HEADER = "kubefox-event-id"
 
 _NOTHING = object()
 _NO_QUERY: Mapping[str, object] = {}
@@ -134,6 +136,8 @@ class Control:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body, headers)
             answer = connection.getresponse()
+            if ADAPTER_HEADER in answer.headers:
+                raise self._stranger("it takes the requests of end users")
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise self._failure(answer)
             yield answer

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fox.data_dir import read_info
 from tests.cli.conftest import FOX, Cli, run, visit
 from tests.cli.shop import make
 
@@ -32,6 +33,21 @@ def shown(fox: Cli, tmp_path: Path) -> Cli:
     fox("deploy", "shown-v1", "--app", shop.folder, "--ref", "v1")
     fox("release", "shown-v1", "--virtual-env", "shown")
     return fox
+
+
+@pytest.mark.parametrize("command", [["get", "pods"], ["version"], ["logs"]])
+def test_the_port_for_requests_is_told_from_the_control_api(
+    fox: Cli, platform: Path, command: list[str]
+) -> None:
+    info = read_info(platform)
+    assert info is not None
+
+    said = fox(*command, "--control-url", info.http_url, code=1).stderr
+
+    assert said == (
+        f"error: what answers at {info.http_url} is no control API: it takes the requests of end "
+        "users\n"
+    )
 
 
 def test_every_kind_is_listed_and_shown_by_name(shown: Cli) -> None:
