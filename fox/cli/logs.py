@@ -12,17 +12,22 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fox.cli.client import Control
 from fox.cli.completion import (
     complete_component,
     complete_deployment,
     complete_pod,
     complete_virtual_environment,
 )
+from fox.cli.get import fetch
+from fox.cli.kinds import DEPLOYMENTS, PODS
 from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.log_text import readable
 from fox.cli.output import Output, to_text
 from fox.cli.tables import console_for
 from fox.cli.times import read_since
+from model.deployment import Deployment
+from model.errors import NotFound
 from model.pod import LogLine
 
 COLORS = ("cyan", "green", "yellow", "magenta", "blue", "bright_red")
@@ -85,10 +90,12 @@ def logs(
     """Show what pods print."""
     if component and component_option and component != component_option:
         raise typer.BadParameter(f"both {component} and {component_option} are named")
-    lines = connect(control_url, data_dir).lines(
+    component = component or component_option
+    control = connect(control_url, data_dir)
+    lines = control.lines(
         "v1",
         "logs",
-        component=component or component_option,
+        component=component,
         pod=pod,
         deployment=deployment,
         virtual_environment=virtual_env,
@@ -102,7 +109,21 @@ def logs(
         sys.stdout.flush()
         is_empty = False
     if is_empty:
+        _check_there(control, component, pod)
         sys.stderr.write("no lines\n")
+
+
+def _check_there(control: Control, component: str | None, pod: str | None) -> None:
+    """Refuse what has said nothing because there is no such thing.
+
+    Raises:
+        NotFound: There is no such pod, or no deployment has such a component.
+    """
+    if pod:
+        fetch(control, PODS, pod)
+    deployments: list[Deployment] = DEPLOYMENTS.records(control.get("v1", DEPLOYMENTS.path))
+    if component and not any(component in each.components for each in deployments):
+        raise NotFound(f"there is no component {component} in any deployment")
 
 
 class Teller:

@@ -103,12 +103,18 @@ def test_what_is_not_traced_is_said(visited: Cli) -> None:
 
 def test_logs_are_narrowed_by_what_handlers_were_at_work_for(visited: Cli) -> None:
     assert visited("logs", "-d", "watched-v1").stdout == ""
-    assert visited("logs", "nobody").stderr == "no lines\n"
+    assert visited("logs", "web", "--since", "2099-01-01").stderr == "no lines\n"
     assert "ready" in visited("logs", "--component", "web", "--since", "1h").stdout
     assert visited("logs", "--since", "2099-01-01").stdout == ""
     said = visited("logs", "--since", "yesterday", code=2).output
     assert "expected such as 500ms, 30s, 10m, 2h, or 2026-11-23T12:00" in " ".join(said.split())
     assert "both" in visited("logs", "web", "--component", "api", code=2).output
+
+
+def test_logs_of_what_is_not_there_end_with_3(visited: Cli) -> None:
+    assert "no component nobody in any deployment" in visited("logs", "nobody", code=3).stderr
+    assert "there is no pod nobody" in visited("logs", "--pod", "nobody", code=3).stderr
+    assert "no pod nobody" in visited("logs", "web", "--pod", "nobody", code=3).stderr
 
 
 def span(span_id: str, parent_id: str = "") -> Span:
