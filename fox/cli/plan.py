@@ -20,9 +20,12 @@ def print_plan(plan: Plan) -> None:
 
 
 def summary(plan: Plan) -> str:
-    """Return the plan in a line: ``1 new pod, 3 reused``."""
+    """Return the plan in a line: ``1 new pod, 3 reused``, or what only leaves."""
     new, reused, unused = (
         plan.count(step) for step in (Step.NEW, Step.REUSED, Step.NO_LONGER_USED)
     )
+    if not new and not reused:
+        # Nothing is deployed: it is a deployment that goes.
+        return f"{count(unused, 'pod')} no longer used" if unused else "all pods are still used"
     text = f"{count(new, 'new pod')}, {reused} reused"
     return f"{text}, {unused} no longer used" if unused else text

@@ -33,7 +33,8 @@ def test_the_story_of_an_app(fox: Cli, tmp_path: Path, monkeypatch: pytest.Monke
     assert "1 new pod, 1 reused" in second
     assert [line.split()[0] for line in second.splitlines()[1:3]] == ["api", "web"]
     assert "0 new pods, 2 reused" in again
-    assert "0 new pods, 0 reused, 1 no longer used" in removed
+    assert "1 pod no longer used" in removed
+    assert "0 new pods" not in removed
     assert "deployment story-v2 is removed" in removed
     assert fox("get", "deployments", "story-v2", code=3).stderr.startswith("error: ")
 
@@ -179,6 +180,18 @@ def test_a_deployment_that_somebody_else_replaces_or_removes_is_not_waited_for(
 def test_an_app_folder_must_hold_an_app(fox: Cli, tmp_path: Path) -> None:
     assert "--app names the folder" in fox("deploy", "--app", tmp_path, code=3).stderr
     assert "--app DIR" in fox("deploy", code=3).stderr
+
+
+def test_undeploying_tells_when_others_use_all_of_it(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "shared")
+    fox("deploy", "shared-v1", "--app", shop.folder, "--no-wait")
+    fox("deploy", "shared-v2", "--app", shop.folder, "--no-wait")
+
+    shared = fox("undeploy", "shared-v1").stdout
+    alone = fox("undeploy", "shared-v2").stdout
+
+    assert shared == "all pods are still used\ndeployment shared-v1 is removed\n"
+    assert "2 pods no longer used\n" in alone
 
 
 def test_undeploying_what_is_not_there_ends_with_3(fox: Cli) -> None:
