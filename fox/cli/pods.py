@@ -10,7 +10,7 @@ from fox.cli.waiting import wait_for
 from fox.cli.words import count, listed
 from model.deployment import Deployment
 from model.distill import versions_in_use
-from model.errors import ComponentFailed, Conflict, NotFound
+from model.errors import ComponentFailed, Conflict, DeadlineExceeded, NotFound
 from model.pod import PodPhase, PodStatus, Sleeper
 
 # The first restart may be an accident; who dies three times will not become ready by waiting.
@@ -39,7 +39,15 @@ def wait_ready(control: Control, deployment: Deployment, timeout_s: float) -> Se
         Conflict: Somebody else deployed under its name, or undeployed it: its pods need not come.
         DeadlineExceeded: It took too long.
     """
+    try:
+        return _wait_ready(control, deployment, timeout_s)
+    except (ComponentFailed, DeadlineExceeded) as error:
+        # Whoever only sees the exit code might think that nothing was stored.
+        error.detail = f"{deployment.name} is deployed, but not ready: {error.detail}"
+        raise
 
+
+def _wait_ready(control: Control, deployment: Deployment, timeout_s: float) -> Serving:
     def look() -> tuple[str, Serving | None]:
         _check_there(control, deployment)
         pods = pods_of(control, deployment)

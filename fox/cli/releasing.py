@@ -43,7 +43,8 @@ def _wait_active(control: Control, name: str, release_id: str, wait_s: float) ->
                 raise _archived(name, release)
         return "", state
 
-    return wait_for(look, f"releasing in {name}", wait_s)
+    pending = f"it is still pending and may become active later, see `fox get releases {name}`"
+    return wait_for(look, f"releasing in {name}", wait_s, then=pending)
 
 
 def _archived(name: str, release: Release) -> FoxError:

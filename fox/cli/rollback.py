@@ -17,7 +17,10 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="ID", help="An archived release.", show_default="the last one"
+            "--to",
+            metavar="ID",
+            help="An archived release, see `fox get releases`.",
+            show_default="the one that was active before",
         ),
     ] = None,
     wait: Wait = True,
@@ -26,7 +29,11 @@ def rollback(
     control_url: ControlUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Go back to an earlier release of a virtual environment, with its variables and secrets."""
+    """Go back to an earlier release of a virtual environment, with its variables and secrets.
+
+    Without --to that is the release that was active before this one, so a second time goes forward
+    again.
+    """
     control = connect(control_url, data_dir)
     body = {} if to is None else {"release": to}
     answer = control.post("v1", "releases", virtual_env, "rollback", body=body)

@@ -17,13 +17,14 @@ Look = Callable[[], tuple[str, Result | None]]
 """Returns how far it is, for people, and what was waited for once it is there."""
 
 
-def wait_for(look: Look[Result], what: str, timeout_s: float) -> Result:
+def wait_for(look: Look[Result], what: str, timeout_s: float, *, then: str = "") -> Result:
     """Return what ``look`` finds in the end.
 
     Args:
         look: Asked again and again.
         what: What is waited for, for the message.
         timeout_s: How long; it is asked once even when there is no time.
+        then: What holds when that was not enough, for the message.
 
     Raises:
         DeadlineExceeded: It took too long; the message says how far it came.
@@ -37,6 +38,7 @@ def wait_for(look: Look[Result], what: str, timeout_s: float) -> Result:
             if result is not None:
                 return result
             if time.monotonic() >= deadline_s:
-                raise DeadlineExceeded(f"{what} took longer than {timeout_s:g} s: {text}")
+                told = filter(None, (f"{what} took longer than {timeout_s:g} s", text, then))
+                raise DeadlineExceeded(": ".join(told))
             status.update(f"{what}: {text}")
             time.sleep(POLL_S)

@@ -153,7 +153,9 @@ def test_a_pod_that_does_not_become_ready_is_told(fox: Cli, tmp_path: Path) -> N
     patient = fox(*arguments, code=1).stderr
     fox("undeploy", "dying-main")
 
-    assert "starting the pods of dying-main took longer than 0 s" in hasty
+    told = "error: dying-main is deployed, but not ready: "
+    assert hasty.startswith(f"{told}starting the pods of dying-main took longer than 0 s")
+    assert patient.startswith(told)
     reason = "exited with code 1: component api cannot be loaded: model.errors.InvalidRequest: "
     assert f"dies again and again: {reason}" in patient
     assert "fox logs api" in patient

@@ -34,6 +34,13 @@ def test_serve_does_not_promise_a_nats_of_its_own(fox_alone: Cli) -> None:
     assert "one of its own" not in fox_alone("serve", "--help").stdout
 
 
+def test_the_help_of_rollback_says_where_a_second_one_goes(fox_alone: Cli) -> None:
+    printed = " ".join(fox_alone("rollback", "--help").stdout.split())
+
+    assert "so a second time goes forward again" in printed
+    assert "[default: (the one that was active before)]" in printed
+
+
 def test_no_command_at_all_prints_the_help(fox_alone: Cli) -> None:
     assert "Commands:" in fox_alone(code=2).output
 

@@ -122,6 +122,7 @@ def test_a_release_whose_pods_do_not_come_is_archived(fox: Cli) -> None:
 
     assert "is pending" in pending
     assert "releasing in waiting took longer than 0 s" in hasty
+    assert "still pending and may become active later, see `fox get releases waiting`" in hasty
     assert "before its deadline and is archived" in archived
 
 
