@@ -157,7 +157,7 @@ async def test_what_nobody_wants_to_see_is_not_traced(watched: Watched) -> None:
 async def test_an_event_that_fails_is_traced_whole_though_nobody_asked(watched: Watched) -> None:
     trace_id, status = await watched.get("/fails", "v1")
 
-    trace = await watched.trace(trace_id, spans=7)
+    trace = await watched.trace(trace_id, spans=8)
 
     assert status == 500
     assert named(trace, "process api").error == "component_failed"
