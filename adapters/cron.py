@@ -214,6 +214,7 @@ class CronAdapter:
         """
         ttl_s = self._settings.event_ttl_s
         while True:
+            ends_s = time.monotonic() + ttl_s
             try:
                 response, content = await self._broker.dispatch(
                     lane,
@@ -233,7 +234,7 @@ class CronAdapter:
             else:
                 if isinstance(content, Incoming):
                     # A tick has nobody who would read it, but to make it is a part of the tick.
-                    await discard(content, ttl_s)
+                    await discard(content, ends_s - time.monotonic())
                 return response
 
 

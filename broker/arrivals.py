@@ -31,7 +31,7 @@ class Arrivals:
         prefix: Of every subject, before the key.
 
     Attributes:
-        revision: The highest that has arrived.
+        revision: The highest that was taken.
         is_complete: Whether all that was there at the beginning has arrived.
     """
 
@@ -61,7 +61,6 @@ class Arrivals:
         value = None if deleted else message.data
         entry = Entry(message.subject[self._prefix_length :], value, facts.sequence.stream)
         self._entries.append(entry)
-        self.revision = max(self.revision, entry.revision)
         if facts.num_pending == 0:
             self.is_complete = True
         self._filled.set()
@@ -75,6 +74,7 @@ class Arrivals:
         self._filled.clear()
         taken, self._entries = self._entries, []
         self._taken.set()
+        self.revision = max((self.revision, *(each.revision for each in taken)))
         return taken
 
     async def until_complete(self) -> AsyncIterator[list[Entry]]:

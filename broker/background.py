@@ -26,6 +26,7 @@ async def running(work: Coroutine[Any, Any, object], name: str) -> AsyncIterator
     try:
         yield
     finally:
+        task.remove_done_callback(_tell)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -170,6 +170,16 @@ class Store:
             await self._changed.wait()
         return self.snapshot
 
+    async def last_revision(self) -> int:
+        """Return the revision that the bucket has at this moment.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        with _reported(self._bus, "read", BUCKET):
+            info = await self._bus.jetstream().stream_info(f"KV_{BUCKET}")
+        return info.state.last_seq
+
     async def wait_beyond(self, revision: int) -> None:
         """Return as soon as ``revision`` is above that."""
         await self._follower.wait_beyond(revision)

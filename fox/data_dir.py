@@ -18,7 +18,7 @@ _NATS_FOLDER = "nats"
 # Whichever of them is there, it is a platform's folder: also one that was copied without its lock.
 _OURS = {INFO_FILE, _LOCK_FILE, _NATS_FOLDER}
 # A volume of its own has it from the beginning.
-_OF_THE_DISK = {"lost+found"}
+_OF_THE_DISK = {"lost+found", ".DS_Store", ".gitignore", ".gitkeep", ".snapshot"}
 
 
 class PlatformInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,7 +57,7 @@ def render(answer: Answer, connection: str, *, is_head: bool) -> bytes:
 
 def has_body(answer: Answer, *, is_head: bool) -> bool:
     """Return whether an answer has a body, by its status and the method that it answers."""
-    return not is_head and answer.status not in _NO_CONTENT
+    return not is_head and answer.status not in (*_NO_CONTENT, HTTPStatus.RESET_CONTENT)
 
 
 def render_head(answer: Answer, connection: str, framing: str) -> bytes:

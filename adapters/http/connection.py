@@ -14,6 +14,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, HttpVersion10, RawRequestMessage
@@ -264,6 +265,8 @@ class Connection(BaseProtocol):
             request.keeps = self._can_keep(request)
             is_head, is_known = message.method == "HEAD", length is not None
             line = f"content-length: {length}\r\n" if is_head and is_known else ""
+            if not is_head and answer.status == HTTPStatus.RESET_CONTENT:
+                line = "content-length: 0\r\n"
             self.write(render_head(answer, _connection(message, keeps=request.keeps), line))
             return
         framing = choose(message.version, length)

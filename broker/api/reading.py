@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any, get_origin
@@ -16,6 +17,7 @@ from model.decoding import UNREADABLE
 from model.errors import BodyTooLarge, InvalidRequest, UnsupportedContentType
 
 MAX_JSON_BYTES = 8 << 20
+_SHORT_BYTES = 64 << 10
 JSON = "application/json"
 
 _REVISION = re.compile(r'"?([0-9]{1,20})"?')
@@ -61,9 +63,16 @@ async def _body(operation: Operation, request: web.Request) -> Any:
     # A page of another site may send any type but this one without asking first.
     if raw and request.content_type != JSON:
         raise UnsupportedContentType(f"body is {request.content_type}, expected {JSON}")
+    if len(raw) > _SHORT_BYTES:
+        # It may take seconds, and the loop serves others.
+        return await asyncio.to_thread(_decode, raw, operation.body)
+    return _decode(raw or b"{}", operation.body)
+
+
+def _decode(raw: bytes, kind: Any) -> Any:
     try:
-        body = msgspec.json.decode(raw or b"{}", type=operation.body)
-        given = msgspec.json.decode(raw or b"{}")
+        body = msgspec.json.decode(raw, type=kind)
+        given = msgspec.json.decode(raw)
     except UNREADABLE as error:
         raise InvalidRequest(f"body: {error}") from error
     unknown = next(_unknown(given, msgspec.to_builtins(body)), None)

@@ -15,7 +15,7 @@ from typing import Self
 from broker.control.releases import Releases
 from broker.pod_board import PodBoard
 from broker.store import Store
-from model.errors import Unavailable
+from model.errors import RevisionConflict, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class ReleaseActivator:
             for state in tuple(self._store.snapshot.releases.values()):
                 if state.pending is not None:
                     await self._releases.review(state.virtual_environment)
-        except Unavailable as error:
+        except (Unavailable, RevisionConflict) as error:
             logger.warning("releases cannot be reviewed, trying again: %s", error)
             return RETRY_S
         except Exception:

@@ -7,7 +7,7 @@ names it, and deleted after the last state that did.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +29,11 @@ from broker.control.turn import Overtaken, Turn, in_turn
 from broker.control.writes import Stored, load
 from broker.store import Store
 from model.distill import Version
-from model.errors import RevisionConflict
+from model.errors import FoxError
 from model.records import manifest_key, release_key
 from model.release import ReleasedApp, ReleaseManifest, ReleaseState, manifests_in_use
+
+logger = logging.getLogger(__name__)
 
 
 class Releases:
@@ -95,15 +97,15 @@ class Releases:
             InvalidRequest: Several deployments do.
             ProblemsFound: It cannot be released.
         """
-        policy_in_force(self._store.snapshot, virtual_environment)
-        chosen = select_deployment(self._store.snapshot, selector, app)
-        released = ReleasedApp(deployment=chosen.name, version=chosen.version)
-        return await self._submit(
-            virtual_environment,
-            lambda state: draft_request(
-                self._scene(), state, {**_base(state), chosen.app: released}
-            ),
-        )
+
+        def draft_of(state: ReleaseState) -> Draft:
+            scene = self._scene()
+            policy_in_force(scene.snapshot, virtual_environment)
+            chosen = select_deployment(scene.snapshot, selector, app)
+            released = ReleasedApp(deployment=chosen.name, version=chosen.version)
+            return draft_request(scene, state, {**_base(state), chosen.app: released})
+
+        return await self._submit(virtual_environment, draft_of)
 
     async def request_apps(self, virtual_environment: str, apps: Apps) -> Stored[ReleaseState]:
         """Request that exactly ``apps`` are served; see ``request``. None withdraws the release."""
@@ -169,6 +171,7 @@ class Releases:
         if found is None and draft.state == ReleaseState(virtual_environment=name):
             # Nothing was released, and nothing is: no record stands for that.
             return Stored(revision=0, object=draft.state)
+        held = {each.id for each in self._store.snapshot.manifests_of(name)}
         if draft.manifest is not None:
             await self._turn.write(manifest_key(name, draft.manifest.id), draft.manifest, None)
         try:
@@ -177,18 +180,20 @@ class Releases:
             if draft.manifest is not None:
                 await self._drop(name, draft.manifest.id)
             raise
-        before = manifests_in_use(found.object) if found else frozenset()
-        for release_id in sorted(before - manifests_in_use(draft.state)):
+        # Also what a commit that broke off has left.
+        for release_id in sorted(held - manifests_in_use(draft.state)):
             await self._drop(name, release_id)
         return stored
 
     async def _drop(self, name: str, release_id: str) -> None:
         """Delete a manifest that no state names: not a part of the turn, it is never looked at."""
         key = manifest_key(name, release_id)
-        manifest = await load(self._store, key, ReleaseManifest)
-        if manifest is not None:
-            with contextlib.suppress(RevisionConflict):
+        try:
+            manifest = await load(self._store, key, ReleaseManifest)
+            if manifest is not None:
                 await self._store.delete(key, manifest.revision)
+        except FoxError as error:
+            logger.warning("%s is dropped with the next release: %s", key, error)
 
 
 def _base(state: ReleaseState) -> dict[str, ReleasedApp]:

@@ -2,23 +2,28 @@
 
 Within a process one turn follows another. Between control processes the bucket itself sees to it:
 each write of a turn is refused if anything at all was written since the moment that was looked at
-(``Nats-Expected-Last-Sequence``). Then all is looked at again.
+(``Nats-Expected-Last-Sequence``). Then all is looked at again; and so it is before anything is
+refused, if this process did not know the latest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from broker.control.writes import SEEN_S, Stored, wait_seen
 from broker.store import Store
-from model.errors import NatsUnavailable, RevisionConflict
+from model.errors import FoxError, NatsUnavailable, RevisionConflict, Unavailable
 from model.records import Record
 
-_ATTEMPTS = 20
+_PATIENCE_S = 20.0
+_PAUSE_S = 0.001
+_MAX_PAUSE_S = 0.1
 
 R = TypeVar("R", bound=Record)
 _P = ParamSpec("_P")
@@ -57,15 +62,26 @@ class Turn:
         Raises:
             RevisionConflict: Others write all the time.
             NatsUnavailable: What others wrote does not come here.
-            Exception: Whatever ``attempt`` raises.
+            Exception: Whatever ``attempt`` raises; a refusal only if it holds for the latest data.
         """
         async with self._lock:
-            for _ in range(_ATTEMPTS):
+            ends_s, pause_s = time.monotonic() + _PATIENCE_S, _PAUSE_S
+            while time.monotonic() < ends_s:
                 self._since = self._store.revision
                 try:
                     return await attempt()
                 except Overtaken:
-                    await self._catch_up()
+                    await self._catch_up(self._since + 1)
+                except Unavailable:
+                    raise
+                except FoxError:
+                    last = await self._store.last_revision()
+                    if last <= self._since:
+                        raise
+                    await self._catch_up(last)
+                # Whoever has just written may have more to write.
+                await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - no secret
+                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         raise RevisionConflict("others change the control plane's data all the time: try again")
 
     async def write(self, key: str, record: R, found: Stored[R] | None) -> Stored[R]:
@@ -101,10 +117,10 @@ class Turn:
             raise Overtaken from error
         return self._since
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, revision: int) -> None:
         try:
             async with asyncio.timeout(SEEN_S):
-                await self._store.wait_beyond(self._since)
+                await self._store.wait_beyond(revision - 1)
         except TimeoutError as error:
             raise NatsUnavailable("what others have written has not come here yet") from error
 

@@ -125,7 +125,7 @@ def test_people_get_one_line_with_the_fields_at_its_end(capsys: pytest.CaptureFi
 def test_no_text_of_others_makes_lines_or_tells_the_terminal_anything(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    logs.configure("console", "INFO", pod="api-1\x9b2J")
+    logs.configure("console", "INFO", pod="api-1\x9b2J\u202e")
 
     logger.info("a\n12:00:00.000 error   forged\x1b[2J", extra={"fields": {"b": "\r\u2028c"}})
     try:
@@ -134,7 +134,9 @@ def test_no_text_of_others_makes_lines_or_tells_the_terminal_anything(
         logger.exception("failed")
 
     first, _, *traceback = capsys.readouterr().err.split("\n")
-    assert first.endswith(r"a\n12:00:00.000 error   forged\x1b[2J pod=api-1\x9b2J b=\r\u2028c")
+    assert first.endswith(
+        r"a\n12:00:00.000 error   forged\x1b[2J pod=api-1\x9b2J\u202e b=\r\u2028c"
+    )
     assert r"ValueError: why\x1b[2J" in traceback
 
 

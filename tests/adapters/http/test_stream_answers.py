@@ -67,6 +67,7 @@ async def test_for_http_1_0_an_answer_ends_with_its_connection(world: World) -> 
     [
         (b"HEAD /endless HTTP/1.1\r\nHost: x\r\n\r\n", 200),
         (GET % b"/bytes/5000000?status=204", 204),
+        (GET % b"/bytes/5000000?status=205", 205),
         (GET % b"/bytes/5000000?status=304", 304),
     ],
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from broker.control import turn
 from broker.store import Store
 from model.environment import Environment, EnvironmentData, VirtualEnvironment
 from model.errors import (
+    NatsUnavailable,
     ReleaseNotFound,
     RevisionConflict,
 )
@@ -110,8 +112,32 @@ async def test_a_request_that_always_loses_leaves_no_manifest(
         return await put(store, key, record, since)
 
     monkeypatch.setattr(Store, "put", lose)
+    monkeypatch.setattr(turn, "_PATIENCE_S", 0.1)
     with pytest.raises(RevisionConflict, match="try again"):
         await plane.control.releases.request("team-a", "v2")
 
     bucket = await plane.bus.jetstream().key_value("kubefox")
     assert not [key for key in await bucket.keys() if key.startswith("manifest.")]
+
+
+async def test_what_a_release_that_broke_off_has_left_goes_with_the_next(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prepared(plane)
+    put = Store.put
+
+    async def break_off(store: Store, key: str, record: Record | None, since: int) -> int:
+        if key == release_key("team-a"):
+            raise NatsUnavailable("it is away")
+        return await put(store, key, record, since)
+
+    monkeypatch.setattr(Store, "put", break_off)
+    with pytest.raises(NatsUnavailable):
+        await plane.control.releases.request("team-a", "v2")
+    left = len(plane.store.snapshot.manifests_of("team-a"))
+    monkeypatch.undo()
+
+    await plane.control.releases.request("team-a", "v2")
+
+    await plane.wait_data(lambda: len(plane.store.snapshot.manifests_of("team-a")) == 1)
+    assert left == 1

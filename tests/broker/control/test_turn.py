@@ -14,7 +14,7 @@ from broker.control.turn import Turn
 from broker.control.writes import Stored, load
 from broker.store import Store, open_store
 from model.environment import Environment, EnvironmentData
-from model.errors import NatsUnavailable, RevisionConflict
+from model.errors import EnvironmentNotFound, NatsUnavailable, RevisionConflict
 from model.records import environment_key
 from tests.support.nats import NatsServer
 
@@ -127,8 +127,8 @@ async def test_what_is_equal_is_not_written(store: Store) -> None:
 async def test_who_is_overtaken_every_time_is_told(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "_ATTEMPTS", 3)
-    turn, numbers = Turn(store), iter(range(100))
+    monkeypatch.setattr(turns, "_PATIENCE_S", 0.1)
+    turn, numbers = Turn(store), iter(range(1_000))
 
     async def attempt() -> None:
         name = f"two-{next(numbers)}"
@@ -137,7 +137,7 @@ async def test_who_is_overtaken_every_time_is_told(
 
     with pytest.raises(RevisionConflict, match="try again"):
         await turn.take(attempt)
-    assert next(numbers) == 3
+    assert next(numbers) > 1
 
 
 async def test_whoever_hears_nothing_of_others_does_not_wait_for_ever(
@@ -153,4 +153,21 @@ async def test_whoever_hears_nothing_of_others_does_not_wait_for_ever(
         await turn.write(ONE, environment("one"), None)
 
     with pytest.raises(NatsUnavailable, match="has not come here"):
+        await turn.take(attempt)
+
+
+async def test_nothing_is_refused_for_what_is_no_longer_so(store: Store, other: Store) -> None:
+    turn = Turn(store)
+
+    async def attempt() -> str:
+        if "two" not in store.snapshot.environments:
+            raise EnvironmentNotFound("there is no environment two")
+        return "there it is"
+
+    for _ in range(5):
+        revision = await other.create(TWO, environment("two"))
+        assert await turn.take(attempt) == "there it is"
+        await other.delete(TWO, revision)
+        await store.wait_beyond(revision)
+    with pytest.raises(EnvironmentNotFound):
         await turn.take(attempt)

@@ -100,3 +100,12 @@ async def test_both_may_release_at_once_and_nothing_is_left_over(
 def _all(plane: Plane, letter: str) -> list[Release]:
     state = plane.store.snapshot.releases[f"team-{letter}"]
     return [each for each in (state.active, state.pending, *state.history) if each]
+
+
+async def test_what_one_has_taken_the_other_knows_at_once(plane: Plane, other: Plane) -> None:
+    await prepared(plane, policy=PolicyType.TESTING)
+    for number in range(TIMES):
+        name = f"order-app-y{number}"
+        await plane.deploy(name, UI, API)
+
+        await other.control.releases.request("team-a", name)
