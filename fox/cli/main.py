@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -15,6 +16,7 @@ import typer
 import typer.core
 import typer.main
 
+_OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # One module each, holding a function of the same name.
 COMMANDS = {
     "up": "Run the whole platform on this machine",
@@ -96,8 +98,8 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        # A file's error names the file, and one of the network is told where it happens.
-        if error.filename is not None:
+        # A file's error names the file; one of the network, or of a process, is of another kind.
+        if error.filename is not None or error.errno not in _OF_OUTPUT:
             raise
         _end_unheard(error)
 
