@@ -79,6 +79,12 @@ def use_problems(
     return tuple(problems)
 
 
+def value_problems(definitions: Definitions, variables: Mapping[str, Value]) -> tuple[Problem, ...]:
+    """Return what of a deployment's components cannot be used with some values."""
+    table = compile_table(_routes(definitions), [variables])
+    return (*_variable_problems(definitions, variables, ""), *table.problems)
+
+
 def _examined(
     deployments: Mapping[str, Deployment], variables: Mapping[str, Value], snapshot: Snapshot
 ) -> tuple[list[Problem], list[PlacedRoute]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from broker.control.checks import (
     check_version,
     schedule_problems,
 )
+from broker.control.outages import outages_by_code
 from broker.control.turn import Turn, in_turn
 from broker.control.writes import Stored, check_match, load
 from broker.store import Store
@@ -202,13 +204,16 @@ class Deployments:
     async def _check(self, deployment: Deployment, known: Mapping[str, ComponentVersion]) -> None:
         definitions = {name: version.definition for name, version in known.items()}
         missing = await self._bundles.claim(deployment.components.values())
-        problems = (
+        problems = [
             *_missing_bundles(deployment, missing),
             *schedule_problems(definitions, self._check_schedule),
             *deployment_problems(deployment, definitions, self._adapters),
-        )
+        ]
+        for found in outages_by_code(deployment, definitions, self._store.snapshot):
+            problems += found
+            await asyncio.sleep(0)
         if problems:
-            raise ProblemsFound(f"deployment {deployment.name} cannot be deployed", problems)
+            raise ProblemsFound(f"deployment {deployment.name} cannot be deployed", tuple(problems))
 
     def _held(self, version: ComponentVersion) -> ComponentVersion | None:
         return self._store.snapshot.component(version.app, version.name, version.hash)

@@ -1,27 +1,14 @@
-"""What is wrong with an environment, virtual environment or HTTP adapter that is to be stored.
-
-By itself, or because of what is released by its values.
-"""
+"""What is wrong with an environment, virtual environment or HTTP adapter that is to be stored."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping
 
-from broker.control.contents import live_contents
 from broker.control.secrets import EnvironmentObject
 from model.component import Value
-from model.environment import (
-    Environment,
-    HTTPAdapter,
-    ReleasePolicy,
-    VirtualEnvironment,
-    overlay,
-)
+from model.environment import HTTPAdapter, ReleasePolicy, VirtualEnvironment
 from model.errors import Problem
-from model.release import Release
-from routing.snapshot import Snapshot
-from routing.validate import use_problems
 
 MAX_DEADLINE_S = 7 * 24 * 3600
 MAX_HISTORY = 100
@@ -44,53 +31,6 @@ def object_problems(record: EnvironmentObject, environments: Container[str]) -> 
             message=f"there is no environment {record.environment}",
             path="environment",
         )
-
-
-def live_releases(
-    record: EnvironmentObject, snapshot: Snapshot
-) -> Iterator[tuple[VirtualEnvironment, Release]]:
-    """Yield each active release that live values of ``record`` are in, and where it is."""
-    for virtual in _over(record, snapshot):
-        state = snapshot.releases.get(virtual.name)
-        active = state.active if state is not None else None
-        is_whole = virtual.environment in snapshot.environments
-        if active is not None and active.manifest is None and is_whole:
-            yield virtual, active
-
-
-def outage_problems(
-    record: EnvironmentObject, virtual: VirtualEnvironment, release: Release, snapshot: Snapshot
-) -> Iterator[Problem]:
-    """Yield what of a live release could not be used any more once ``record`` is stored.
-
-    Args:
-        record: New content of the virtual environment, or of the environment below it.
-        virtual: The virtual environment as it is.
-        release: Its active release.
-        snapshot: The control plane's data, which holds both environments.
-    """
-    contents = live_contents(snapshot, virtual.name, release.apps)
-    environment = snapshot.environments[virtual.environment]
-    data = overlay(
-        record if isinstance(record, Environment) else environment,
-        record if isinstance(record, VirtualEnvironment) else virtual,
-    )
-    before = use_problems(contents.deployments, contents.data.vars, snapshot)
-    known = {(each.type, each.path) for each in before}
-    for each in use_problems(contents.deployments, data.vars, snapshot):
-        if (each.type, each.path) not in known:
-            path = f"releases.{virtual.name}.{each.path}"
-            yield Problem(type=each.type, message=each.message, path=path)
-
-
-def _over(record: EnvironmentObject, snapshot: Snapshot) -> Iterator[VirtualEnvironment]:
-    """Yield the virtual environments, as they are, that have values of ``record``."""
-    virtuals = snapshot.virtual_environments
-    match record:
-        case Environment():
-            yield from (each for each in virtuals.values() if each.environment == record.name)
-        case VirtualEnvironment() if record.name in virtuals:
-            yield virtuals[record.name]
 
 
 def _value_problems(path: str, values: Mapping[str, Value]) -> Iterator[Problem]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from broker.control.environment_checks import live_releases, object_problems, outage_problems
+from broker.control.environment_checks import object_problems
+from broker.control.outages import live_releases, outages_by_values
 from broker.control.secrets import EnvironmentObject, masked, unmasked
 from broker.control.turn import Turn, in_turn
 from broker.control.writes import Stored, check_match, load
@@ -128,7 +129,7 @@ class Environments:
         snapshot = self._store.snapshot
         problems: list[Problem] = []
         for virtual, release in live_releases(record, snapshot):
-            problems += outage_problems(record, virtual, release, snapshot)
+            problems += outages_by_values(record, virtual, release, snapshot)
             # There may be many, and the rules of each are compiled: others have their turn.
             await asyncio.sleep(0)
         if problems:

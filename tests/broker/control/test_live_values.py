@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.control.secrets import EnvironmentObject
+from model.component import Value
 from model.environment import (
     Environment,
     EnvironmentData,
@@ -119,3 +120,32 @@ async def test_what_a_stable_release_froze_may_go(plane: Plane) -> None:
     await plane.control.environments.put(BARE_TEAM)
 
     assert active_of(plane) == {"order-app": "v1"}
+
+
+async def test_code_that_needs_what_a_live_release_lacks_is_refused(plane: Plane) -> None:
+    await released(plane)
+    more = component("api-server", "v2", variables=["greeting", "farewell"])
+    other = component("order-ui", "v2", routes=["Path(`/{{.Vars.elsewhere}}`)"])
+
+    with pytest.raises(ProblemsFound) as refused:
+        await plane.deploy("main", other, more)
+
+    assert [each.path for each in refused.value.problems] == [
+        "releases.team-a.components.api-server.variables.farewell",
+        "releases.team-a.components.order-ui.routes[0].rule",
+    ]
+    assert plane.control.deployments.get("main").object.components["api-server"] == API.hash
+
+    await plane.deploy("next", other, more)
+    values: dict[str, Value] = {"greeting": "Moin", "farewell": "Tschüs", "elsewhere": "there"}
+    await plane.control.environments.put(
+        Environment(name="dev", data=EnvironmentData(vars=values), release_policy=TESTING)
+    )
+    await plane.deploy("main", other, more)
+
+
+async def test_code_may_lack_what_it_lacked_before(plane: Plane) -> None:
+    await released(plane)
+    await plane.control.environments.put(BARE_DEV, force=True)
+
+    await plane.deploy("main", UI, component("api-server", "v2", variables=["greeting"]))
