@@ -64,7 +64,7 @@ cov: setup ## Run the tests with coverage; each room has its gate
 bench: setup ## Measure whole requests into docs/performance.md, in 3 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.e2e
 
-bench-full: setup ## The same, longer and with more loads, in 10 minutes
+bench-full: setup ## The same, longer and with more loads, in a quarter of an hour
 	$(BIN)/python -m benchmarks.e2e --full
 
 bench-peers: setup ## Install the peers that the benchmarks leave out otherwise
