@@ -180,9 +180,11 @@ class Releases:
             if draft.manifest is not None:
                 await self._drop(name, draft.manifest.id)
             raise
-        # Also what a commit that broke off has left.
-        for release_id in sorted(held - manifests_in_use(draft.state)):
-            await self._drop(name, release_id)
+        if stored is not found:
+            # Also what a commit that broke off has left. Whose manifest another process is about to
+            # name has been overtaken by this write; without one it would lose what it needs.
+            for release_id in sorted(held - manifests_in_use(draft.state)):
+                await self._drop(name, release_id)
         return stored
 
     async def _drop(self, name: str, release_id: str) -> None:

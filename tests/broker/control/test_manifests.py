@@ -141,3 +141,19 @@ async def test_what_a_release_that_broke_off_has_left_goes_with_the_next(
 
     await plane.wait_data(lambda: len(plane.store.snapshot.manifests_of("team-a")) == 1)
     assert left == 1
+
+
+async def test_a_manifest_that_another_process_is_about_to_name_stays(plane: Plane) -> None:
+    await prepared(plane)
+    state = (await plane.control.releases.request("team-a", "v2")).object
+    assert state.active is not None
+    manifest = plane.store.snapshot.manifest("team-a", state.active.manifest or "")
+    assert manifest is not None
+    coming = msgspec.structs.replace(manifest, id="coming")
+    await plane.store.create(manifest_key("team-a", "coming"), coming)
+    await plane.wait_data(lambda: plane.store.snapshot.manifest("team-a", "coming") is not None)
+
+    await plane.control.releases.request("team-a", "v2")
+    await plane.control.releases.review("team-a")
+
+    assert await plane.store.get(manifest_key("team-a", "coming")) is not None
