@@ -17,7 +17,7 @@ from benchmarks.support.job import Job
 from benchmarks.support.load import Generator, open_generator
 from benchmarks.support.machine import describe
 from benchmarks.support.rounds import Contestant, Rounds, alternate, results
-from benchmarks.telemetry.modes import start_all
+from benchmarks.telemetry.modes import MODES, Mode, start_beside
 from benchmarks.telemetry.report import PACKAGES, Load, Report, page
 
 ROOT = Path(__file__).parents[2]
@@ -35,13 +35,12 @@ LOADS = (
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.telemetry", description=__doc__)
-    parser.add_argument("--starts", type=int, default=8, help="of all platforms; default: 8")
-    parser.add_argument("--rounds", type=int, default=2, help="of each load a start; default: 2")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of a round; default: 0.5")
+    parser.add_argument("--rounds", type=int, default=10, help="of each load a start; default: 10")
+    parser.add_argument("--seconds", type=float, default=0.25, help="of a round; default: 0.25")
     parser.add_argument("--render", action="store_true", help="show the last results again")
     options = parser.parse_args()
     if not options.render:
-        report = uvloop.run(measure(options.starts, options.rounds, options.seconds))
+        report = uvloop.run(measure(options.rounds, options.seconds))
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     kept = msgspec.json.decode(RESULTS.read_bytes(), type=Report)
@@ -49,44 +48,60 @@ def main() -> None:
     place(DOCUMENT, NAME, page(kept))
 
 
-async def measure(starts: int, rounds: int, seconds: float) -> Report:
+async def measure(rounds: int, seconds: float) -> Report:
     """Return a report of this machine.
 
-    How the memory of a process happens to lie makes it up to 9 % faster or slower for as long as it
-    lives, so all platforms are started anew several times.
+    Args:
+        rounds: Of each load in a start.
+        seconds: Of a contestant in a round.
     """
     machine = describe(*PACKAGES)
-    played: list[list[Played]] = []
+    played: dict[str, list[tuple[Played, ...]]] = {}
     async with open_generator() as generator:
-        for start in range(starts):
-            print(f"Start {start + 1} of {starts} …", file=sys.stderr, flush=True)
-            played.append(await _play(generator, start, rounds, seconds))
-    loads = []
-    for (title, _, _), of_load in zip(LOADS, zip(*played, strict=True), strict=True):
-        found = results(of_load[0].contestants, *(each.rounds for each in of_load))
-        loads.append(Load(title=title, rounds=starts * rounds, results=tuple(found)))
+        for mode in MODES:
+            for turn in range(mode.starts):
+                told = f"{mode.name}: start {turn + 1} of {mode.starts} …"
+                print(told, file=sys.stderr, flush=True)
+                found = await _play(generator, mode, turn, rounds, seconds)
+                played.setdefault(mode.name, []).append(found)
+    loads = [_load(title, at, played) for at, (title, _, _) in enumerate(LOADS)]
     return Report(machine=machine, loads=tuple(loads))
 
 
 class Played(NamedTuple):
-    """One load of one start."""
+    """One load of one start: the contestant that is not watched, the one that is, their rounds."""
 
-    contestants: list[Contestant]
+    unwatched: Contestant
+    watched: Contestant
     rounds: Rounds
 
 
-async def _play(generator: Generator, turn: int, rounds: int, seconds: float) -> list[Played]:
-    """Start every platform, and apply every load to them."""
+async def _play(
+    generator: Generator, mode: Mode, turn: int, rounds: int, seconds: float
+) -> tuple[Played, ...]:
+    """Start a mode beside one that is not watched, and apply every load to both."""
     played = []
     with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as folder:
         async with AsyncExitStack() as stack:
-            started = await start_all(Path(folder), stack, turn)
+            started = await start_beside(mode, Path(folder), stack, turn)
             for _, asked, connections in LOADS:
                 job = Job(port=0, paths=(), connections=connections, duration_s=seconds)
-                contestants = [each[asked] for each in started]
-                found = await alternate(generator, contestants, job, rounds)
-                played.append(Played(contestants, found))
-    return played
+                unwatched, watched = (each[asked] for each in started)
+                found = await alternate(generator, [unwatched, watched], job, rounds)
+                played.append(Played(unwatched, watched, found))
+    return tuple(played)
+
+
+def _load(title: str, at: int, played: dict[str, list[tuple[Played, ...]]]) -> Load:
+    """Return what came of one load: of each mode, and of all that were not watched together."""
+    by_mode = {name: [start[at] for start in starts] for name, starts in played.items()}
+    everything = [each for starts in by_mode.values() for each in starts]
+    unwatched = results([everything[0].unwatched], *(each.rounds for each in everything))
+    watched = [
+        results([starts[0].watched], *(each.rounds for each in starts))[0]
+        for starts in by_mode.values()
+    ]
+    return Load(title=title, results=(*unwatched, *watched))
 
 
 if __name__ == "__main__":

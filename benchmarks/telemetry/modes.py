@@ -1,4 +1,4 @@
-"""The ways in which a platform may be watched, each a platform of its own with its own pods."""
+"""The ways in which a platform may be watched, each beside one that is not."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
         environ: Variables of the platform.
         has_collector: Whether it also exports to a collector over OTLP.
         allowed: How much of the throughput and of p50 it may cost; None is only looked at.
+        starts: How often it is compared; to tell by a percent whether it is allowed takes many.
     """
 
     name: str
     environ: dict[str, str]
     has_collector: bool = False
     allowed: float | None = None
+    starts: int = 3
 
 
+UNWATCHED = Mode(name=OFF, environ={"FOX_TELEMETRY": "false"})
 MODES = (
-    Mode(name=OFF, environ={"FOX_TELEMETRY": "false"}),
-    Mode(name="metrics, 1 % traced", environ={"FOX_TRACE_RATIO": "0.01"}, allowed=0.07),
+    Mode(name="metrics, 1 % traced", environ={"FOX_TRACE_RATIO": "0.01"}, allowed=0.07, starts=10),
     Mode(name="metrics, 100 % traced", environ={"FOX_TRACE_RATIO": "1"}, allowed=0.30),
     Mode(
         name="metrics, 1 % traced, to a collector",
@@ -66,21 +68,27 @@ class Configured(Programs):
         return await super().start(name, *command, ready=ready, environ=both)
 
 
-async def start_all(
-    folder: Path, stack: AsyncExitStack, turn: int
+async def start_beside(
+    mode: Mode, folder: Path, stack: AsyncExitStack, turn: int
 ) -> list[tuple[Contestant, Contestant]]:
-    """Start every mode; return its contestants of one and of two components a request.
+    """Start a mode and one that is not watched.
 
-    Who starts first and who comes after whom makes a difference, so both change with the turn.
+    Args:
+        mode: Which.
+        folder: For both; empty.
+        stack: Ends them.
+        turn: Number of the start. Who starts first may make a difference, so it changes.
+
+    Returns:
+        Of each the contestants of one and of two components a request; the unwatched one first.
     """
-    first = turn % len(MODES)
-    modes = (*MODES[first:], *MODES[:first])
-    started = []
-    for mode in modes if turn % 2 == 0 else reversed(modes):
-        own = folder / mode.name
+    pair = (UNWATCHED, mode)
+    started = {}
+    for each in pair if turn % 2 == 0 else reversed(pair):
+        own = folder / each.name
         await asyncio.to_thread(own.mkdir)
-        started.append(await _start(mode, own, stack))
-    return started
+        started[each.name] = await _start(each, own, stack)
+    return [started[each.name] for each in pair]
 
 
 async def _start(mode: Mode, folder: Path, stack: AsyncExitStack) -> tuple[Contestant, Contestant]:

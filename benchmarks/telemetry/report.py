@@ -18,12 +18,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         title: For people.
-        rounds: How many.
-        results: Of each mode.
+        results: Of what was not watched, then of each mode.
     """
 
     title: str
-    rounds: int
     results: tuple[Result, ...]
 
     def of(self, name: str) -> Result:
@@ -54,17 +52,20 @@ def _aims(report: Report) -> str:
     rows = []
     for mode in MODES:
         if mode.allowed is not None:
-            rate = 1 - _ratio(busy.of(mode.name).rate_ratio)
-            p50 = _ratio(quiet.of(mode.name).p50_ratio) - 1
+            rate_ratio = busy.of(mode.name).rate_ratio
+            p50_ratio = quiet.of(mode.name).p50_ratio
+            assert rate_ratio is not None
+            assert p50_ratio is not None
+            rate, p50 = 1 - rate_ratio.median, p50_ratio.median - 1
             cpu = busy.cpu_us(mode.name) / busy.cpu_us(OFF) - 1
             is_met = max(rate, p50) < mode.allowed
-            costs = (f"{rate:.1%}", f"{p50:.1%}", f"{cpu:.1%}")
+            costs = (
+                f"{rate:.1%} ± {rate_ratio.error:.1%}",
+                f"{p50:.1%} ± {p50_ratio.error:.1%}",
+                f"{cpu:.1%}",
+            )
             rows.append((mode.name, f"< {mode.allowed:.0%}", *costs, "yes" if is_met else "**no**"))
     return table(("cost of", "aim", "throughput", "p50", "CPU", "met"), rows)
-
-
-def _ratio(spread: Spread | None) -> float:
-    return spread.median if spread else 1.0
 
 
 def _section(load: Load) -> str:
@@ -81,7 +82,7 @@ def _section(load: Load) -> str:
         )
         for each in load.results
     ]
-    return f"**{load.title}**, {load.rounds} rounds\n\n{table(_HEAD, rows)}"
+    return f"**{load.title}**\n\n{table(_HEAD, rows)}"
 
 
 def _range(spread: Spread) -> str:

@@ -24,8 +24,7 @@ _WAITS = _WELL + BUCKETS
 _FEW = _WAITS + BUCKETS
 _PLACES = (_FEW, _FEW + BUCKETS, _WELL, *(_FEW + at * BUCKETS for at in (2, 3, 4)))
 _ALL = _FEW + 5 * BUCKETS
-_ERROR = 5
-_END_STATUS = 600
+_WELL_STATUS, _END_WELL, _ERROR, _END_STATUS = 200, 300, 500, 600
 
 Words = list[Any]
 
@@ -99,9 +98,7 @@ def end(words: Words, status: int, duration_ns: int, waited_ns: int = -1) -> Non
         waited_ns: Between its sending and its handling; below 0 is not known.
     """
     words[IN_FLIGHT] -= 1
-    at = _PLACES[status // 100 if 0 <= status < _END_STATUS else _ERROR]
-    if at >= len(words):
-        words.extend([0] * (_ALL - len(words)))
+    at = _WELL if _WELL_STATUS <= status < _END_WELL else _place(words, status)
     words[at + bisect_left(BOUNDS_NS, duration_ns)] += ONE + duration_ns
     if waited_ns >= 0:
         words[_WAITS + bisect_left(BOUNDS_NS, waited_ns)] += ONE + waited_ns
@@ -116,9 +113,7 @@ def end_genesis(words: Words, status: int, duration_ns: int, window: Window) -> 
     """
     # As end: a call less.
     words[IN_FLIGHT] -= 1
-    at = _PLACES[status // 100 if 0 <= status < _END_STATUS else _ERROR]
-    if at >= len(words):
-        words.extend([0] * (_ALL - len(words)))
+    at = _WELL if _WELL_STATUS <= status < _END_WELL else _place(words, status)
     words[at + bisect_left(BOUNDS_NS, duration_ns)] += ONE + duration_ns
     bits = duration_ns.bit_length()
     if words[_WINDOW] is not window:
@@ -128,6 +123,14 @@ def end_genesis(words: Words, status: int, duration_ns: int, window: Window) -> 
         return False
     words[_SLOW_BITS], words[_SLOWEST_NS] = bits, duration_ns
     return True
+
+
+def _place(words: Words, status: int) -> int:
+    """Return where answers by a status are counted, for which there is room from now on."""
+    at = _PLACES[(status if 0 <= status < _END_STATUS else _ERROR) // 100]
+    if at >= len(words):
+        words.extend([0] * (_ALL - len(words)))
+    return at
 
 
 class Metrics:
