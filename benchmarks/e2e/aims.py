@@ -56,8 +56,10 @@ def _requests(report: Report) -> Iterator[Aim]:
 
 def _growth(report: Report) -> Iterator[Aim]:
     one, many = (report.experiment("deployments").results[at] for at in (0, -1))
-    lost = max(0.0, (1 - _ratio(many)) * 100)
-    yield _most(f"{one.name} → {many.name}: throughput lost", lost, 3, " %")
+    assert many.rate_ratio is not None
+    lost, error = max(0.0, (1 - _ratio(many)) * 100), many.rate_ratio.error * 100
+    found = _most(f"{one.name} → {many.name}: throughput lost", lost, 3, " %")
+    yield msgspec.structs.replace(found, reached=f"{found.reached} ± {error:.1f}")
     workers = report.experiment("workers").results[-1]
     found = _least(f"{workers.name} instead of 1: throughput", _ratio(workers), 1.7, "×")
     has_cores = report.machine.cores >= WORKERS_CORES

@@ -27,7 +27,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured.
 
     Attributes:
-        starts: Of every contestant: how its memory happens to lie makes a process up to 9 %
+        starts: Of every contestant: how its memory happens to lie makes a process a little
             faster or slower for as long as it lives.
         rounds: Of each load in each start.
         duration_s: Of a contestant in a round.
@@ -44,9 +44,11 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     is_full: bool
 
 
-SHORT = Effort(starts=3, rounds=2, duration_s=0.5, deployments=(1, 1_000), repeats=5, is_full=False)
+SHORT = Effort(
+    starts=3, rounds=4, duration_s=0.25, deployments=(1, 1_000), repeats=5, is_full=False
+)
 FULL = Effort(
-    starts=4, rounds=3, duration_s=0.7, deployments=(1, 10, 1_000), repeats=10, is_full=True
+    starts=4, rounds=6, duration_s=0.35, deployments=(1, 10, 1_000), repeats=10, is_full=True
 )
 
 
