@@ -31,15 +31,29 @@ class UnusedState(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class UnusedManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a release froze that was broken off before anything named it, secrets included.
+
+    Attributes:
+        virtual_environment: Whose release it was to be.
+        release: Id of the release.
+    """
+
+    virtual_environment: str
+    release: str
+
+
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     """What was removed, or what would be.
 
     Attributes:
         versions: Code, with its records.
         states: Data.
+        manifests: Of releases.
         left: How many more there are: they go by asking again.
     """
 
     versions: tuple[UnusedVersion, ...] = ()
     states: tuple[UnusedState, ...] = ()
+    manifests: tuple[UnusedManifest, ...] = ()
     left: int = 0

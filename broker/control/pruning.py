@@ -4,15 +4,20 @@ A version is kept while a deployment, a manifest (of an archived release too) or
 for an hour after a client asked for it: a deploy that was told that its code is there can rely on
 it, whichever control process told it so (``broker.bundles.Bundles.claim``). The bundle goes first,
 by a compare-and-set that a claim in between wins; only then its records.
+
+A manifest is stored before the state that names it. One that nothing names an hour later is of a
+release that was broken off.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-from broker.bundles import Bundles, Held
+from broker.bundles import KEEP_S, Bundles, Held
+from broker.control.release_ids import made_at_s
 from broker.control.turn import Turn
 from broker.control.writes import load
 from broker.pod_board import PodBoard
@@ -21,9 +26,9 @@ from broker.store import Store
 from model.component import ComponentVersion
 from model.environment import VirtualEnvironment
 from model.errors import NatsUnavailable, RevisionConflict
-from model.pruning import Pruning, UnusedState, UnusedVersion
-from model.records import component_key, virtual_environment_key
-from model.release import manifests_in_use
+from model.pruning import Pruning, UnusedManifest, UnusedState, UnusedVersion
+from model.records import component_key, manifest_key, virtual_environment_key
+from model.release import ReleaseManifest, manifests_in_use
 from routing.snapshot import Snapshot
 
 AT_ONCE = 100
@@ -74,17 +79,43 @@ class Pruner:
             NatsUnavailable: NATS does not answer, or this process does not know the latest data.
         """
         async with self._turn.alone:
+            manifests = self._unused_manifests()
             versions = await self._unused_versions()
             states = await self._unused_states() if with_state else []
             if is_dry_run:
-                return Pruning(versions=tuple(versions), states=tuple(states))
-            chosen = versions[:AT_ONCE]
-            gone = [each for each in chosen if await self._remove_version(each)]
-            data = states[: AT_ONCE - len(chosen)]
+                return _pruning(versions, states, manifests)
+            frozen = manifests[:AT_ONCE]
+            code = versions[: AT_ONCE - len(frozen)]
+            data = states[: AT_ONCE - len(frozen) - len(code)]
+            frozen_gone = [each for each in frozen if await self._remove_manifest(each)]
+            gone = [each for each in code if await self._remove_version(each)]
             data_gone = [each for each in data if await self._remove_state(each)]
             await self._tidy(self._named())
-            left = len(versions) + len(states) - len(chosen) - len(data)
-            return Pruning(versions=tuple(gone), states=tuple(data_gone), left=left)
+            found, chosen = (*manifests, *versions, *states), (*frozen, *code, *data)
+            return _pruning(gone, data_gone, frozen_gone, left=len(found) - len(chosen))
+
+    def _unused_manifests(self) -> list[UnusedManifest]:
+        snapshot, before_s = self._snapshot(), time.time() - KEEP_S
+        named = {
+            (name, release)
+            for name, state in snapshot.releases.items()
+            for release in manifests_in_use(state)
+        }
+        held = (entry.record for entry in snapshot.records.manifests.values())
+        ids = sorted((each.virtual_environment, each.id) for each in held)
+        return [
+            UnusedManifest(virtual_environment=name, release=release)
+            for name, release in ids
+            if (name, release) not in named and (made_at_s(release) or before_s) < before_s
+        ]
+
+    async def _remove_manifest(self, unused: UnusedManifest) -> bool:
+        key = manifest_key(unused.virtual_environment, unused.release)
+        found = await load(self._store, key, ReleaseManifest)
+        if found is None:
+            return False
+        await self._store.delete(key, found.revision)
+        return True
 
     async def _unused_versions(self) -> list[UnusedVersion]:
         held = {each.hash: each for each in await self._bundles.held()}
@@ -163,4 +194,15 @@ def _unused(digest: str, versions: Iterable[ComponentVersion], held: Held | None
         hash=digest,
         components=tuple(sorted(f"{each.app}/{each.name}" for each in versions)),
         size_bytes=held.size_bytes if held else 0,
+    )
+
+
+def _pruning(
+    versions: Iterable[UnusedVersion],
+    states: Iterable[UnusedState],
+    manifests: Iterable[UnusedManifest],
+    left: int = 0,
+) -> Pruning:
+    return Pruning(
+        versions=tuple(versions), states=tuple(states), manifests=tuple(manifests), left=left
     )

@@ -8,10 +8,8 @@ names it, and deleted after the last state that did.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 
 from broker.control.contents import policy_in_force
 from broker.control.drafts import (
@@ -24,6 +22,7 @@ from broker.control.drafts import (
     policy_or_default,
     review,
 )
+from broker.control.release_ids import new_release_id
 from broker.control.selection import select_deployment
 from broker.control.turn import Overtaken, Turn, in_turn
 from broker.control.writes import Stored, load
@@ -161,7 +160,7 @@ class Releases:
             snapshot=self._store.snapshot,
             ready=self._ready_versions(),
             now_s=now_s,
-            new_id=_release_id(now_s),
+            new_id=new_release_id(now_s),
         )
 
     async def _commit(
@@ -195,16 +194,10 @@ class Releases:
             if manifest is not None:
                 await self._store.delete(key, manifest.revision)
         except FoxError as error:
-            logger.warning("%s is dropped with the next release: %s", key, error)
+            logger.warning("%s goes with the next release or by pruning: %s", key, error)
 
 
 def _base(state: ReleaseState) -> dict[str, ReleasedApp]:
     """Return the apps that a request builds on: what was asked for last, or is active."""
     latest = state.pending or state.active
     return dict(latest.apps) if latest else {}
-
-
-def _release_id(now_s: float) -> str:
-    """Return a unique id that sorts by time and fits a NATS token."""
-    moment = datetime.fromtimestamp(now_s, UTC)
-    return f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03d}-{secrets.token_hex(2)}"

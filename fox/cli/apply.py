@@ -31,6 +31,8 @@ SUFFIXES = {".yaml", ".yml"}
 STDIN = "-"
 # What another one builds on comes first, whatever the order of the files.
 ORDER = (ENVIRONMENTS, HTTP_ADAPTERS, VIRTUAL_ENVIRONMENTS)
+# An active release may be served by their values.
+FORCEABLE = (ENVIRONMENTS, VIRTUAL_ENVIRONMENTS)
 
 
 class Effect(Enum):
@@ -57,6 +59,10 @@ def apply(
             "--filename", "-f", metavar="FILE|DIR|-", help="YAML; may be given several times."
         ),
     ],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even if an active release lacks variables then."),
+    ] = False,
     output: OutputOption = Output.TABLE,
     control_url: ControlUrl = None,
     data_dir: DataDir = None,
@@ -72,7 +78,7 @@ def apply(
     _check_once(manifests)
     applied: list[Applied] = []
     try:
-        for each in _apply(connect(control_url, data_dir), manifests):
+        for each in _apply(connect(control_url, data_dir), manifests, force=force):
             applied += [each]
     finally:
         show(output, applied, lambda: _tell(applied))
@@ -125,11 +131,11 @@ def _check_once(manifests: list[Manifest]) -> None:
         places[kind, name] = each.place
 
 
-def _apply(control: Control, manifests: list[Manifest]) -> Iterator[Applied]:
+def _apply(control: Control, manifests: list[Manifest], *, force: bool) -> Iterator[Applied]:
     ordered = sorted(manifests, key=lambda each: ORDER.index(_kind(each)))
     for manifest in ordered:
         with _named(manifest):
-            applied = _put(control, _kind(manifest), manifest)
+            applied = _put(control, _kind(manifest), manifest, force=force)
         yield applied
     for manifest in ordered:
         if manifest.release is not None:
@@ -152,10 +158,11 @@ def _kind(manifest: Manifest) -> Kind:
     return next(kind for kind in ORDER if isinstance(manifest.object, kind.record))
 
 
-def _put(control: Control, kind: Kind, manifest: Manifest) -> Applied:
+def _put(control: Control, kind: Kind, manifest: Manifest, *, force: bool) -> Applied:
     name = manifest.object.name
     before = _revision(control, kind, name)
-    after = control.put("v1", kind.path, name, body=manifest.object)["revision"]
+    forced = "true" if force and kind in FORCEABLE else None
+    after = control.put("v1", kind.path, name, body=manifest.object, force=forced)["revision"]
     if before is None:
         effect = Effect.CREATED
     else:

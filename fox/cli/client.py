@@ -77,9 +77,9 @@ class Control:
         """Ask for something to be done, and return the answer."""
         return self._call("POST", self._target(path), body)
 
-    def put(self, *path: str, body: object) -> Any:
-        """Store an object, and return what is stored."""
-        return self._call("PUT", self._target(path), body)
+    def put(self, *path: str, body: object, **query: object) -> Any:
+        """Store an object, and return what is stored; the query is as in ``get``."""
+        return self._call("PUT", self._target(path, query), body)
 
     def delete(self, *path: str, **query: object) -> None:
         """Remove an object."""

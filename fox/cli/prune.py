@@ -14,7 +14,7 @@ from fox.cli.locate import ControlUrl, DataDir, connect
 from fox.cli.output import Output, OutputOption, show
 from fox.cli.tables import console_for, table, to_stream
 from model.component import short
-from model.pruning import Pruning, UnusedState, UnusedVersion
+from model.pruning import Pruning, UnusedManifest, UnusedState, UnusedVersion
 
 
 def prune(
@@ -34,6 +34,7 @@ def prune(
     """Remove code that no deployment and no release names, archived ones included.
 
     What was deployed or uploaded within the last hour stays: a deploy may be about to use it.
+    What a release froze, secrets included, and was broken off before anything named it, goes too.
     """
     control = connect(control_url, data_dir)
     pruning = _pruned(control, is_dry_run=is_dry_run, with_state=with_state)
@@ -44,12 +45,14 @@ def _pruned(control: Control, *, is_dry_run: bool, with_state: bool) -> Pruning:
     """Ask until nothing is left, with a line of progress on a terminal."""
     versions: list[UnusedVersion] = []
     states: list[UnusedState] = []
+    manifests: list[UnusedManifest] = []
     with console_for(sys.stderr).status("removing") as status:
         for part in _parts(control, {"dry_run": is_dry_run, "with_state": with_state}):
             versions += part.versions
             states += part.states
+            manifests += part.manifests
             status.update(f"removing, {part.left} left")
-    return Pruning(versions=tuple(versions), states=tuple(states))
+    return Pruning(versions=tuple(versions), states=tuple(states), manifests=tuple(manifests))
 
 
 def _parts(control: Control, body: object) -> Iterator[Pruning]:
@@ -58,7 +61,7 @@ def _parts(control: Control, body: object) -> Iterator[Pruning]:
         part = msgspec.convert(control.post("v1", "prune", body=body), Pruning)
         yield part
         # What a deploy has claimed in between stays: without this it would be asked for for ever.
-        left = part.left if part.versions or part.states else 0
+        left = part.left if part.versions or part.states or part.manifests else 0
 
 
 def _tell(pruning: Pruning, *, is_dry_run: bool) -> None:
@@ -67,6 +70,10 @@ def _tell(pruning: Pruning, *, is_dry_run: bool) -> None:
     ]
     rows += [
         (f"data of {each.virtual_environment}", "", each.size_bytes) for each in pruning.states
+    ]
+    rows += [
+        (f"manifest of {each.release} in {each.virtual_environment}", "", 0)
+        for each in pruning.manifests
     ]
     if rows:
         to_stream(table(["WHAT", "HASH", "BYTES"], rows), sys.stdout)

@@ -68,6 +68,24 @@ def test_a_released_deployment_is_removed_once_it_is_withdrawn(
     fox("undeploy", "kept-v1")
 
 
+def test_values_that_a_release_needs_are_taken_away_by_force_only(
+    fox: Cli, platform: Path, tmp_path: Path
+) -> None:
+    shop = deployed(fox, tmp_path, "forced")
+    fox("release", "v1", "--virtual-env", "forced", "--app", "forced")
+    file = shop.folder / "environments.yaml"
+    file.write_text(file.read_text().replace("subPath: forced, ", ""))
+
+    refused = fox("apply", "-f", file, code=4)
+    kept = visit(platform, "/forced/forced/Ada")
+    written = fox("apply", "-f", file, "--force").stdout
+
+    assert "off plain URLs: force writes it" in refused.stderr
+    assert kept == "Moin Ada"
+    assert "configured" in written
+    fox("explain", "/forced/forced/Ada", code=3)
+
+
 @pytest.mark.parametrize("arguments", [(), ("x", "--none"), ("--none", "--app", "x")])
 def test_a_release_is_of_one_deployment_or_none(fox_alone: Cli, arguments: tuple[str, ...]) -> None:
     fox_alone("release", *arguments, "--virtual-env", "x", code=2)

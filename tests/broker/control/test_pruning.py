@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import msgspec
 import pytest
 
 from broker.control import pruning
+from broker.control.release_ids import new_release_id
 from broker.kv import KvBucket
 from broker.state_buckets import bucket_of
 from model.component import ComponentVersion
 from model.environment import VirtualEnvironment
 from model.errors import NatsUnavailable
 from model.pod import PodPhase
-from model.pruning import Pruning
+from model.pruning import Pruning, UnusedManifest
+from model.records import manifest_key
 from tests.broker.control.releasing import API, API_V2, UI, prepared, wait_state
 from tests.support.bundles import age
 from tests.support.control_plane import Plane, deployment, open_plane, pods_of
@@ -125,6 +129,33 @@ async def test_a_request_removes_only_so_much_and_tells_what_is_left(
 
     assert (len(first.versions), first.left) == (2, 1)
     assert (len(second.versions), second.left) == (1, 0)
+
+
+async def test_what_a_release_that_broke_off_has_left_goes_after_an_hour(plane: Plane) -> None:
+    await prepared(plane)
+    state = (await plane.control.releases.request("team-a", "order-app-v1")).object
+    assert state.active is not None
+    assert state.active.manifest is not None
+    named = plane.store.snapshot.manifest("team-a", state.active.manifest)
+    assert named is not None
+    now_s = time.time()
+    late, early = new_release_id(now_s - 3_590), new_release_id(now_s - 3_610)
+    for release in (late, early, "of-another-make"):
+        left = msgspec.structs.replace(named, id=release)
+        await plane.store.put_new(manifest_key("team-a", release), left)
+    await plane.wait_data(lambda: len(plane.store.snapshot.manifests_of("team-a")) == 4)
+
+    shown, done = await prune(plane, is_dry_run=True), await prune(plane)
+
+    gone = (UnusedManifest(virtual_environment="team-a", release=early),)
+    assert (shown.manifests, done.manifests) == (gone, gone)
+    await plane.wait_data(
+        lambda: (
+            {each.id for each in plane.store.snapshot.manifests_of("team-a")}
+            == {named.id, late, "of-another-make"}
+        )
+    )
+    assert (await prune(plane)).manifests == ()
 
 
 async def test_data_goes_only_when_asked_for_and_only_without_its_virtual_environment(
