@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from model.errors import InvalidRequest
 
 PREFIX = "FOX_"
 MIB = 1 << 20
+# One letter wrong in a short name, two or three in a long one.
+_LIKENESS = 0.85
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +98,17 @@ def load(environ: Mapping[str, str], **flags: object) -> Settings:
     if errors:
         raise InvalidRequest("settings are not valid: " + "; ".join(errors))
     return Settings(**values)
+
+
+def misspelt(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that no setting is read from, each with the one that was likely meant.
+
+    Others of the prefix are left alone: Kubernetes makes some for a service that is called so.
+    """
+    known = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
+    strange = (each for each in environ if each.startswith(PREFIX) and each not in known)
+    close = {each: get_close_matches(each, known, 1, _LIKENESS) for each in strange}
+    return {each: found[0] for each, found in close.items() if found}
 
 
 def _convert(raw: object, kind: Any) -> object:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
-from broker import settings
+from fox.cli.read_settings import read_settings
 from fox.cli.up import ControlPort, HttpPort, PlatformDir
 from fox.platform import Role, run_serve
 from fox.workers import run_workers
@@ -40,8 +39,7 @@ def serve(
     """
     if workers is not None and role is not Role.HTTP:
         raise typer.BadParameter("only http has --workers")
-    loaded = settings.load(
-        os.environ,
+    loaded = read_settings(
         http_workers=workers,
         http_port=http_port,
         control_port=control_port,

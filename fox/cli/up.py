@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from broker import settings
+from fox.cli.read_settings import read_settings
 from fox.platform import run_up
 
 HttpPort = Annotated[
@@ -42,8 +41,7 @@ def up(
     Each option can be set by a variable too: FOX_HTTP_PORT, FOX_CONTROL_PORT, FOX_DATA_DIR,
     FOX_NATS_URL.
     """
-    loaded = settings.load(
-        os.environ,
+    loaded = read_settings(
         http_port=http_port,
         control_port=control_port,
         data_dir=data_dir,

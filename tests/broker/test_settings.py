@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.settings import Settings, load
+from broker.settings import Settings, load, misspelt
 from model.errors import InvalidRequest
 
 
@@ -94,3 +94,21 @@ def test_every_bad_value_is_reported_at_once() -> None:
 
     for variable in ("FOX_HTTP_PORT", "FOX_LOG_LEVEL", "FOX_EVENT_TTL_S"):
         assert variable in caught.value.detail
+
+
+def test_a_misspelt_variable_is_told_with_the_one_that_was_meant() -> None:
+    environ = dict.fromkeys(["FOX_HTTP_PROT", "FOX_POD_IDLE", "FOX_BODY_LIMIT_BYTE"], "1")
+
+    assert misspelt(environ) == {
+        "FOX_HTTP_PROT": "FOX_HTTP_PORT",
+        "FOX_POD_IDLE": "FOX_POD_IDLE_S",
+        "FOX_BODY_LIMIT_BYTE": "FOX_BODY_LIMIT_BYTES",
+    }
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["FOX_HTTP_PORT", "FOX_CONTROL_URL", "FOX_HTTP_SERVICE_PORT", "FOX_SERVICE_HOST", "HTTP_PORT"],
+)
+def test_what_is_read_or_is_of_somebody_else_is_not_told(variable: str) -> None:
+    assert misspelt({variable: "1"}) == {}

@@ -193,6 +193,12 @@ def test_settings_that_are_not_valid_are_all_named(command: list[str]) -> None:
     assert "FOX_LOG_LEVEL='LOUD'" in done.stderr
 
 
+def test_a_misspelt_variable_of_the_platform_is_told() -> None:
+    done = run("up", "--http-port", "99999", FOX_HTTP_PROT="1")
+
+    assert "warning: FOX_HTTP_PROT is not read, FOX_HTTP_PORT is\n" in done.stderr
+
+
 def test_a_fault_of_the_command_itself_is_not_hidden(
     fox_alone: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
