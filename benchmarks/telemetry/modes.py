@@ -36,7 +36,7 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
 
 UNWATCHED = Mode(name=OFF, environ={"FOX_TELEMETRY": "false"})
 MODES = (
-    Mode(name="metrics, 1 % traced", environ={"FOX_TRACE_RATIO": "0.01"}, allowed=0.07, starts=10),
+    Mode(name="metrics, 1 % traced", environ={"FOX_TRACE_RATIO": "0.01"}, allowed=0.07, starts=20),
     Mode(name="metrics, 100 % traced", environ={"FOX_TRACE_RATIO": "1"}, allowed=0.30),
     Mode(
         name="metrics, 1 % traced, to a collector",
