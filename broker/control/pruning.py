@@ -106,7 +106,7 @@ class Pruner:
         return [
             UnusedManifest(virtual_environment=name, release=release)
             for name, release in ids
-            if (name, release) not in named and (made_at_s(release) or before_s) < before_s
+            if (name, release) not in named and _is_made_before(release, before_s)
         ]
 
     async def _remove_manifest(self, unused: UnusedManifest) -> bool:
@@ -114,7 +114,11 @@ class Pruner:
         found = await load(self._store, key, ReleaseManifest)
         if found is None:
             return False
-        await self._store.delete(key, found.revision)
+        try:
+            await self._store.delete(key, found.revision)
+        except RevisionConflict:
+            # Another control process has removed it.
+            return False
         return True
 
     async def _unused_versions(self) -> list[UnusedVersion]:
@@ -187,6 +191,11 @@ def _named_in(snapshot: Snapshot) -> Iterable[str]:
             manifest = snapshot.manifest(name, release)
             for deployment in manifest.deployments.values() if manifest else ():
                 yield from deployment.components.values()
+
+
+def _is_made_before(release: str, time_s: float) -> bool:
+    made_s = made_at_s(release)
+    return made_s is not None and made_s < time_s
 
 
 def _unused(digest: str, versions: Iterable[ComponentVersion], held: Held | None) -> UnusedVersion:

@@ -131,31 +131,51 @@ async def test_a_request_removes_only_so_much_and_tells_what_is_left(
     assert (len(second.versions), second.left) == (1, 0)
 
 
-async def test_what_a_release_that_broke_off_has_left_goes_after_an_hour(plane: Plane) -> None:
+async def leave_manifests(plane: Plane, *releases: str) -> str:
+    """Leave manifests that nothing names beside the one of an active release; return its id."""
     await prepared(plane)
     state = (await plane.control.releases.request("team-a", "order-app-v1")).object
     assert state.active is not None
     assert state.active.manifest is not None
     named = plane.store.snapshot.manifest("team-a", state.active.manifest)
     assert named is not None
-    now_s = time.time()
-    late, early = new_release_id(now_s - 3_590), new_release_id(now_s - 3_610)
-    for release in (late, early, "of-another-make"):
+    for release in releases:
         left = msgspec.structs.replace(named, id=release)
         await plane.store.put_new(manifest_key("team-a", release), left)
-    await plane.wait_data(lambda: len(plane.store.snapshot.manifests_of("team-a")) == 4)
+    await plane.wait_data(lambda: manifests(plane) == {named.id, *releases})
+    return named.id
+
+
+def manifests(plane: Plane) -> set[str]:
+    return {each.id for each in plane.store.snapshot.manifests_of("team-a")}
+
+
+async def test_what_a_release_that_broke_off_has_left_goes_after_an_hour(plane: Plane) -> None:
+    now_s = time.time()
+    late, early = new_release_id(now_s - 3_590), new_release_id(now_s - 3_610)
+    named = await leave_manifests(plane, late, early, "of-another-make")
 
     shown, done = await prune(plane, is_dry_run=True), await prune(plane)
 
     gone = (UnusedManifest(virtual_environment="team-a", release=early),)
     assert (shown.manifests, done.manifests) == (gone, gone)
-    await plane.wait_data(
-        lambda: (
-            {each.id for each in plane.store.snapshot.manifests_of("team-a")}
-            == {named.id, late, "of-another-make"}
-        )
-    )
+    await plane.wait_data(lambda: manifests(plane) == {named, late, "of-another-make"})
     assert (await prune(plane)).manifests == ()
+
+
+async def test_two_control_planes_remove_what_is_left_once(
+    plane: Plane, own_nats_server: NatsServer
+) -> None:
+    left = [new_release_id(at) for at in range(20)]
+    async with open_plane(own_nats_server.url, "other") as other:
+        named = await leave_manifests(plane, *left)
+        await other.wait_data(lambda: manifests(other) == {named, *left})
+
+        one, two = await asyncio.gather(prune(plane), prune(other))
+
+        gone = [each.release for each in (*one.manifests, *two.manifests)]
+        assert sorted(gone) == left
+        await plane.wait_data(lambda: manifests(plane) == {named})
 
 
 async def test_data_goes_only_when_asked_for_and_only_without_its_virtual_environment(
