@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from broker.telemetry import trace_context
+from broker.telemetry.ended import Ended
 from broker.telemetry.handling import Handling, MeasuredHandling
 from broker.telemetry.records import HandledRecord
 from broker.telemetry.scope import Scope
-from broker.telemetry.settling import Settling
 from broker.telemetry.span import SpanKind
 from model import subjects
 from model.event import Event
@@ -26,17 +26,20 @@ class MeasuredDelivering(MeasuredHandling, Delivering):
     """An event that is being delivered, counted and traced.
 
     Args:
-        settling: Lets it be counted.
+        ended: Takes it when it has ended.
         event: As it was stored, with the number of its attempt.
         scope: Of the adapter, in the event's context.
         target: Subject of its component.
     """
 
-    def __init__(self, settling: Settling, event: Event, scope: Scope, target: str) -> None:
+    # Its span has an id and attributes of its own.
+    _has_more = True
+
+    def __init__(self, ended: Ended, event: Event, scope: Scope, target: str) -> None:
         """Take the time; what it has waited counts at its first attempt."""
         is_first = event.attempt == 1
         counted = event if is_first else msgspec.structs.replace(event, sent_us=0)
-        super().__init__(settling, counted, scope)
+        super().__init__(ended, counted, scope)
         self._target, self._attempt = target, event.attempt
         # Each attempt is a span of its own, of one and the same event.
         self._span_id = trace_context.new_span_id()

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from time import time_ns
+
+import msgspec
 
 from broker.ids import span_of
 from broker.lane import Lane
 from broker.telemetry import trace_context
 from broker.telemetry.flows import Flows
-from broker.telemetry.handling import MAX_PATH
-from broker.telemetry.metrics import IN_FLIGHT, Window, end, end_genesis
-from broker.telemetry.records import GenesisRecord
+from broker.telemetry.metrics import Window, end_genesis
+from broker.telemetry.records import MAX_PATH, GenesisRecord
 from broker.telemetry.scope import Scope, Scopes
 from broker.telemetry.span import ERROR_STATUS
+from broker.telemetry.tracing import Tracing
 from model.errors import FoxError
 
 _CLIENT_GONE = 499
 _CLIENT_GONE_CODE = "client_gone"
 
 
-class Genesis:
+class Genesis(msgspec.Struct, gc=False, eq=False):
     """A genesis event while telemetry is off.
 
     Attributes:
@@ -33,14 +36,14 @@ class Genesis:
         sent_ns: When it was sent, once it was.
     """
 
-    # What most events never change lies in the class: half of what making one costs.
-    trace_id = traceparent = method = path = ""
+    event_id: str
+    trace_id: str = ""
+    traceparent: str = ""
+    method: str = ""
+    path: str = ""
     lane: Lane | None = None
-    routed_ns = sent_ns = 0
-
-    def __init__(self, event_id: str) -> None:
-        """Begin without a trace."""
-        self.event_id = event_id
+    routed_ns: int = 0
+    sent_ns: int = 0
 
     def go_on(self, traceparent: str, *, sample: bool) -> None:
         """Go on with a trace that the client began, or trace what it wants to see traced.
@@ -57,7 +60,7 @@ class Genesis:
 
     def lead_to(self, lane: Lane) -> None:
         """Note what routing decided."""
-        self.routed_ns = time.time_ns()
+        self.routed_ns = time_ns()
         self.lane = lane
 
     def flows(self) -> Flows:
@@ -74,53 +77,54 @@ class Genesis:
         """Note that it ends without an answer."""
 
 
-class MeasuredGenesis(Genesis):
-    """A genesis event, counted and traced.
+class MeasuredGenesis(Genesis, gc=False, eq=False, kw_only=True):
+    """A genesis event, counted and traced; made by ``measured_by``.
 
-    Args:
+    Attributes:
         scopes: Of the adapter.
-        event_id: Id of the event.
+        start_ns: When it arrived (Unix time).
+        end_ns: When it was answered, once it was.
+        status: HTTP status of the answer, once there is one.
+        is_sampled: Whether its trace is wanted.
+        parent_id: Span id that the client sent, or empty.
+        error: Code of the failure, or empty.
+        streams: What counts its streams, once something does.
     """
 
-    _parent_id = _error = ""
-    _is_sampled = False
-    _flows: Flows | None = None
-
-    def __init__(self, scopes: Scopes, event_id: str) -> None:
-        """Begin now, in a trace of its own."""
-        self._scopes = scopes
-        self.event_id = self.trace_id = event_id
-        # To read it from the class would cost five times as much.
-        self.traceparent = ""
-        self._start_ns = time.time_ns()
-        if event_id < scopes.threshold:
-            self._sample()
+    scopes: Scopes
+    start_ns: int
+    end_ns: int = 0
+    status: int = 0
+    is_sampled: bool = False
+    parent_id: str = ""
+    error: str = ""
+    streams: Flows | None = None
 
     def go_on(self, traceparent: str, *, sample: bool) -> None:
         """Go on with a trace that the client began, or trace what it wants to see traced."""
         outer = trace_context.parse(traceparent) if traceparent else None
         if outer is not None:
-            self.trace_id, self._parent_id, self._is_sampled = outer
+            self.trace_id, self.parent_id, self.is_sampled = outer
             self.traceparent = self._own_traceparent()
         if sample:
-            self._sample()
+            self.sample()
 
     def lead_to(self, lane: Lane) -> None:
         """Note what routing decided."""
-        self.routed_ns = time.time_ns()
+        self.routed_ns = time_ns()
         self.lane = lane
-        words = lane.words or self._scopes.bind(lane)
-        words[IN_FLIGHT] += 1
+        if lane.scope is None:
+            self.scopes.bind(lane)
 
     def flows(self) -> Flows:
         """Return what counts its streams."""
-        if self._flows is None:
-            self._flows = Flows(self._scope)
-        return self._flows
+        if self.streams is None:
+            self.streams = Flows(self.scope)
+        return self.streams
 
     def fail(self, failure: FoxError) -> None:
         """Note why it fails."""
-        self._error = failure.code
+        self.error = failure.code
 
     def break_off(self, error: BaseException) -> None:
         """Note that it ends without an answer: it has failed, or the client is gone."""
@@ -128,57 +132,35 @@ class MeasuredGenesis(Genesis):
             self.fail(error)
             self.end(error.http_status)
         else:
-            self._error = _CLIENT_GONE_CODE
+            self.error = _CLIENT_GONE_CODE
             self.end(_CLIENT_GONE)
 
     def end(self, status: int) -> None:
         """End it: it is counted soon, but a trace that is to be kept is kept at once."""
-        self._status = status
-        self._end_ns = time.time_ns()
-        settling = self._scopes.settling
-        if status >= ERROR_STATUS and not self._is_sampled:
+        self.status = status
+        self.end_ns = time_ns()
+        settling = self.scopes.settling
+        if status >= ERROR_STATUS and not self.is_sampled:
             # At once: the rings of other processes go round quickly.
-            settling.tracing.keep(self.trace_id)
+            self.scopes.tracing.keep(self.trace_id)
         # As Settling.put: a call less.
         ended = settling.ended
         if not ended:
             settling.begin()
         ended.append(self)
 
-    def settle(self) -> None:
-        """Count it, and keep its trace if it was the slowest for a while."""
-        scopes, status, lane = self._scopes, self._status, self.lane
-        end_ns, tracing = self._end_ns, scopes.settling.tracing
-        duration_ns, is_slowest = end_ns - self._start_ns, False
-        if lane is None:
-            scopes.nowhere.words[IN_FLIGHT] += 1
-            end(scopes.nowhere.words, status, duration_ns)
-        else:
-            window = scopes.window
-            if end_ns > window.end_ns:
-                window = scopes.window = Window(end_ns)
-            is_slowest = end_genesis(lane.words, status, duration_ns, window)
-        trace_id, is_sampled = self.trace_id, bool(self.traceparent) and self._is_sampled
-        if is_slowest and not is_sampled:
-            tracing.keep(trace_id)
-        # As finish: a call less for nearly all.
-        if is_sampled or trace_id in tracing.kept:
-            tracing.finish(self, trace_id, is_sampled=is_sampled)
-        else:
-            tracing.recent.append(self)
-
     @property
-    def _scope(self) -> Scope:
+    def scope(self) -> Scope:
+        """Whom it is for, as far as that is known."""
         lane = self.lane
-        scope = lane.scope if lane else None
-        return scope or self._scopes.nowhere
+        return (lane and lane.scope) or self.scopes.nowhere
 
     def record(self) -> GenesisRecord:
         """Return what is put by of it."""
-        scope, lane = self._scope, self.lane
+        scope, lane = self.scope, self.lane
         return GenesisRecord(
             self.trace_id,
-            self._parent_id,
+            self.parent_id,
             self.event_id,
             self.method,
             self.path[:MAX_PATH],
@@ -187,19 +169,52 @@ class MeasuredGenesis(Genesis):
             lane.component if lane else "",
             lane.subject if lane else "",
             lane.route if lane else 0,
-            self._start_ns,
+            self.start_ns,
             self.routed_ns,
             self.sent_ns,
-            self._end_ns,
-            self._status,
-            self._error,
-            self._flows.figures() if self._flows else None,
+            self.end_ns,
+            self.status,
+            self.error,
+            self.streams.figures() if self.streams else None,
         )
 
-    def _sample(self) -> None:
-        self._is_sampled = True
+    def sample(self) -> None:
+        """Let its trace be wanted."""
+        self.is_sampled = True
         self.traceparent = self._own_traceparent()
 
     def _own_traceparent(self) -> str:
         span_id = span_of(self.event_id)
-        return trace_context.write(self.trace_id, span_id, is_sampled=self._is_sampled)
+        return trace_context.write(self.trace_id, span_id, is_sampled=self.is_sampled)
+
+
+def measured_by(scopes: Scopes) -> Callable[[str], MeasuredGenesis]:
+    """Return what makes the genesis events of an adapter, by their ids; each begins now."""
+    threshold = scopes.threshold
+
+    def make(event_id: str) -> MeasuredGenesis:
+        # In a trace of its own, until it is told of another one.
+        genesis = MeasuredGenesis(event_id, event_id, scopes=scopes, start_ns=time_ns())
+        if event_id < threshold:
+            genesis.sample()
+        return genesis
+
+    return make
+
+
+def settle_genesis(tracing: Tracing, ended: list[MeasuredGenesis]) -> None:
+    """Count events, and keep the traces of those that were the slowest for a while."""
+    kept, is_any_wanted = tracing.kept, False
+    for each in ended:
+        scopes, lane, end_ns = each.scopes, each.lane, each.end_ns
+        words = scopes.nowhere.words if lane is None else lane.words
+        window = scopes.window
+        if end_ns > window.end_ns:
+            window = scopes.window = Window(end_ns)
+        is_slowest = end_genesis(words, each.status, end_ns - each.start_ns, window)
+        trace_id = each.trace_id
+        if is_slowest and lane is not None and not each.is_sampled:
+            tracing.keep(trace_id)
+        if each.traceparent or trace_id in kept:
+            is_any_wanted = True
+    tracing.finish_all(ended, is_any_wanted=is_any_wanted)

@@ -19,19 +19,17 @@ from opentelemetry.context import Context
 
 from broker.receiver import Reply
 from broker.telemetry import trace_context
+from broker.telemetry.ended import Ended
 from broker.telemetry.failures import code_of, event_of, status_of
 from broker.telemetry.flows import Flows
+from broker.telemetry.handled import Handled, waited_ns
 from broker.telemetry.live_span import LiveSpan
 from broker.telemetry.metrics import IN_FLIGHT, end
-from broker.telemetry.records import CallRecord, HandledRecord, handled_id
+from broker.telemetry.records import MAX_PATH, CallRecord, HandledRecord, handled_id
 from broker.telemetry.scope import Scope
-from broker.telemetry.settling import Settling
 from broker.telemetry.span import ERROR_STATUS, SpanKind
 from model.event import Event
 from model.telemetry import Attributes
-
-MAX_PATH = 256
-_US = 1_000
 
 
 class Call:
@@ -103,12 +101,12 @@ class MeasuredHandling(Handling):
     """An event that is being handled, counted and traced.
 
     Args:
-        settling: Lets it be counted.
+        ended: Takes it when it has ended.
         event: Which.
         scope: Whom it is for.
 
     Attributes:
-        settling: As it was given.
+        ended: As it was given.
         scope: As it was given.
         traceparent: What the event carries, perhaps nothing.
         is_sampled: Whether its trace is wanted.
@@ -119,21 +117,23 @@ class MeasuredHandling(Handling):
     _live: LiveSpan | None = None
     _flows: Flows | None = None
     _token: Token[Context] | None = None
-    _status = 0
+    _status = _end_ns = 0
     _error = _span_id = ""
     is_sampled = has_spans = False
+    # Whether there is more to tell of it than what ``Handled`` does.
+    _has_more = False
 
-    def __init__(self, settling: Settling, event: Event, scope: Scope) -> None:
+    def __init__(self, ended: Ended, event: Event, scope: Scope) -> None:
         """Begin now.
 
         The span of a sampled one becomes the current one of OpenTelemetry.
         """
         self._event = event
-        self.settling, self.scope = settling, scope
+        self.ended, self.scope = ended, scope
         self._start_ns = time.time_ns()
         traceparent = event.traceparent
         if traceparent and traceparent.endswith(trace_context.SAMPLED):
-            self.is_sampled = self.has_spans = True
+            self.is_sampled = self.has_spans = self._has_more = True
             self._live = self._make_live()
             self._token = otel_context.attach(trace.set_span_in_context(self._live))
         scope.words[IN_FLIGHT] += 1
@@ -153,16 +153,28 @@ class MeasuredHandling(Handling):
         self._status = status = reply.status
         if reply.stream is not None:
             reply.stream.meter, reply.stream.on_end = self.flows().answer, self._end
-        elif status >= ERROR_STATUS or self._event.traceparent:
+        elif status >= ERROR_STATUS or self._has_more:
             self._end()
         else:
-            # As _end and Settling.put: two calls less for nearly all.
-            self._end_ns = time.time_ns()
-            settling = self.settling
-            ended = settling.ended
+            event, handled = self._event, self.ended.handled
+            # As Settling.put: a call less.
+            ended = handled.ended
             if not ended:
-                settling.begin()
-            ended.append(self)
+                handled.begin()
+            ended.append(
+                Handled(
+                    self.scope,
+                    status,
+                    self._start_ns,
+                    time.time_ns(),
+                    event.sent_us,
+                    event.traceparent,
+                    event.id,
+                    event.genesis_id,
+                    event.method,
+                    event.path,
+                )
+            )
         return reply
 
     def fail(self, error: BaseException) -> None:
@@ -172,7 +184,7 @@ class MeasuredHandling(Handling):
     def flows(self) -> Flows:
         """Return what counts its streams."""
         if self._flows is None:
-            self._flows = Flows(self.scope)
+            self._flows, self._has_more = Flows(self.scope), True
         return self._flows
 
     def call(self, event_id: str, dependency: str, subject: str) -> Call:
@@ -236,21 +248,14 @@ class MeasuredHandling(Handling):
             otel_context.detach(self._token)
         if self._status >= ERROR_STATUS:
             self._keep(error)
-        self.settling.put(self)
+        self.ended.others.put(self)
 
     def settle(self) -> None:
         """Count it, and put its span by or on its way."""
-        event, start_ns, tracing = self._event, self._start_ns, self.settling.tracing
-        waited_ns = -1
-        if event.sent_us:
-            # Hosts' clocks differ a little: what seems to come from the future has not waited.
-            waited_ns = max(0, start_ns - event.sent_us * _US)
-        end(self.scope.words, self._status, self._end_ns - start_ns, waited_ns)
-        # As finish and trace_id: two calls less for nearly all.
-        if event.traceparent or event.genesis_id in tracing.kept:
-            tracing.finish(self, self.trace_id, is_sampled=self.is_sampled)
-        else:
-            tracing.recent.append(self)
+        sent_us, start_ns = self._event.sent_us, self._start_ns
+        waited = waited_ns(start_ns, sent_us) if sent_us else -1
+        end(self.scope.words, self._status, self._end_ns - start_ns, waited)
+        self.ended.tracing.finish(self, self.trace_id, is_sampled=self.is_sampled)
 
     def _current(self) -> LiveSpan | None:
         """Return the current span of OpenTelemetry, if it belongs to this event's trace."""
@@ -259,7 +264,7 @@ class MeasuredHandling(Handling):
         return current if is_ours else None  # type: ignore[return-value]
 
     def _keep(self, error: BaseException | None) -> None:
-        is_wanted = self.is_sampled or self.settling.tracing.keep(self.trace_id)
+        is_wanted = self.is_sampled or self.ended.tracing.keep(self.trace_id)
         if error is not None and is_wanted:
             self._live = self._live or self._make_live()
             self._live.events.append(event_of(error))
@@ -270,7 +275,7 @@ class MeasuredHandling(Handling):
             self.scope.span_name,
             (self.trace_id, parent_id, self.is_sampled),
             self.scope.labels,
-            self.settling.tracing,
+            self.ended.tracing,
             span_id=self.own_id,
             start_ns=self._start_ns,
             ends_itself=False,
@@ -313,12 +318,12 @@ class MeasuredCall(Call):
         self._end_ns = time.time_ns()
         if error is not None:
             self._status, self._error = status_of(error), code_of(error)
-        self._handling.settling.put(self)
+        self._handling.ended.others.put(self)
 
     def settle(self) -> None:
         """Put its span by or on its way."""
         handling = self._handling
-        handling.settling.tracing.finish(self, self.trace_id, is_sampled=handling.is_sampled)
+        handling.ended.tracing.finish(self, self.trace_id, is_sampled=handling.is_sampled)
 
     @property
     def trace_id(self) -> str:

@@ -17,6 +17,9 @@ from broker.telemetry.flows import StreamFigures
 from broker.telemetry.span import SpanKind, SpanRecord
 from model.telemetry import Attributes, SpanEvent
 
+MAX_PATH = 256
+"""What of a path is put by."""
+
 
 class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=True):
     """A genesis event: the adapter's span, the routing decision, the first hop.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+import weakref
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from broker.telemetry.figures import Labels
-from broker.telemetry.metrics import Metrics, Series, Window, Words
-from broker.telemetry.settling import Settling
+from broker.telemetry.metrics import Metrics, Series, Window
 from model.context import EventContext
 
 if TYPE_CHECKING:
     from broker.lane import Lane
+    from broker.telemetry.ended import Ended
 
 MAX_SCOPES = 4_096
 
@@ -29,17 +31,18 @@ class Scope(Series):
         pod: Id of the pod, or empty.
 
     Attributes:
+        counted_as: Labels of the series.
         release: Id of the release, or empty.
         span_name: Of the spans of its handlers.
         log_fields: What log lines carry, without those of the event.
     """
 
-    __slots__ = ("log_fields", "release", "span_name")
+    __slots__ = ("counted_as", "log_fields", "release", "span_name")
 
     def __init__(self, labels: Labels, series: Series, release: str, pod: str) -> None:
         """Bind everything that does not change from event to event."""
         self.labels = labels
-        self.words = series.words
+        self.words, self.counted_as = series.words, series.labels
         self.release = release
         self.span_name = f"process {labels.component}"
         self.log_fields: Mapping[str, object] = {
@@ -58,12 +61,13 @@ class Scopes:
         source: ``adapter/<kind>``.
         role: Of ``figures.Role``: whether it makes these events or serves them.
         metrics: Of the process.
-        settling: Of the process.
+        ended: Takes events that have ended.
         threshold: Which traces that begin here are sampled; see ``trace_context.threshold_of``.
 
     Attributes:
         source: As it was given.
-        settling: As it was given.
+        settling: Takes genesis events that have ended.
+        tracing: Of the process.
         threshold: As it was given.
         nowhere: For requests that lead to no deployment.
         window: In which each series has a slowest event now.
@@ -74,18 +78,20 @@ class Scopes:
         source: str,
         role: str,
         metrics: Metrics,
-        settling: Settling,
+        ended: Ended,
         threshold: str,
     ) -> None:
         """Know nobody yet."""
         self.source = source
-        self.settling = settling
+        self.settling, self.tracing = ended.genesis, ended.tracing
         self.threshold = threshold
         self._role = role
         self._metrics = metrics
         self._scopes: dict[EventContext, Scope] = {}
         self.nowhere = self._make(EventContext("", "", ""))
         self.window = Window(time.time_ns())
+        self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+        metrics.watch_in_flight(self._in_flight)
 
     def of(self, context: EventContext) -> Scope:
         """Return the scope of a context."""
@@ -96,11 +102,19 @@ class Scopes:
             scope = self._scopes[context] = self._make(context)
         return scope
 
-    def bind(self, lane: Lane) -> Words:
-        """Let a lane have the scope of its context, and return where its events are counted."""
+    def bind(self, lane: Lane) -> Scope:
+        """Let a lane have the scope of its context, and return it."""
         scope = lane.scope = self.of(lane.context)
-        words = lane.words = scope.words
-        return words
+        lane.words = scope.words
+        self._lanes.add(lane)
+        return scope
+
+    def _in_flight(self) -> Counter[Labels]:
+        counts: Counter[Labels] = Counter()
+        for lane in self._lanes:
+            if lane.scope is not None:
+                counts[lane.scope.counted_as] += lane.in_flight
+        return counts
 
     def _make(self, context: EventContext) -> Scope:
         labels = Labels(

@@ -6,56 +6,50 @@ once costs half of what it would cost in between everything else.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from broker.telemetry.tracing import Tracing
-
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Later = Callable[[Callable[[], None]], object]
 """Calls something when nobody waits for what is done now."""
 
 
-class Ended(Protocol):
-    """An event that has ended."""
-
-    def settle(self) -> None:
-        """Count it, and put its spans by or on their way."""
-
-
-class _AtOnce(list[Ended]):
+class _AtOnce(list[T]):
     """Takes events that nothing is to be gained by leaving for later."""
 
-    def append(self, ended: Ended, /) -> None:
-        _settle((ended,))
+    def __init__(self, settle: Callable[[list[T]], None]) -> None:
+        super().__init__()
+        self._settle = settle
+
+    def append(self, ended: T, /) -> None:
+        self._settle([ended])
 
 
-class Settling:
-    """The events of one process that have ended.
+class Settling(Generic[T]):
+    """The events of one kind that have ended in one process.
 
     Args:
-        tracing: Takes their spans.
+        settle: Counts them, and puts their spans by or on their way; it raises nothing.
 
     Attributes:
-        tracing: As it was given.
-        ended: Those that are yet to be settled.
+        ended: Those that are yet to be settled. Where each call counts, it is appended to as
+            ``put`` does.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, settle: Callable[[list[T]], None]) -> None:
         """Start with none, and settle each at once: there is no connection yet."""
-        self.tracing = tracing
-        self.ended: list[Ended] = _AtOnce()
+        self._settle = settle
+        self.ended: list[T] = _AtOnce(settle)
         self._later: Later | None = None
 
     def defer(self, later: Later | None) -> None:
         """Settle events by ``later`` from now on, or each at once; those that wait are settled."""
         self.settle()
         self._later = later
-        self.ended = _AtOnce() if later is None else []
+        self.ended = _AtOnce(self._settle) if later is None else []
 
-    def put(self, ended: Ended) -> None:
+    def put(self, ended: T) -> None:
         """Settle an event soon."""
         if not self.ended:
             self.begin()
@@ -70,12 +64,4 @@ class Settling:
         """Settle all that have ended until now."""
         if self.ended:
             ended, self.ended = self.ended, []
-            _settle(ended)
-
-
-def _settle(ended: Iterable[Ended]) -> None:
-    for each in ended:
-        try:
-            each.settle()
-        except Exception:
-            logger.exception("an event could not be counted")
+            self._settle(ended)

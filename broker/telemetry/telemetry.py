@@ -16,13 +16,13 @@ from broker.bus import Bus
 from broker.idle import Idle
 from broker.telemetry import live_span, otlp, trace_context
 from broker.telemetry.delivering import Delivering, MeasuredDelivering
+from broker.telemetry.ended import Ended
 from broker.telemetry.figures import Labels, Role
-from broker.telemetry.genesis import Genesis, MeasuredGenesis
+from broker.telemetry.genesis import Genesis, measured_by
 from broker.telemetry.handling import Handling, MeasuredHandling
 from broker.telemetry.metrics import Metrics
 from broker.telemetry.records import Record, RecordBatch
 from broker.telemetry.scope import Scope, Scopes
-from broker.telemetry.settling import Settling
 from broker.telemetry.tracing import Tracing
 from model import subjects
 from model.context import ComponentView, EventContext
@@ -64,11 +64,10 @@ class Telemetry:
         self.pod = pod
         self.metrics = Metrics()
         self.tracing = Tracing(self._send)
-        # Of events that are answered over NATS, and of those that end in an adapter.
-        self._handled, self._genesis = Settling(self.tracing), Settling(self.tracing)
+        self._ended = Ended(self.tracing)
         self._is_on = is_on
         self.handling: Callable[[Event, Scope], Handling] = (
-            partial(MeasuredHandling, self._handled) if is_on else _unmeasured
+            partial(MeasuredHandling, self._ended) if is_on else _unmeasured
         )
         self._threshold = trace_context.threshold_of(ratio)
         self._scopes: dict[str, Scopes] = {}
@@ -80,7 +79,7 @@ class Telemetry:
         """Return what makes the genesis events of an adapter, ``adapter/<kind>``, by their ids."""
         if not self._is_on:
             return Genesis
-        return partial(MeasuredGenesis, self._scopes_of(source, Role.GENESIS))
+        return measured_by(self._scopes_of(source, Role.GENESIS))
 
     def scope(self, component: str, digest: str, view: ComponentView) -> Scope:
         """Return the scope of a component version in the context of a view."""
@@ -98,21 +97,20 @@ class Telemetry:
         if not self._is_on:
             return Delivering(event.traceparent)
         scope = self._scopes_of(source, Role.ADAPTER).of(context)
-        return MeasuredDelivering(self._handled, event, scope, target)
+        return MeasuredDelivering(self._ended, event, scope, target)
 
     def _scopes_of(self, source: str, role: str) -> Scopes:
         scopes = self._scopes.get(source)
         if scopes is None:
             scopes = self._scopes[source] = Scopes(
-                source, role, self.metrics, self._genesis, self._threshold
+                source, role, self.metrics, self._ended, self._threshold
             )
         return scopes
 
     async def serve(self, bus: Bus, exporter: otlp.Exporter | None) -> None:
         """Tell who asks from now on, and send spans to control."""
         self._bus, self._exporter = bus, exporter
-        self._handled.defer(bus.call_later)
-        self._genesis.defer(Idle().call)
+        self._ended.defer(bus.call_later, Idle().call)
         live_span.install()
         reconnects = _Count()
         bus.on_reconnect(reconnects.add)
@@ -124,22 +122,16 @@ class Telemetry:
 
     async def end(self) -> None:
         """Send what waits, and the last figures: they count on when the process is gone."""
-        self._handled.defer(None)
-        self._genesis.defer(None)
+        self._ended.defer(None, None)
         await self.tracing.drain()
         await self._publish(subjects.LAST_FIGURES, self._figures(is_final=True))
-
-    def _settle(self) -> None:
-        """Count all that has ended."""
-        self._handled.settle()
-        self._genesis.settle()
 
     @property
     def _dropped(self) -> int:
         return self.tracing.dropped + self._lost_spans
 
     def _figures(self, *, is_final: bool = False) -> bytes:
-        self._settle()
+        self._ended.settle()
         process = self._bus.process_id if self._bus else ""
         return _encode(self.metrics.figures(process, self.service, is_final=is_final))
 

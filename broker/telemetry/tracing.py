@@ -9,11 +9,14 @@ what its ring still holds of it. So failures have whole traces though nearly non
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 from broker.telemetry.records import Record
+
+logger = logging.getLogger(__name__)
 
 # Enough for the few milliseconds that another process needs to say which trace to keep. What is
 # put by comes back cold: 512 cost an event twice of what 64 do, 2 % of a whole request.
@@ -36,6 +39,14 @@ class Hop(Protocol):
 
     def record(self) -> Record:
         """Return what is put by."""
+
+
+class SettledHop(Hop, Protocol):
+    """One that is settled with others of its kind."""
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its trace was sampled at its head."""
 
 
 class Flush(Protocol):
@@ -87,6 +98,22 @@ class Tracing:
             self._queue(self._kept_records, hop)
         else:
             self.recent.append(hop)
+
+    def finish_all(self, hops: Sequence[SettledHop], *, is_any_wanted: bool) -> None:
+        """Take hops that have ended, together.
+
+        Args:
+            hops: The hops.
+            is_any_wanted: Whether the trace of any of them is sampled or kept.
+        """
+        if not is_any_wanted:
+            self.recent.extend(hops)
+            return
+        for hop in hops:
+            try:
+                self.finish(hop, hop.trace_id, is_sampled=hop.is_sampled)
+            except Exception:
+                logger.exception("a span is lost")
 
     def keep(self, trace_id: str) -> bool:
         """Make spans of what is known of a trace, here and in every other process.

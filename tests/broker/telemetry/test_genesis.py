@@ -103,3 +103,30 @@ async def test_without_telemetry_only_what_is_understood_is_passed_on() -> None:
     genesis.go_on(f"cc-{TRACE}-{SPAN}-01-what-else-it-says", sample=False)
 
     assert genesis.traceparent == f"00-{TRACE}-{SPAN}-01"
+
+
+async def test_what_a_lane_has_in_flight_is_in_the_figures(lane: Lane) -> None:
+    telemetry = Telemetry(ratio=0)
+    genesis = telemetry.genesis_of(SOURCE)(new_id())
+    genesis.lead_to(lane)
+    lane.in_flight += 2
+
+    def in_flight() -> dict[str, int]:
+        series = telemetry.metrics.figures("p", "http").series
+        return {each.labels.deployment: each.in_flight for each in series}
+
+    assert in_flight() == {"": 0, "v1": 2}
+    lane.in_flight -= 2
+    genesis.end(200)
+    assert in_flight() == {"": 0, "v1": 0}
+
+
+async def test_in_flight_is_counted_where_deployments_beyond_the_bound_are(lane: Lane) -> None:
+    telemetry = Telemetry(ratio=0)
+    telemetry.metrics._max_series = 0
+    telemetry.genesis_of(SOURCE)(new_id()).lead_to(lane)
+    lane.in_flight += 1
+
+    series = telemetry.metrics.figures("p", "http").series
+
+    assert sum(each.in_flight for each in series) == 1

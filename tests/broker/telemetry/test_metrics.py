@@ -74,6 +74,7 @@ def test_a_genesis_event_is_counted_as_every_other(ended: list[tuple[int, int]])
     one, other, window = Series(labels("v1")), Series(labels("v1")), Window(0)
 
     for status, duration_ns in ended:
+        one.words[IN_FLIGHT] += 1
         end(one.words, status, duration_ns)
         end_genesis(other.words, status, duration_ns, window)
 
@@ -91,6 +92,18 @@ def test_in_flight_is_what_has_begun_and_not_ended() -> None:
 
     assert figures.in_flight == 2
     assert (figures.queue.count, figures.queue.total_s) == (2, 0.005)
+
+
+def test_what_somebody_else_counts_is_in_flight_too() -> None:
+    metrics = Metrics()
+    for name in ("v1", "v2"):
+        metrics.series(labels(name)).words[IN_FLIGHT] += 1
+    metrics.watch_in_flight(lambda: {labels("v1"): 2})
+    metrics.watch_in_flight(lambda: {labels("v1"): 1, labels("gone"): 5})
+
+    figures = metrics.figures("p", "api").series
+
+    assert {each.labels.deployment: each.in_flight for each in figures} == {"v1": 4, "v2": 1}
 
 
 def test_bytes_of_streams_are_counted_by_direction() -> None:
