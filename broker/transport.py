@@ -10,6 +10,7 @@ at once, so that NATS has it while this process does what is left to do.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from urllib.parse import ParseResult
@@ -17,6 +18,8 @@ from urllib.parse import ParseResult
 from nats.aio.transport import TcpTransport
 
 from broker.parser import HotParser
+
+logger = logging.getLogger(__name__)
 
 
 class HotTransport(TcpTransport):
@@ -85,7 +88,10 @@ class HotTransport(TcpTransport):
         if self._later:
             later, self._later = self._later, []
             for callback in later:
-                callback()
+                try:
+                    callback()
+                except Exception:
+                    logger.exception("what was left until after a write failed")
 
     def _write_unsent(self) -> None:
         if not self._unsent:
