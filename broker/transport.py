@@ -3,23 +3,18 @@
 nats-py reads into a buffer, wakes a task, and parses there; it writes by waking another task. Each
 wake-up is one more turn of the loop, which every hop of a request would wait for. Here, what is hot
 is handed over in the turn in which the socket brought it, and written in the next one after it was
-sent, without a task. The loop's transport would write at the end of that turn; the socket takes it
-at once, so that NATS has it while this process does what is left to do.
+sent, without a task.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 from collections.abc import Callable
 from urllib.parse import ParseResult
 
 from nats.aio.transport import TcpTransport
 
 from broker.parser import HotParser
-
-logger = logging.getLogger(__name__)
 
 
 class HotTransport(TcpTransport):
@@ -33,7 +28,6 @@ class HotTransport(TcpTransport):
         """Begin without a connection."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._parser = parser
-        self._fd = -1
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._is_due = False
@@ -52,7 +46,6 @@ class HotTransport(TcpTransport):
             transport, _ = await loop.create_connection(
                 lambda: protocol, uri.hostname or "", uri.port or 0
             )
-        self._fd = transport.get_extra_info("socket").fileno()
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         self._bare_io_reader = self._io_reader = reader
         self._bare_io_writer = self._io_writer = writer
@@ -86,12 +79,11 @@ class HotTransport(TcpTransport):
         self._is_due = False
         self._write_unsent()
         if self._later:
-            later, self._later = self._later, []
-            for callback in later:
-                try:
-                    callback()
-                except Exception:
-                    logger.exception("what was left until after a write failed")
+            # The loop itself writes at the end of this turn.
+            loop = asyncio.get_running_loop()
+            for callback in self._later:
+                loop.call_soon(callback)
+            self._later.clear()
 
     def _write_unsent(self) -> None:
         if not self._unsent:
@@ -101,13 +93,7 @@ class HotTransport(TcpTransport):
         self._unsent_bytes = 0
         # What was sent on a connection that is gone must not reach the next: nobody waits for it.
         if self._io_writer is not None and not self._io_writer.transport.is_closing():
-            self._write(self._io_writer.transport, commands)
-
-    def _write(self, transport: asyncio.WriteTransport, commands: bytes) -> None:
-        if not transport.get_write_buffer_size():
-            commands = commands[_write_now(self._fd, commands) :]
-        if commands:
-            transport.write(commands)
+            self._io_writer.transport.write(commands)
 
     def writelines(self, payload: list[bytes]) -> None:
         """Write; a client that never connected closes too, and has nothing to write to.
@@ -139,12 +125,3 @@ class _HotProtocol(asyncio.StreamReaderProtocol):
             data = data[self._parser.take(data) :]
         if data:
             super().data_received(data)
-
-
-def _write_now(descriptor: int, data: bytes) -> int:
-    """Return how many bytes a socket took at once."""
-    try:
-        return os.write(descriptor, data)
-    except OSError:
-        # It is full, or broken: the loop's transport knows what to do about either.
-        return 0
