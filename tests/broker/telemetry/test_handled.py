@@ -17,20 +17,11 @@ from broker.telemetry.records import Record
 from broker.telemetry.scope import Scope
 from broker.telemetry.telemetry import Telemetry
 from broker.telemetry.tracing import Tracing
-from model.context import ComponentView
 from model.errors import ComponentFailed
 from model.event import Event
+from tests.broker.telemetry.world import VIEW
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-VIEW = ComponentView(
-    app="shop",
-    deployment="v1",
-    virtual_environment="live",
-    release="",
-    vars={},
-    targets={},
-    callers=frozenset(),
-)
 
 
 class Process:

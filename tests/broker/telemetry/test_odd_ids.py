@@ -6,19 +6,11 @@ import pytest
 
 from broker.receiver import Reply
 from broker.telemetry.telemetry import Telemetry
-from model.context import ComponentView, EventContext
+from model.context import EventContext
 from model.errors import ComponentFailed
 from model.event import Event
+from tests.broker.telemetry.world import VIEW
 
-VIEW = ComponentView(
-    app="shop",
-    deployment="v1",
-    virtual_environment="live",
-    release="",
-    vars={},
-    targets={},
-    callers=frozenset(),
-)
 CONTEXT = EventContext("shop", "v1", "live")
 
 

@@ -19,13 +19,22 @@ from fox.kit.context import Identity
 from fox.kit.kit import Kit
 from fox.kit.server import ComponentServer
 from model import subjects
-from model.context import adapter_source
+from model.context import ComponentView, adapter_source
 from model.errors import FoxError, NotFound
 from model.event import EventType
 from model.telemetry import Span, Trace
 from tests.support.data_plane import APP, SETTINGS, DataPlane, digest, open_data_plane
 
 SOURCE = adapter_source("test")
+VIEW = ComponentView(
+    app="shop",
+    deployment="v1",
+    virtual_environment="live",
+    release="",
+    vars={},
+    targets={},
+    callers=frozenset(),
+)
 
 
 class Watched:
