@@ -15,7 +15,7 @@ from broker.telemetry.tracing import Tracing
 logger = logging.getLogger(__name__)
 
 
-class Hop(Protocol):
+class Settleable(Protocol):
     """One that knows by itself what is to be done when it has ended."""
 
     def settle(self) -> None:
@@ -40,7 +40,7 @@ class Ended:
         self.tracing = tracing
         self.genesis: Settling[MeasuredGenesis] = Settling(partial(settle_genesis, tracing))
         self.handled: Settling[Handled] = Settling(partial(settle_handled, tracing))
-        self.others: Settling[Hop] = Settling(_settle_each)
+        self.others: Settling[Settleable] = Settling(_settle_each)
 
     def defer(self, after_write: Later | None, in_quiet: Later | None) -> None:
         """Settle by these from now on: what is answered over NATS, and what ends in an adapter."""
@@ -55,7 +55,7 @@ class Ended:
         self.genesis.settle()
 
 
-def _settle_each(ended: Iterable[Hop]) -> None:
+def _settle_each(ended: Iterable[Settleable]) -> None:
     for each in ended:
         try:
             each.settle()

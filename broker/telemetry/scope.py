@@ -102,12 +102,11 @@ class Scopes:
             scope = self._scopes[context] = self._make(context)
         return scope
 
-    def bind(self, lane: Lane) -> Scope:
-        """Let a lane have the scope of its context, and return it."""
+    def bind(self, lane: Lane) -> None:
+        """Let a lane have the scope of its context, and count what it has in flight."""
         scope = lane.scope = self.of(lane.context)
         lane.words = scope.words
         self._lanes.add(lane)
-        return scope
 
     def _in_flight(self) -> Counter[Labels]:
         counts: Counter[Labels] = Counter()

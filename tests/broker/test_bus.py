@@ -377,42 +377,6 @@ async def test_wrong_credentials_are_an_error_that_keeps_the_password(
     assert "wr0ng" not in caplog.text
 
 
-async def test_what_the_socket_does_not_take_at_once_arrives_in_order(bus: Bus, other: Bus) -> None:
-    count, padding = 400, b"x" * (64 << 10)
-    arrived: list[int] = []
-    done = asyncio.Event()
-
-    def take(_subject: str, payload: bytes, _reply: str) -> None:
-        arrived.append(int(payload[:8]))
-        if len(arrived) == count:
-            done.set()
-
-    await other.take("flood", take, "all")
-    await other.flush()
-
-    for number in range(count):
-        await bus.publish("flood", b"%08d" % number + padding)
-    await done.wait()
-
-    assert arrived == list(range(count))
-
-
-async def test_what_is_left_for_later_is_done_once_when_all_is_written(
-    bus: Bus, other: Bus
-) -> None:
-    received = await serve_silence(other, "quiet")
-    done: list[str] = []
-
-    bus.send("quiet", b"")
-    bus.call_later(lambda: done.append("later"))
-    assert done == []
-    await received.wait()
-    bus.send("quiet", b"")
-    await bus.flush()
-
-    assert done == ["later"]
-
-
 async def test_any_of_several_servers_will_do(own_nats_server: NatsServer) -> None:
     urls = f"nats://127.0.0.1:1,{own_nats_server.url}"
 
