@@ -1,1 +1,1 @@
-"""Adapters turn the world outside into events, and answer for it."""
+"""Adapters turn requests from outside into events, or serve components as dependencies."""

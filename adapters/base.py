@@ -1,58 +1,52 @@
-"""What an adapter is, and which ones are installed.
+"""The adapter protocol, and the installed adapters.
 
-An adapter stands between the platform and one thing outside it: it turns requests or times into
-genesis events (http, cron), or serves components that declare it as dependency (state-store). All
-are found by the entry-point group ``fox.adapters``, the built-in ones included; the entry's name is
-the adapter's kind.
+An adapter connects the platform with one thing outside it. It turns requests or times into genesis
+events (http, cron), delivers stored events (emit), or serves components that declare it as a
+dependency (state-store). All adapters, the built-in ones included, are entry points of the group
+``fox.adapters``; the entry point's name is the adapter's kind.
 """
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Protocol, Self
 
-from broker import plugins
-from broker.broker import Broker
-from broker.settings import Settings
+from broker.dispatch.broker import Broker
+from broker.runtime import plugins
+from broker.runtime.settings import Settings
 
 GROUP = "fox.adapters"
 
 
 class Adapter(Protocol):
-    """Serves between entering its context and leaving it.
+    """Serves while its context lasts.
 
-    Leaving takes nothing new, finishes what is in hand, and only then returns.
+    Leaving the context accepts nothing new, waits for everything in flight, and then returns.
     """
 
     @property
     def kind(self) -> str:
-        """What components declare, and the name of the entry point."""
+        """Name of the entry point, and of the dependency that components declare."""
 
     @property
     def is_inbound(self) -> bool:
-        """Whether it makes genesis events: these start last and stop first."""
+        """Whether it sends events to components: such adapters start last and stop first."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether it serves at this moment."""
+        """Whether it can serve at this moment."""
 
     async def __aenter__(self) -> Self:
-        """Serve from now on."""
+        """Start to serve."""
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop serving, in the order that loses nothing."""
+    async def __aexit__(self, *_exception: object) -> None:
+        """Stop to serve, without losing anything in flight."""
 
 
 class AdapterFactory(Protocol):
-    """What an entry point names: usually the adapter's class."""
+    """The object of an entry point: usually the adapter's class."""
 
     def __call__(self, broker: Broker, settings: Settings) -> Adapter:
-        """Return an adapter that does not serve yet."""
+        """Return an adapter whose context has not been entered."""
 
 
 def kinds() -> list[str]:
@@ -61,10 +55,10 @@ def kinds() -> list[str]:
 
 
 def load(kind: str) -> AdapterFactory:
-    """Return the factory of an adapter. It is imported, so not within an event loop.
+    """Return the factory of an adapter; its module is imported, so not within an event loop.
 
     Raises:
-        NotFound: No such adapter is installed.
+        NotFound: No adapter of this kind is installed.
     """
     factory: AdapterFactory = plugins.load(GROUP, kind)
     return factory

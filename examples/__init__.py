@@ -1,1 +1,1 @@
-"""Example apps, and the story that shows them."""
+"""Example apps, and the demo that shows them."""

@@ -1,8 +1,8 @@
-"""Build the Order App's Git repository, with its three versions as commits and tags.
+"""Build the Git repository of the Order App, with its three versions as commits and tags.
 
-``order-app/`` is the app at v1. Every folder in ``order-app/versions/`` holds the files that its
-version adds or replaces, so that what changed is seen at a glance. The branch ``snoop`` adds a
-component that breaks the rules.
+``order-app/`` is the app at v1. Each folder in ``order-app/versions/`` holds only the files that
+its version adds or replaces. The branch ``snoop`` adds a component that makes a call that it does
+not declare.
 
     python -m examples.order_app FOLDER
 """
@@ -24,7 +24,7 @@ VERSIONS = {
 }
 SNOOP = "snoop"
 _IGNORED = shutil.ignore_patterns("versions", "__pycache__")
-# The same author, date and configuration wherever it runs, so that commits have the same ids.
+# With the same author, date and configuration, the commits have the same ids on every machine.
 _ENVIRON = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
@@ -38,10 +38,10 @@ _ENVIRON = {
 
 
 def build(folder: Path) -> None:
-    """Make ``folder`` a repository with the tags v1, v2, v3; ``main`` is at v3, and checked out.
+    """Create a repository with the tags v1, v2 and v3; ``main`` is at v3 and checked out.
 
     Raises:
-        FileExistsError: The folder is there and not empty.
+        FileExistsError: The folder exists and is not empty.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty")
@@ -51,12 +51,12 @@ def build(folder: Path) -> None:
         _commit(version, subject, folder)
         _git(folder, "tag", version)
     _git(folder, "switch", "--quiet", "--create", SNOOP)
-    _commit(SNOOP, "Snoop around", folder)
+    _commit(SNOOP, "Add a component with an undeclared call", folder)
     _git(folder, "switch", "--quiet", "main")
 
 
 def lay_out(version: str, folder: Path) -> None:
-    """Put the files that ``version`` adds or replaces into ``folder``, on top of those before."""
+    """Copy the files that ``version`` adds or replaces into ``folder``."""
     source = SOURCE if version == "v1" else SOURCE / "versions" / version
     shutil.copytree(source, folder, ignore=_IGNORED, dirs_exist_ok=True)
 

@@ -1,89 +1,103 @@
-"""The data folder of a platform: locked by the process that uses it, and read by the CLI."""
+"""The data folder of a platform: locked by the processes that use it, and read by the CLI.
+
+One process holds the lock of the platform, which has the control API. One process, the same or
+another, holds the lock of the pods, which are run from the bundles in the folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from model.errors import Conflict, InvalidRequest
+from kubefox.errors import Conflict, InvalidRequest
+from pods import private_files
 
 INFO_FILE = "platform.json"
+CERTIFICATE_FILE = "control.pem"
+"""The certificate of the control API: clients that find it here need no other proof."""
 _LOCK_FILE = "lock"
+_PODS_LOCK_FILE = "pods.lock"
 _NATS_FOLDER = "nats"
-# Whichever of them is there, it is a platform's folder: also one that was copied without its lock.
-_OURS = {INFO_FILE, _LOCK_FILE, _NATS_FOLDER}
-# A volume of its own has it from the beginning.
-_OF_THE_DISK = {"lost+found", ".DS_Store", ".gitignore", ".gitkeep", ".snapshot"}
+KEY_FILE = "key-encryption-keys"
+# One of them is enough to recognise a platform's folder: a copy may lack the lock.
+_PLATFORM_ENTRIES = {INFO_FILE, _LOCK_FILE, _PODS_LOCK_FILE, _NATS_FOLDER, KEY_FILE}
+# Files that may be in a new, otherwise empty volume or folder.
+_IGNORED_ENTRIES = {"lost+found", ".DS_Store", ".gitignore", ".gitkeep", ".snapshot"}
 
 
 class PlatformInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running platform tells about itself in ``platform.json``.
+    """The addresses of a running platform, as ``platform.json`` holds them.
 
     Attributes:
-        pid: Its process id.
-        http_url: Where end users send requests; empty without an HTTP adapter.
-        control_url: Where the CLI sends requests; empty without control.
-        nats_url: Where the platform's NATS is, with credentials.
+        pid: Process id of the platform.
+        http_url: URL for the requests of end users; empty without an HTTP adapter.
+        control_url: URL of the control API; empty without the control role.
+        nats_url: URL of the platform's NATS.
+        nats_credentials: File with its credentials; empty if it needs none.
     """
 
     pid: int
     http_url: str = ""
     control_url: str = ""
     nats_url: str = ""
+    nats_credentials: str = ""
 
 
 class DataDir:
     """A locked data folder; made by ``open_data_dir``."""
 
     def __init__(self, path: Path) -> None:
-        """Wrap a folder that is locked already."""
         self.path = path
 
     @property
     def nats(self) -> Path:
-        """For the embedded nats-server."""
+        """The folder of the embedded nats-server."""
         return self.path / _NATS_FOLDER
 
     def write_info(self, info: PlatformInfo) -> None:
-        """Tell where the platform is; readers see the old text or the new one, whole."""
-        fresh = self.path / f"{INFO_FILE}.new"
-        # It holds the credentials of NATS.
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(msgspec.json.encode(info))
-        fresh.replace(self.path / INFO_FILE)
+        """Write ``platform.json``. The file is replaced: readers see the old or the new text."""
+        private_files.replace(self.path / INFO_FILE, msgspec.json.encode(info))
+
+    def write_certificate(self, pem: bytes) -> None:
+        """Write the certificate of the control API, as ``write_info`` does."""
+        private_files.replace(self.path / CERTIFICATE_FILE, pem)
 
 
 @contextlib.contextmanager
 def open_data_dir(path: Path) -> Iterator[DataDir]:
-    """Take a data folder, made if it is missing, for this process alone.
+    """Lock a data folder for this process, and create it if it is missing.
 
-    The lock goes with the process, however it ends.
+    The kernel releases the lock when the process ends, however it ends.
 
     Raises:
-        Conflict: Another process has it.
-        InvalidRequest: It cannot be made or written, or holds what is no platform's.
+        Conflict: Another process holds the lock.
+        InvalidRequest: The folder cannot be created or written, or it holds other files.
     """
-    with _usable(path):
-        path.mkdir(parents=True, exist_ok=True)
-        _refuse_others(path)
-        descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _lock(descriptor, path)
-        with _usable(path):
-            _hide_from_git(path)
+    with _locked(path, _LOCK_FILE, _platform_in_use):
         yield DataDir(path)
-        (path / INFO_FILE).unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
+        for name in (INFO_FILE, CERTIFICATE_FILE):
+            (path / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock_pods(path: Path) -> Iterator[None]:
+    """Lock a data folder for the pods of this process, and create it if it is missing.
+
+    Raises:
+        Conflict: Another process runs pods from this folder.
+        InvalidRequest: The folder cannot be created or written, or it holds other files.
+    """
+    with _locked(path, _PODS_LOCK_FILE, _pods_in_use):
+        yield
 
 
 def read_info(path: Path) -> PlatformInfo | None:
-    """Return what a platform wrote into its data folder, or None."""
+    """Return the content of a data folder's ``platform.json``; None if it is missing or broken."""
     try:
         return msgspec.json.decode((path / INFO_FILE).read_bytes(), type=PlatformInfo)
     except (OSError, msgspec.MsgspecError):
@@ -91,36 +105,59 @@ def read_info(path: Path) -> PlatformInfo | None:
 
 
 @contextlib.contextmanager
-def _usable(path: Path) -> Iterator[None]:
+def _locked(path: Path, lock_file: str, in_use: Callable[[Path], str]) -> Iterator[None]:
+    with _os_errors_reported(path):
+        private_files.own_folder(path)
+        _refuse_foreign_files(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path / lock_file, flags, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(in_use(path)) from error
+        with _os_errors_reported(path):
+            _hide_from_git(path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _os_errors_reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise InvalidRequest(f"data folder {path} cannot be used: {error.strerror}") from error
 
 
-def _refuse_others(path: Path) -> None:
-    """Refuse a folder of somebody else's files, such as an app's: a slip of the keyboard."""
-    held = {each.name for each in path.iterdir()} - _OF_THE_DISK
-    if held and not held & _OURS:
+def _refuse_foreign_files(path: Path) -> None:
+    """Refuse a folder that holds other files, such as an app: the path is likely a mistake."""
+    entries = {entry.name for entry in path.iterdir()} - _IGNORED_ENTRIES
+    if entries and not entries & _PLATFORM_ENTRIES:
         raise InvalidRequest(
-            f"data folder {path} holds files that are no platform's: name an empty or a new "
-            f"folder with --data-dir, such as {path / '.kubefox'}"
+            f"data folder {path} holds files that do not belong to a platform: name an empty or "
+            f"a new folder with --data-dir, such as {path / '.kubefox'}"
         )
 
 
 def _hide_from_git(path: Path) -> None:
-    # It often lies in an app's folder, where it must not count as a change of the app.
+    # The folder is often inside an app's folder, where it must not count as a change of the app.
     with contextlib.suppress(FileExistsError), (path / ".gitignore").open("x") as file:
         file.write("*\n")
 
 
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        info = read_info(path)
-        holder = f"process {info.pid}" if info else "another process"
-        raise Conflict(
-            f"data folder {path} is in use by {holder}: stop that platform, or take another "
-            "folder with --data-dir"
-        ) from error
+def _platform_in_use(path: Path) -> str:
+    info = read_info(path)
+    holder = f"process {info.pid}" if info else "another process"
+    return (
+        f"data folder {path} is in use by {holder}: stop that platform, or name another folder "
+        "with --data-dir"
+    )
+
+
+def _pods_in_use(path: Path) -> str:
+    return (
+        f"another process runs pods from data folder {path}: stop it, or name another folder "
+        "with --data-dir"
+    )

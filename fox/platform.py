@@ -1,8 +1,8 @@
-"""The composition root: the only place that knows every part of the platform.
+"""The composition root: the only module that imports every part of the platform.
 
-Each part is an async context manager. They are entered in one ``AsyncExitStack`` in the order NATS,
-broker, what pods need, pods, control, what lets requests in; unwinding it is the drain order, so
-nothing in flight loses what it still needs.
+Each part is an async context manager. All are entered into one ``AsyncExitStack``, in the order
+NATS, broker, outbound adapters, pods, control, inbound adapters. Unwinding the stack is the
+drain order, so every request in flight still has the parts that it needs.
 """
 
 from __future__ import annotations
@@ -10,240 +10,391 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
-import signal
-import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AsyncExitStack, nullcontext, suppress
 from enum import Enum
 from functools import partial
-from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import uvloop
 
-from adapters import base as adapters
-from adapters.base import Adapter, AdapterFactory
-from adapters.cron_schedule import parse as check_schedule
+from adapters.base import Adapter
+from adapters.http.port_handover import ClaimedPort
 from adapters.http.server import HttpAdapter
-from broker import bus as nats_bus
-from broker import garbage, logs
-from broker.api.server import open_control_api
-from broker.broker import open_broker
-from broker.bundles import open_bundles
-from broker.control.control import Control
-from broker.dead_letters import open_dead_letters
-from broker.pod_board import open_pod_board
-from broker.settings import Settings
-from broker.state_buckets import StateBuckets
-from broker.telemetry.collector import open_collector
-from fox.data_dir import DataDir, PlatformInfo, open_data_dir
+from adapters.http.shared_port import SharedSockets
+from broker.dispatch.broker import open_broker
+from broker.events.outbox import ensure_outbox
+from broker.nats import bus as nats_bus
+from broker.nats.access import Access
+from broker.nats.cluster_start import wait_for_leader
+from broker.nats.consumer_limit import raise_limit
+from broker.nats.credentials import permissions
+from broker.nats.credentials.login import Login
+from broker.nats.lease import make_leases
+from broker.nats.missing_storage import answer_bucket_request
+from broker.nats.replicas import keep_replicated
+from broker.runtime import gc_tuning, logs
+from broker.runtime.background import run_in_background
+from broker.runtime.cancelling import finishes_before
+from broker.runtime.private_process import keep_private
+from broker.runtime.settings import Settings
+from broker.storage.bundles import Bundles, open_bundles
+from broker.storage.pod_board import BUCKET as BOARD_BUCKET
+from broker.storage.pod_board import open_pod_board
+from broker.storage.records_bucket import BUCKET as RECORDS_BUCKET
+from control.control_plane import ControlPlane
+from fox.certificates import Certificates, follow_certificates, load_certificates
+from fox.control_part import ControlParts, open_control
+from fox.control_registry import registered
+from fox.data_dir import DataDir, PlatformInfo, lock_pods, open_data_dir
+from fox.key_encryption import key_encryption
+from fox.nats_access import existing_access, new_process_id
 from fox.nats_server import NatsServer, run_nats_server
-from model.errors import FoxError, NatsUnavailable, Unavailable
-from model.names import clean_name
-from pods import drivers
-from pods.drivers import PodDriverFactory
-from pods.fleet import Limits
-from pods.logs import open_logs
-from pods.reconciler import open_reconciler
+from fox.plugins import Plugins, load_plugins
+from fox.pod_runner import pod_limits, pod_rights, this_runner
+from fox.start_failures import fail, listen_failures
+from fox.start_line import show_start
+from fox.stop_signals import stop_on_signals
+from kubefox import subjects
+from kubefox.errors import FoxError, NatsUnavailable
+from kubefox.pod import RunnerStatus
+from pods.base import PodDriver
+from pods.liveness import LivenessBounds
+from pods.logins import PodLogins
+from pods.logs import PodLogs, open_logs
+from pods.reconciler import Reconciler, open_reconciler
+from pods.runner_server import serve_runner
 
 logger = logging.getLogger(__name__)
 
 EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_FORCED = 130
 READY = "KubeFox is ready"
-"""The first line on standard output, once everything is."""
+"""The first line on standard output, printed when every part is ready."""
 
 
 class Role(Enum):
-    """What one process of the platform does; ``fox up`` does it all."""
+    """A part of the platform that one process runs; ``fox up`` runs all of them."""
 
-    HTTP = "http"
-    ADAPTERS = "adapters"
-    CONTROL = "control"
+    HTTP = permissions.Role.HTTP.value
+    ADAPTERS = permissions.Role.ADAPTERS.value
+    CONTROL = permissions.Role.CONTROL.value
+    PODS = permissions.Role.PODS.value
 
 
 ALL_ROLES = frozenset(Role)
 
 
+def log_in(access: Access, roles: frozenset[Role]) -> Login:
+    """Return the login to NATS of a process with these roles."""
+    process_id = new_process_id()
+    rights = [permissions.Role(role.value) for role in roles]
+    return access.login(process_id, permissions.for_platform(rights, process_id))
+
+
 def run_up(settings: Settings) -> int:
-    """Run the whole platform on this machine until told to stop; return the exit code."""
+    """Run the whole platform on this machine until a signal stops it; return the exit code."""
     return _run(settings, ALL_ROLES)
 
 
-def run_serve(role: Role, settings: Settings) -> int:
-    """Run one role against an existing NATS until told to stop; return the exit code."""
-    if not settings.nats_url:
-        return _fail("`fox serve` needs the address of NATS: give --nats-url or FOX_NATS_URL")
-    return _run(settings, frozenset({role}))
+def run_serve(
+    role: Role,
+    settings: Settings,
+    sockets: SharedSockets | None = None,
+    port: ClaimedPort | None = None,
+    login: Login | None = None,
+) -> int:
+    """Run one role against an existing NATS until a signal stops it; return the exit code.
+
+    Args:
+        role: The part of the platform.
+        settings: Of the process.
+        sockets: For the HTTP adapter; None to listen on a port of its own.
+        port: The port of the sockets, if this process offers it to its successor.
+        login: The login of the process, if its parent has made it.
+    """
+    if not (settings.nats_url or login):
+        return fail("`fox serve` needs the address of NATS: set --nats-url or FOX_NATS_URL")
+    return _run(settings, frozenset({role}), sockets, port, login)
 
 
-def _run(settings: Settings, roles: frozenset[Role]) -> int:
+def _run(
+    settings: Settings,
+    roles: frozenset[Role],
+    sockets: SharedSockets | None = None,
+    port: ClaimedPort | None = None,
+    login: Login | None = None,
+) -> int:
     logs.configure(settings.log_format, settings.log_level)
     try:
-        # Entry points are imported here: an import within the loop would hold it up.
-        installed = Installed(
-            adapters=[adapters.load(kind) for kind in adapters.kinds()],
-            pod_driver=drivers.load(settings.pod_driver),
+        certificates = load_certificates(
+            settings, has_control=Role.CONTROL in roles, has_http=Role.HTTP in roles
         )
-        return uvloop.run(_serve(settings, roles, installed))
+        # An import inside the event loop would block it.
+        plugins = load_plugins(settings, sockets, certificates.http)
+        keep_private()
+        gc_tuning.freeze_imported()
+        return uvloop.run(_serve(settings, roles, plugins, certificates, port, login))
     except FoxError as error:
-        return _fail(error.detail)
+        return fail(error.detail)
     except OSError as error:
-        return _fail(str(error))
+        return fail(str(error))
 
 
-class Installed(NamedTuple):
-    """The parts found by their entry points."""
-
-    adapters: list[AdapterFactory]
-    pod_driver: PodDriverFactory
-
-
-async def _serve(settings: Settings, roles: frozenset[Role], installed: Installed) -> int:
-    stop = _stop_on_signals()
+async def _serve(
+    settings: Settings,
+    roles: frozenset[Role],
+    plugins: Plugins,
+    certificates: Certificates,
+    port: ClaimedPort | None,
+    login: Login | None,
+) -> int:
+    stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        platform = Platform(settings, installed, stack)
-        await platform.connect(keeps_data=Role.CONTROL in roles)
-        made = platform.make_adapters(roles)
-        await platform.serve([each for each in made if not each.is_inbound])
-        if Role.CONTROL in roles:
-            await platform.control()
-        await platform.serve([each for each in made if each.is_inbound])
-        garbage.settle()
-        platform.tell_ready()
-        return await platform.wait_end(stop)
+        platform = Platform(settings, plugins, certificates, stack, login)
+        if not await finishes_before(stop, platform.start(roles)):
+            logger.info("stopped before the process was ready")
+            return EXIT_OK
+        gc_tuning.tune_for_serving()
+        if port is not None:
+            await stack.enter_async_context(port.announced(stop.set))
+        await platform.follow_certificates()
+        platform.announce_ready()
+        await platform.begin_preparing_lists()
+        await platform.show_start()
+        return await platform.wait_stopped(stop)
 
 
 class Platform:
-    """The parts of one process, entered into one stack that its owner unwinds.
+    """The parts of one process, entered into a stack that the caller unwinds.
 
     Args:
-        settings: Of the process.
-        installed: What it can be made of.
-        stack: Unwinding it is the drain.
+        settings: The settings of the process.
+        plugins: The installed adapters and the pod driver.
+        certificates: For TLS.
+        stack: Unwinding it drains and stops the parts.
+        login: The login of the process to NATS, if its parent has made it.
     """
 
-    def __init__(self, settings: Settings, installed: Installed, stack: AsyncExitStack) -> None:
-        """Start with nothing running."""
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        certificates: Certificates,
+        stack: AsyncExitStack,
+        login: Login | None = None,
+    ) -> None:
         self._settings = settings
-        self._installed = installed
+        self._plugins = plugins
+        self._certificates = certificates
         self._stack = stack
-        self._nats_url = settings.nats_url
+        self._login = login
+        self._nats_credentials = settings.nats_credentials
         self._nats: NatsServer | None = None
         self._data_dir: DataDir | None = None
         self._readiness: dict[str, Callable[[], bool]] = {}
+        self._reconciler: Reconciler | None = None
+        self._control: ControlPlane | None = None
         self._http_url = ""
         self._control_url = ""
 
-    async def connect(self, *, keeps_data: bool) -> None:
-        """Take the data folder, start NATS unless there is one, and open the broker.
+    async def start(self, roles: frozenset[Role]) -> None:
+        """Start the parts of ``roles``. If that is cancelled, the stack closes what is open."""
+        await self.connect(roles)
+        role_adapters = self.make_adapters(roles)
+        await self.start_adapters([adapter for adapter in role_adapters if not adapter.is_inbound])
+        if roles & {Role.PODS, Role.CONTROL}:
+            await self.open_board()
+        if Role.PODS in roles:
+            await self.start_pods()
+        if Role.CONTROL in roles:
+            await self.start_control()
+        await self.start_adapters([adapter for adapter in role_adapters if adapter.is_inbound])
 
-        Args:
-            keeps_data: Whether this process has a data folder.
+    async def connect(self, roles: frozenset[Role]) -> None:
+        """Open the broker; before it, lock the data folder and start the embedded NATS if needed.
+
+        Control has the data folder of the platform, and makes its streams.
         """
         enter = self._stack.enter_async_context
-        if keeps_data:
+        has_control = Role.CONTROL in roles
+        if has_control:
             self._data_dir = self._stack.enter_context(open_data_dir(self._settings.data_dir))
-            if not self._nats_url:
+            if not self._settings.nats_url:
                 self._nats = await enter(run_nats_server(self._data_dir.nats))
-                self._nats_url = self._nats.url
-                self._readiness["storage"] = partial(getattr, self._nats, "takes_writes")
-        host = clean_name(socket.gethostname()) or "host"
-        process_id = f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._bus = await enter(nats_bus.connect(self._nats_url, process_id=process_id))
-        self._broker = await enter(open_broker(self._bus, self._settings))
+                self._readiness["storage"] = partial(getattr, self._nats, "is_writable")
+        login = self._login or await self._log_in(roles)
+        self._nats_url = login.url
+        self._bus = await enter(
+            nats_bus.connect(login.url, process_id=login.process_id, credentials=login.credentials)
+        )
+        self._bus.makes_streams = has_control
+        self._bus.replicas = self._settings.nats_replicas
+        await wait_for_leader(self._bus, f"KV_{RECORDS_BUCKET}")
+        opening = open_broker(
+            self._bus,
+            self._settings,
+            key_encryption(self._settings),
+            creates_keys=has_control,
+            with_usage=bool(roles & {Role.PODS, Role.CONTROL}),
+        )
+        self._broker = await enter(opening)
         self._readiness["nats"] = lambda: self._bus.is_ready
         self._readiness["snapshot"] = lambda: self._broker.store.is_current
 
+    async def _log_in(self, roles: frozenset[Role]) -> Login:
+        """Return the login of this process, and keep the access to make those of pods."""
+        if self._nats is not None:
+            self._access = self._nats.access
+            self._nats_credentials = str(self._nats.account_key_file)
+        else:
+            self._access = await existing_access(self._settings)
+        if Role.PODS in roles:
+            self._access.check_pods()
+        return log_in(self._access, roles)
+
     def make_adapters(self, roles: frozenset[Role]) -> list[Adapter]:
-        """Return the adapters of ``roles``; none of them serves yet."""
-        made = [make(self._broker, self._settings) for make in self._installed.adapters]
-        return [each for each in made if _role_of(each) in roles]
+        """Return the adapters of ``roles``, not started."""
+        installed = [make(self._broker, self._settings) for make in self._plugins.adapters]
+        return [adapter for adapter in installed if _role_of(adapter) in roles]
 
-    async def serve(self, made: list[Adapter]) -> None:
-        """Let adapters serve, one after another."""
-        for each in made:
-            with _listening("--http-port") if isinstance(each, HttpAdapter) else nullcontext():
-                adapter = await self._stack.enter_async_context(each)
-            self._readiness[f"adapter/{adapter.kind}"] = partial(getattr, adapter, "is_ready")
-            self._http_url = adapter.url if isinstance(adapter, HttpAdapter) else self._http_url
+    async def start_adapters(self, unstarted: list[Adapter]) -> None:
+        """Start adapters, one after another."""
+        for adapter in unstarted:
+            is_http = isinstance(adapter, HttpAdapter)
+            with listen_failures("--http-port") if is_http else nullcontext():
+                started = await self._stack.enter_async_context(adapter)
+            self._readiness[f"adapter/{started.kind}"] = partial(getattr, started, "is_ready")
+            self._http_url = started.url if isinstance(started, HttpAdapter) else self._http_url
 
-    async def control(self) -> None:
-        """Run pods, and serve the control API."""
+    async def open_board(self) -> None:
+        """Open the pod board, which pods and control share."""
+        self._board = await self._stack.enter_async_context(open_pod_board(self._bus))
+
+    async def start_pods(self) -> None:
+        """Start the pods, and serve the requests to this pod runner."""
         enter = self._stack.enter_async_context
-        settings, path = self._settings, self._settings.data_dir.resolve()
+        data_dir = self._settings.data_dir.resolve()
+        self._stack.enter_context(lock_pods(data_dir))
+        pod_logs = await enter(open_logs(data_dir / "logs"))
+        logins = PodLogins(self._access)
+        driver = self._pod_driver(await open_bundles(self._bus), pod_logs, logins)
+        if self._nats is not None:
+            revoking = logins.revoke_retired(self._nats.revoke)
+            await enter(run_in_background(revoking, "revoking NATS credentials"))
+        runner = await asyncio.to_thread(this_runner, data_dir, self._settings)
+        # To the end of the drain, the runner can be asked for logs, and others see that it lives.
+        await enter(serve_runner(self._bus, runner.name, pod_logs, self._collect_files))
+        self._reconciler = await self._start_reconciler(driver, runner)
+        await self._board.wait_runner(runner)
+
+    async def _collect_files(self) -> None:
+        if self._reconciler is not None:
+            await self._reconciler.collect_files()
+
+    async def start_control(self) -> None:
+        """Start the control plane and its API."""
+        await make_leases(self._bus)
+        await ensure_outbox(self._bus)
+        answering = partial(answer_bucket_request, self._bus)
+        await self._bus.serve(subjects.BUCKETS, answering, subjects.CONTROL_QUEUE)
         bundles = await open_bundles(self._bus)
-        board = await enter(open_pod_board(self._bus))
-        pod_logs = await enter(open_logs(path / "logs"))
-        driver = self._installed.pod_driver(
-            data_dir=path,
-            nats_url=self._nats_url,
+        store = self._broker.store
+        self._readiness["records"] = lambda: store.is_writable
+        self._readiness["bundles"] = lambda: bundles.is_writable
+        for bucket in (RECORDS_BUCKET, BOARD_BUCKET):
+            with suppress(NatsUnavailable):
+                await raise_limit(self._bus, f"KV_{bucket}")
+        await self._stack.enter_async_context(keep_replicated(self._bus))
+        parts = ControlParts(
+            settings=self._settings,
+            bus=self._bus,
+            broker=self._broker,
+            board=self._board,
+            bundles=bundles,
+            readiness=self._readiness,
+            is_embedded=self._nats is not None,
+            certificates=self._certificates,
+        )
+        self._control, self._control_url = await open_control(
+            parts, self._stack.enter_async_context
+        )
+
+    def _pod_driver(self, bundles: Bundles, pod_logs: PodLogs, logins: PodLogins) -> PodDriver:
+        settings = self._settings
+        return self._plugins.pod_driver(
+            data_dir=settings.data_dir.resolve(),
+            logins=logins,
             fetch=bundles.get,
             logs=pod_logs,
             grace_s=settings.drain_s,
-            liveness_s=settings.pod_liveness_s,
-            # `fox logs` finds lines by their fields, and makes them readable.
+            liveness=LivenessBounds(
+                alone_s=settings.pod_liveness_s, with_replica_s=settings.pod_replica_liveness_s
+            ),
+            # `fox logs` selects lines by their fields, and prints them as text.
             log_format="json",
             log_level=settings.log_level,
+            rights=pod_rights(settings),
         )
-        holder = f"{socket.gethostname()}:{path}"
-        limits = Limits(event_ttl_s=settings.event_ttl_s, idle_s=settings.pod_idle_s)
-        store = self._broker.store
-        self._readiness["records"] = lambda: store.takes_writes
-        self._readiness["bundles"] = lambda: bundles.takes_writes
-        reconciler = await enter(
-            open_reconciler(self._bus, store, board, driver, holder=holder, limits=limits)
+
+    async def _start_reconciler(self, driver: PodDriver, runner: RunnerStatus) -> Reconciler:
+        limits = pod_limits(self._settings)
+        reconciler = await self._stack.enter_async_context(
+            open_reconciler(
+                self._bus, self._broker.store, self._board, driver, runner=runner, limits=limits
+            )
         )
         metrics = self._broker.telemetry.metrics
-        metrics.watch_counter("pod_sleeps", lambda: reconciler.counts.sleeps)
-        metrics.watch_counter("pod_wakes", lambda: reconciler.counts.wakes)
-        control = Control(
-            store,
-            bundles,
-            board,
-            adapters=frozenset(adapters.kinds()),
-            check_schedule=check_schedule,
-            states=StateBuckets(self._bus),
-            tidy=driver.tidy,
-        )
-        await enter(control.activator)
-        serving = open_control_api(
-            control,
-            pod_logs,
-            await enter(open_collector(self._bus, board)),
-            await open_dead_letters(self._bus),
-            host=settings.control_host,
-            port=settings.control_port,
-            version=version("kubefox"),
-            readiness=self._readiness,
-        )
-        with _listening("--control-port"):
-            self._control_url = (await enter(serving)).url
+        metrics.watch_counter("pod_sleeps", lambda: reconciler.counts.stops)
+        metrics.watch_counter("pod_wakes", lambda: reconciler.counts.activations)
+        return reconciler
 
-    def tell_ready(self) -> None:
-        """Say where the platform is: in its data folder for the CLI, and on standard output."""
+    async def follow_certificates(self) -> None:
+        """Begin to serve new certificates when their files change."""
+        data_dir, control = self._data_dir, self._certificates.control
+        write = None if data_dir is None else data_dir.write_certificate
+        if write is not None and control is not None:
+            write(control.pem)
+        await self._stack.enter_async_context(follow_certificates(self._certificates, write))
+
+    def announce_ready(self) -> None:
+        """Publish the platform's URLs: in the data folder for the CLI, and on standard output."""
         info = PlatformInfo(
             pid=os.getpid(),
             http_url=self._http_url,
             control_url=self._control_url,
             nats_url=self._nats_url,
+            nats_credentials=self._nats_credentials,
         )
         if self._data_dir is not None:
             self._data_dir.write_info(info)
+            self._stack.enter_context(registered(info.control_url, self._data_dir.path))
         lines = [READY]
         lines += [f"  requests  {info.http_url}"] if info.http_url else []
         lines += [f"  control   {info.control_url}"] if info.control_url else []
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
-    async def wait_end(self, stop: asyncio.Event) -> int:
-        """Return the exit code once told to stop.
+    async def begin_preparing_lists(self) -> None:
+        """Begin to sort what users list first, if this process runs the control plane."""
+        if self._control is not None:
+            preparing = self._control.lists.prepare()
+            await self._stack.enter_async_context(run_in_background(preparing, "sorting the lists"))
+
+    async def show_start(self) -> None:
+        """Begin to show how far the start of the pods has come, if this process runs pods."""
+        if self._reconciler is not None:
+            showing = show_start(self._reconciler.progress)
+            await self._stack.enter_async_context(
+                run_in_background(showing, "showing the start of the pods")
+            )
+
+    async def wait_stopped(self, stop: asyncio.Event) -> int:
+        """Return the exit code when ``stop`` is set.
 
         Raises:
-            NatsUnavailable: NATS is gone for good.
+            NatsUnavailable: The embedded nats-server ended, or the connection to NATS is closed
+                and not retried.
         """
         ends: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(stop.wait()),
@@ -253,41 +404,12 @@ class Platform:
             ends.append(self._nats.exited)
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if self._nats is not None and self._nats.exited.done():
-            raise NatsUnavailable(f"the embedded nats-server died:\n{self._nats.last_lines}")
+            raise NatsUnavailable(f"the embedded nats-server ended:\n{self._nats.last_lines}")
         if not stop.is_set():
-            raise NatsUnavailable("the connection to NATS was closed for good")
-        logger.info("draining; a second signal ends it at once")
+            raise NatsUnavailable("the connection to NATS is closed and is not retried")
+        logger.info("draining: a second signal ends the process at once")
         return EXIT_OK
-
-
-@contextmanager
-def _listening(option: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise Unavailable(f"cannot listen: {reason}; another port is set by {option}") from error
 
 
 def _role_of(adapter: Adapter) -> Role:
     return Role.HTTP if isinstance(adapter, HttpAdapter) else Role.ADAPTERS
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            # Pods see the end of their standard input, the kernel ends nats-server.
-            os._exit(EXIT_FORCED)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    return stop
-
-
-def _fail(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return EXIT_FAILED

@@ -1,1 +1,1 @@
-"""Pod drivers, and the reconciler that starts and stops only what differs."""
+"""The pod reconciler, and the drivers that run pods."""

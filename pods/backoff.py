@@ -1,4 +1,4 @@
-"""How long to wait before a pod that died is started again."""
+"""The delay before a pod that died is started again."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ FIRST_S = 0.1
 LIMIT_S = 30.0
 STABLE_S = 10.0
 
-# 0.1 s doubled nine times is over the limit already.
+# 0.1 s doubled nine times is above the limit.
 _MAX_DOUBLINGS = 9
 
 
 class BackOff(msgspec.Struct, frozen=True, kw_only=True):
-    """Deaths in a row: a pod killed once is back at once, one that cannot start is left alone.
+    """Exponential back-off: a pod that died once restarts at once, one that keeps dying waits.
 
     Attributes:
-        deaths: How often it died without having been ready for ``STABLE_S`` in between.
+        deaths: Deaths in a row, without ``STABLE_S`` of being ready between them.
     """
 
     deaths: int = 0

@@ -1,29 +1,35 @@
-"""What a pod driver does: it runs one pod, tells when it is ready and when it is gone, stops it.
+"""The protocol of pod drivers: start one pod, report when it is ready and when it ended, stop it.
 
-Drivers differ in where pods run; when to start, restart or stop one is not theirs to decide, see
-``pods.reconciler``. See ``pods.drivers`` for which there are.
+Drivers differ in where pods run. The reconciler (``pods.reconciler``) decides when a pod is
+started, restarted and stopped. ``pods.drivers`` finds the installed drivers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
-from model import subjects
-from model.digest import RuntimeSpec
+from kubefox import subjects
+from kubefox.component import Dependency
+from kubefox.context import source_name
+from kubefox.digest import RuntimeSpec
+from kubefox.distill import Version
+from kubefox.senders import Sender
 
 
 class PodSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One pod to run.
 
     Attributes:
-        id: ``<component>-<short hash>-<suffix>``, unique, kept over restarts.
+        id: ``<component>-<short hash>-<suffix>``, unique, the same after a restart.
         app: Name of the app.
         component: Name of the component.
-        hash: Full content hash, by which the code is found.
-        runtime: How that code is run.
+        hash: Full content hash; the key of its bundle.
+        runtime: How the code is run.
+        dependencies: Components and adapters that the component declares.
     """
 
     id: str
@@ -31,10 +37,21 @@ class PodSpec(msgspec.Struct, frozen=True, kw_only=True):
     component: str
     hash: str
     runtime: RuntimeSpec = RuntimeSpec()
+    dependencies: tuple[Dependency, ...] = ()
+
+    @property
+    def version(self) -> Version:
+        """The component version that the pod serves."""
+        return Version(self.app, self.component, self.hash)
+
+    @property
+    def sender(self) -> Sender:
+        """The sender of the pod's messages."""
+        return Sender(self.app, source_name(self.component, self.hash))
 
     @property
     def subject(self) -> str:
-        """Where requests to the pod's component version go."""
+        """NATS subject of the pod's component version."""
         return subjects.component(self.app, self.component, self.hash)
 
 
@@ -42,8 +59,8 @@ class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a pod ended.
 
     Attributes:
-        message: For people: exit code or signal, and the last line of its output.
-        is_clean: Whether it drained, so that nothing it had in hand is lost.
+        message: Exit code or signal, and the last line of its output, for people.
+        is_clean: Whether it drained, so that it lost no event.
     """
 
     message: str
@@ -55,7 +72,7 @@ class Pod(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Process id, where the pod is a process of this machine."""
+        """Process id, if the pod is a process of this machine."""
         ...
 
     @property
@@ -68,29 +85,51 @@ class Pod(Protocol):
         ...
 
     async def wait_gone(self) -> None:
-        """Return at once when the pod has ended."""
+        """Return once the pod has ended."""
         ...
 
     def kill(self) -> None:
-        """End it now, with what it has in hand."""
+        """End the pod at once; the events that it handles are lost."""
         ...
+
+
+HasReplica = Callable[[], bool]
+"""Returns whether another pod that is ready serves the same component version."""
+
+
+def has_no_replica() -> bool:
+    """Return False: a ``HasReplica`` of a pod that is the only one."""
+    return False
 
 
 class PodDriver(Protocol):
     """Runs pods in one kind of place, many at once."""
 
-    def run(self, spec: PodSpec) -> AbstractAsyncContextManager[Pod]:
-        """Run a pod while the context lasts.
+    def run(
+        self, spec: PodSpec, has_replica: HasReplica = has_no_replica
+    ) -> AbstractAsyncContextManager[Pod]:
+        """Run a pod for the length of the context.
 
-        Entering fetches the code and starts the pod, which need not be ready yet. Leaving lets
-        the pod drain, ends it if it does not within the driver's grace time, and returns when
-        it is gone. Cancelled while it drains, it ends the pod at once.
+        Entering the context fetches the code and starts the pod, which need not be ready yet.
+        Leaving it drains the pod, kills it after the driver's grace time, and returns when it has
+        ended. If it is cancelled while the pod drains, it kills the pod at once.
+
+        Args:
+            spec: The pod.
+            has_replica: A driver that kills hung pods does so earlier while another pod can serve.
 
         Raises:
-            FoxError: It cannot be started; the message tells an operator why.
+            FoxError: The pod cannot be started; the message says why.
         """
         ...
 
-    async def tidy(self, named: frozenset[str]) -> None:
-        """Clear what is kept of versions whose hashes are not ``named``; no pod runs them."""
+    def retire(self, version: Version) -> None:
+        """Note that a version has no pod here any more, and is not in use."""
+        ...
+
+    async def collect_garbage(self, used_hashes: frozenset[str]) -> None:
+        """Remove the stored files of versions whose hashes are not in ``used_hashes``.
+
+        No pod runs such a version.
+        """
         ...

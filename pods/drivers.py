@@ -1,52 +1,59 @@
-"""Which pod drivers are installed: entry points of the group ``fox.pod_drivers``."""
+"""The installed pod drivers: entry points of the group ``fox.pod_drivers``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Protocol
 
-from broker import plugins
+from broker.runtime import plugins
 from pods.base import PodDriver
-from pods.bundle_folders import Fetch
+from pods.bundle_folders import FetchBundle
+from pods.liveness import LivenessBounds
+from pods.logins import Logins
 from pods.logs import PodLogs
+from pods.rights import PodRights
 
 GROUP = "fox.pod_drivers"
 
 
 class PodDriverFactory(Protocol):
-    """What an entry point names: usually the driver's class."""
+    """The object that an entry point names: usually the driver's class."""
 
     def __call__(
         self,
         *,
         data_dir: Path,
-        nats_url: str,
-        fetch: Fetch,
+        logins: Logins,
+        fetch: FetchBundle,
         logs: PodLogs,
         grace_s: float,
-        liveness_s: float,
+        liveness: LivenessBounds,
         log_format: str,
         log_level: str,
+        rights: PodRights,
     ) -> PodDriver:
         """Return a driver that runs no pod yet.
 
         Args:
-            data_dir: Folder that the driver may keep things in.
-            nats_url: Where pods connect.
+            data_dir: Folder in which the driver may store files.
+            logins: Makes the logins of pods to NATS.
             fetch: Returns the bundle of a hash.
-            logs: Takes pods' output.
-            grace_s: How long a pod may drain before it is ended.
-            liveness_s: How long a pod's event loop may stand still before it is ended; 0: for ever.
-            log_format: Of the pods: ``json`` or ``console``.
-            log_level: Of the pods.
+            logs: Stores the pods' output.
+            grace_s: How long a pod may drain before it is killed.
+            liveness: How long a pod's event loop may stand still before the pod is killed.
+            log_format: Log format of the pods: ``json`` or ``console``.
+            log_level: Log level of the pods.
+            rights: Rights of the pods.
         """
 
 
 def load(name: str) -> PodDriverFactory:
-    """Return the factory of a driver. It is imported, so not within an event loop.
+    """Return the factory of a driver.
+
+    This imports the driver, which blocks: do not call it within an event loop.
 
     Raises:
-        NotFound: No such driver is installed.
+        NotFound: No driver of this name is installed.
     """
     factory: PodDriverFactory = plugins.load(GROUP, name)
     return factory

@@ -1,112 +1,116 @@
-"""Which pods to start and which to stop, so that every component version in use has its pod."""
+"""Decide which pods to start and which to stop, so that every version in use has its pod."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from model.component import ComponentDefinition, DependencyKind
-from model.deployment import Deployment
-from model.distill import Version, versions_in_use
-from routing.snapshot import Snapshot
-
-REPLICAS = 1
+from kubefox.component import ComponentDefinition, DependencyKind
+from kubefox.distill import Version
 
 
 class Actions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do now.
+    """The pods to start and to stop.
 
     Attributes:
         start: One entry for each pod to start, sorted.
-        stop: Ids of the pods to stop, sorted.
+        stop: Ids of the pods to stop because their version is not wanted, sorted.
+        surplus: Ids of the pods to stop because their version has too many, sorted.
     """
 
     start: tuple[Version, ...] = ()
     stop: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
 
 
-def wanted(snapshot: Snapshot) -> frozenset[Version]:
-    """Return the versions that need pods: of every deployment, live or frozen in a release.
-
-    A frozen deployment counts as long as its release is active or pending; the pods of an
-    archived one start again when it is restored.
-    """
-    return snapshot.versions | versions_in_use(_frozen(snapshot))
-
-
-def idle(
-    ready_at_s: Mapping[Version, float], used: frozenset[str], now_s: float, idle_s: float
+def idle_versions(
+    ready_at_s: Mapping[Version, float],
+    used_hashes: frozenset[str],
+    now_s: float,
+    idle_s: float,
 ) -> frozenset[Version]:
-    """Return the versions that may sleep.
+    """Return the versions that may be stopped because they are idle.
 
-    One that never became ready may not: that it sleeps says that it can be woken.
+    A version that was never ready is not among them: an idle version must be able to start again.
 
     Args:
-        ready_at_s: Since when each version has been ready, of those that are.
-        used: Hashes that somebody has used within ``idle_s``.
-        now_s: On the clock of ``ready_at_s``.
-        idle_s: How long a version stays awake without being used.
+        ready_at_s: The ready versions, and since when each has been ready.
+        used_hashes: Hashes of the versions that were used within ``idle_s``.
+        now_s: Now, on the clock of ``ready_at_s``.
+        idle_s: How long a version has to be ready and unused.
     """
     return frozenset(
         version
         for version, at_s in ready_at_s.items()
-        if now_s - at_s >= idle_s and version.hash not in used
+        if now_s - at_s >= idle_s and version.hash not in used_hashes
     )
 
 
-def called(
+def transitive_callees(
     caller: Version,
-    versions: Iterable[Version],
-    definitions: Mapping[Version, ComponentDefinition],
+    find: Callable[[str, str], Version | None],
+    definition_of: Callable[[Version], ComponentDefinition | None],
 ) -> tuple[Version, ...]:
-    """Return those of ``versions`` that a version calls, also through others.
+    """Return the members of a deployment that a version calls, directly or through others.
 
     Args:
-        caller: Who calls; it is not called itself, even in a circle.
-        versions: Of one deployment: at most one of each component.
-        definitions: Of all of them, where known; a version without one calls nobody.
+        caller: The calling version; it is not in the result, even if it calls itself in a circle.
+        find: Returns the member of the deployment for an app and a component.
+        definition_of: Returns the definition of a version; a version without one calls none.
 
     Returns:
-        Who is called comes after who calls it first.
+        Each version after the one that calls it first.
     """
-    by_name = {(each.app, each.component): each for each in versions}
     reached = [caller]
-    for each in reached:
-        found = (by_name.get(callee) for callee in _callees(each, definitions))
-        reached += [version for version in found if version and version not in reached]
+    for version in reached:
+        for app, name in _callees(version, definition_of(version)):
+            callee = find(app, name)
+            if callee is not None and callee not in reached:
+                reached.append(callee)
     return tuple(reached[1:])
 
 
-def plan(versions: frozenset[Version], pods: Mapping[str, Version]) -> Actions:
-    """Return what turns ``pods`` into ``REPLICAS`` pods for each of ``versions``.
+def plan(
+    replicas: Mapping[Version, int],
+    pods: Mapping[str, Version],
+    ready: AbstractSet[str] = frozenset(),
+) -> Actions:
+    """Return the actions that give each version its number of pods.
 
     Args:
-        versions: What needs pods.
-        pods: Pod id to its version; a pod that waits to be restarted is one too, a pod that is
-            being stopped is not.
+        replicas: How many pods each version needs, at least 1; other versions need none.
+        pods: Pod id to its version. This includes a pod that waits for its restart, but no pod
+            that is being stopped.
+        ready: Ids of the pods that are ready. They stay rather than others.
     """
     kept: Counter[Version] = Counter()
     stop: list[str] = []
-    for pod, version in sorted(pods.items()):
-        if version in versions and kept[version] < REPLICAS:
-            kept[version] += 1
-        else:
+    surplus: list[str] = []
+    for pod, version in sorted(pods.items(), key=lambda item: (item[0] not in ready, item[0])):
+        if version not in replicas:
             stop.append(pod)
-    start = [version for version in sorted(versions) for _ in range(REPLICAS - kept[version])]
-    return Actions(start=tuple(start), stop=tuple(stop))
+        elif kept[version] == replicas[version]:
+            surplus.append(pod)
+        else:
+            kept[version] += 1
+    start = [
+        version for version in sorted(replicas) for _ in range(replicas[version] - kept[version])
+    ]
+    return Actions(start=tuple(start), stop=tuple(sorted(stop)), surplus=tuple(sorted(surplus)))
 
 
 def stop_order(
     pods: Mapping[str, Version], definitions: Mapping[Version, ComponentDefinition]
 ) -> tuple[tuple[str, ...], ...]:
-    """Return the pods in groups to stop one after another: who calls before who is called.
+    """Return the pods in groups to stop one after another: callers before their callees.
 
     Args:
         pods: Pod id to its version, of the pods to stop.
-        definitions: Of their versions, where known; a version without one calls nobody. Those
-            that call each other in a circle come together.
+        definitions: Definitions of the versions, where known; a version without one calls none.
+            Versions that call each other in a circle are in one group.
     """
     groups: list[tuple[str, ...]] = []
     remaining = dict(pods)
@@ -114,7 +118,7 @@ def stop_order(
         called = {
             callee
             for version in set(remaining.values())
-            for callee in _callees(version, definitions)
+            for callee in _callees(version, definitions.get(version))
         }
         group = [pod for pod, (app, name, _) in remaining.items() if (app, name) not in called]
         groups.append(tuple(sorted(group or remaining)))
@@ -122,24 +126,12 @@ def stop_order(
     return tuple(groups)
 
 
-def _frozen(snapshot: Snapshot) -> Iterator[Deployment]:
-    for name, state in snapshot.releases.items():
-        for release in (state.active, state.pending):
-            if release is not None and release.manifest is not None:
-                manifest = snapshot.manifest(name, release.manifest)
-                if manifest is not None:
-                    yield from manifest.deployments.values()
-
-
-def _callees(
-    caller: Version, definitions: Mapping[Version, ComponentDefinition]
-) -> Iterable[tuple[str, str]]:
+def _callees(caller: Version, definition: ComponentDefinition | None) -> Iterable[tuple[str, str]]:
     app, name, _ = caller
-    definition = definitions.get(caller)
     dependencies = definition.dependencies if definition is not None else ()
     # A component that calls itself must not wait for itself.
     return [
-        (app, each.name)
-        for each in dependencies
-        if each.kind is DependencyKind.COMPONENT and each.name != name
+        (app, dependency.name)
+        for dependency in dependencies
+        if dependency.kind is DependencyKind.COMPONENT and dependency.name != name
     ]

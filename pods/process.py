@@ -1,8 +1,8 @@
 """One pod as a subprocess: its lifeline, its readiness, its output, its end.
 
-The subprocess leads a session of its own, so Ctrl-C in a terminal reaches the platform and not its
-pods, and whatever it starts itself can be ended with it. Its standard input is the lifeline: a pipe
-that the kernel closes when this process goes, however it goes.
+The subprocess leads a session of its own. So Ctrl-C in a terminal reaches the platform only. The
+processes that it started end with it (``pods.orphans``). Its standard input is the lifeline: a pipe
+that the kernel closes when this process ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -12,97 +12,120 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import cast
 
-from model.errors import InternalError
-from pods.base import PodEnd
-from pods.last_words import reason
-from pods.lines import LineSplitter
+from broker.runtime import process_tree
+from broker.runtime.beat_file import Beat
+from broker.runtime.secret_pipe import pipe_with
+from kubefox.errors import InternalError
+from pods import orphans, stop_notices
+from pods.base import HasReplica, PodEnd, has_no_replica
+from pods.child_process import ChildProcess, start_child
+from pods.exit_reason import exit_reason
+from pods.line_splitter import LineSplitter
 from pods.liveness import Liveness
-from pods.ready_pipe import ReadyPipe
+from pods.ready_pipe import ReadyPipeReader
 
 OnLines = Callable[[list[str]], None]
 
-# After so many bytes a pod's output has to wait: about 1 MB/s leave the event loop to others.
+# Reading pauses after so many bytes. The resulting 1 MB/s leave the event loop free for others.
 _BURST_BYTES = 64 << 10
 _BURST_S = 0.05
 _LAST_OUTPUT_S = 1.0
-_STDOUT = 1
-# For the stack that a pod writes when it is told that it hangs; a stopped one writes none.
+# Time for a hung pod to write its stack after SIGQUIT; a stopped process cannot write it.
 _STACK_S = 0.2
 
 
-class PodProcess(asyncio.SubprocessProtocol):
-    """A pod's process; made by ``running``.
+class PodProcess:
+    """The process of a pod, a ``pods.base.Pod``; made by ``run_process``.
 
     Args:
-        on_lines: Takes its output, standard error included, a few lines at a time.
+        on_lines: Called with its output, standard error included, a few lines at a time.
+        liveness: Called when the pod gets work.
+        has_replica: Returns whether another pod serves the same component version.
     """
 
-    def __init__(self, on_lines: OnLines) -> None:
-        """Start with nothing seen; see ``running``."""
-        self.ready_pipe = ReadyPipe(self._say_ready)
+    def __init__(self, on_lines: OnLines, liveness: Liveness, has_replica: HasReplica) -> None:
+        self.ready_pipe = ReadyPipeReader(self._on_ready, lambda: liveness.on_busy(self))
         self._on_lines = on_lines
+        self._has_replica = has_replica
         self._splitter = LineSplitter()
         self._last_line = ""
         self._burst_bytes = 0
         self._note = ""
         self._is_ready = False
-        self._settled = asyncio.Event()
+        self._ready_or_gone = asyncio.Event()
         self._gone = asyncio.Event()
         self._output_ended = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
         """Process id."""
-        return self._transport.get_pid()
+        return self._child.pid
 
     @property
     def end(self) -> PodEnd:
-        """How the process ended; with what it said of it once ``stop`` has returned."""
-        code = self._transport.get_returncode()
-        told = f"{_describe(code)}{self._note}"
-        said = reason(self._last_line) if code else ""
-        return PodEnd(message=f"{told}: {said}" if said else told, is_clean=code == 0)
+        """How the process ended; includes its own reason once ``stop`` has returned."""
+        code = self._child.return_code
+        message = f"{_describe(code)}{self._note}"
+        reason = exit_reason(self._last_line) if code else ""
+        return PodEnd(message=f"{message}: {reason}" if reason else message, is_clean=code == 0)
 
     async def wait_ready(self) -> bool:
-        """Return True once the pod said that it is ready, False if it ended before."""
-        await self._settled.wait()
+        """Return True once the pod has reported that it is ready, False if it ended before."""
+        await self._ready_or_gone.wait()
         return self._is_ready
 
     async def wait_gone(self) -> None:
-        """Return at once when the process has ended."""
+        """Return once the process has ended."""
         await self._gone.wait()
 
     def kill(self) -> None:
-        """End the process, and all that it started in its session, now."""
-        # Once it is gone its id may be another's; its session was ended with it.
+        """Kill the process, and all processes in its session, at once."""
+        # After its end its id may belong to another process. Its session was killed at its end.
         if not self._gone.is_set():
             self._kill_session()
 
-    def last_beat_s(self) -> float | None:
-        """See ``pods.liveness.Beating``."""
-        return self.ready_pipe.last_beat_s()
+    def last_beat(self) -> Beat | None:
+        """Return its last heartbeat; see ``pods.liveness.WatchedPod``."""
+        return self.ready_pipe.last_beat()
 
-    def end_hung(self, still_s: float) -> None:
-        """See ``pods.liveness.Beating``."""
+    def waited_s(self) -> float:
+        """Return how long it has waited for a CPU."""
+        return process_tree.waited_s(self._child.pid)
+
+    def has_replica(self) -> bool:
+        """Return whether another pod serves the same component version."""
+        return self._has_replica()
+
+    def is_stopped(self) -> bool:
+        """Return whether it is stopped, so that it cannot run."""
+        return not self._gone.is_set() and process_tree.is_stopped(self._child.pid)
+
+    def end_hung(self, cause: str) -> None:
+        """Make the hung process write its stack to its log, and kill it."""
         if self._gone.is_set():
             return
-        self._note = f" after its event loop stood still for {still_s:.0f} s"
+        self._note = f" after {cause}"
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._transport.get_pid(), signal.SIGQUIT)
+            os.kill(self._child.pid, signal.SIGQUIT)
         asyncio.get_running_loop().call_later(_STACK_S, self.kill)
 
+    def noting_stops(self, liveness: Liveness) -> AbstractContextManager[None]:
+        """Tell ``liveness`` when the process is stopped, for the length of the context."""
+        pid = self._child.pid
+        return stop_notices.watching(pid, lambda: liveness.on_stopped(self))
+
     async def stop(self, grace_s: float) -> None:
-        """Let the pod drain, and return when it is gone.
+        """Drain the pod, and return when it has ended.
 
         Args:
-            grace_s: How long it may take; then, or when this is cancelled, it is killed.
+            grace_s: How long it may drain. Then, or when this is cancelled, it is killed.
         """
         try:
             if not self._gone.is_set():
-                self._transport.terminate()
+                self._child.terminate()
                 async with asyncio.timeout(grace_s):
                     await self._gone.wait()
         except TimeoutError:
@@ -110,145 +133,153 @@ class PodProcess(asyncio.SubprocessProtocol):
         finally:
             self.kill()
             await self._gone.wait()
+            await orphans.end_orphans()
             await self._drain_output()
             self.ready_pipe.close()
-            self._transport.close()
+            self._child.close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what controls the process."""
-        self._transport = cast("asyncio.SubprocessTransport", transport)
+    def on_start(self, child: ChildProcess) -> None:
+        """Store the process."""
+        self._child = child
+        orphans.add_pod(child.pid)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Take output."""
-        self._take(self._splitter.feed(data))
+    def on_output(self, data: bytes) -> None:
+        """Pass on output, and pause reading when there is much of it."""
+        self._pass_on(self._splitter.feed(data))
         self._burst_bytes += len(data)
         if self._burst_bytes > _BURST_BYTES:
             self._pause_output()
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Take the end of the output."""
-        if fd == _STDOUT:
-            self._take(self._splitter.finish())
-            self._output_ended.set()
+    def on_output_end(self) -> None:
+        """Pass on the last output."""
+        self._pass_on(self._splitter.finish())
+        self._output_ended.set()
 
-    def process_exited(self) -> None:
-        """Tell those who wait; what the pod left running is of no use without it."""
+    def on_exit(self) -> None:
+        """Kill the pod's session, and end all waiting for the pod."""
+        orphans.remove_pod(self._child.pid)
         self._kill_session()
         self._gone.set()
-        self._settled.set()
+        self._ready_or_gone.set()
 
-    def _say_ready(self) -> None:
+    def _on_ready(self) -> None:
         self._is_ready = True
-        self._settled.set()
+        self._ready_or_gone.set()
 
-    def _take(self, lines: list[str]) -> None:
+    def _pass_on(self, lines: list[str]) -> None:
         if lines:
             self._on_lines(lines)
         self._last_line = next((line for line in reversed(lines) if line), self._last_line)
 
     def _pause_output(self) -> None:
-        output = cast("asyncio.ReadTransport", self._transport.get_pipe_transport(_STDOUT))
-        output.pause_reading()
+        self._child.pause_output()
 
         def resume() -> None:
             self._burst_bytes = 0
-            if not output.is_closing():
-                output.resume_reading()
+            self._child.resume_output()
 
         asyncio.get_running_loop().call_later(_BURST_S, resume)
 
     async def _drain_output(self) -> None:
-        # A process that left the session may hold the pipe open: it is not waited for.
+        # A process that left the session may keep the pipe open: do not wait for it.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_OUTPUT_S):
                 await self._output_ended.wait()
 
     def _kill_session(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._transport.get_pid(), signal.SIGKILL)
+            os.killpg(self._child.pid, signal.SIGKILL)
 
 
 @contextlib.asynccontextmanager
-async def running(
+async def run_process(
     command: Sequence[str],
     environ: Mapping[str, str],
     folder: Path,
     on_lines: OnLines,
     grace_s: float,
     liveness: Liveness,
+    has_replica: HasReplica = has_no_replica,
+    login: bytes = b"",
 ) -> AsyncIterator[PodProcess]:
-    """Run a process while the context lasts; see ``pods.base.PodDriver.run``.
+    """Run a process for the length of the context; see ``pods.base.PodDriver.run``.
 
     Args:
         command: Program and arguments.
-        environ: Its whole environment; ``FOX_READY_FD``, ``FOX_LIFELINE`` and, if its loop
-            is watched, ``FOX_BEAT_S`` are added.
+        environ: Its whole environment. ``FOX_READY_FD``, ``FOX_NATS_LOGIN_FD`` and ``FOX_LIFELINE``
+            are added, and the variables of its heartbeats if these are watched.
         folder: Working directory.
-        on_lines: Takes its output.
+        on_lines: Called with its output.
         grace_s: How long it may drain.
-        liveness: Watches it until it is to drain.
+        liveness: Watches its heartbeats until the pod is stopped.
+        has_replica: Returns whether another pod serves the same component version.
+        login: Its login to NATS, written to a pipe: credentials in the environment would reach all
+            that the component starts, and error reports that list the environment.
 
     Raises:
         InternalError: The program cannot be started.
     """
-    told = {**environ, "FOX_LIFELINE": "stdin"}
-    if liveness.beat_s:
-        told["FOX_BEAT_S"] = f"{liveness.beat_s:g}"
+    variables = {**environ, "FOX_LIFELINE": "stdin"}
+    if liveness.busy_beat_s:
+        variables["FOX_BEAT_S"] = f"{liveness.busy_beat_s:g}"
+        variables["FOX_IDLE_BEAT_S"] = f"{liveness.idle_beat_s:g}"
+    process = PodProcess(on_lines, liveness, has_replica)
     try:
-        process = await _start_whole(command, told, folder, on_lines)
+        await _start_uninterrupted(process, command, variables, folder, login)
     except OSError as error:
         raise InternalError(f"{command[0]} cannot be started: {error.strerror}") from error
     try:
-        with liveness.watching(process):
+        with liveness.watching(process), process.noting_stops(liveness):
             yield process
     finally:
         await process.stop(grace_s)
 
 
-async def _start_whole(
-    command: Sequence[str], environ: Mapping[str, str], folder: Path, on_lines: OnLines
-) -> PodProcess:
-    """Start the process; if this is cancelled, the process is gone again when it returns.
+async def _start_uninterrupted(
+    process: PodProcess,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    folder: Path,
+    login: bytes,
+) -> None:
+    """Start the process; if this is cancelled, wait for the start, and end the process again.
 
-    Cancelled in the middle, neither asyncio nor uvloop closes all descriptors of a start: it takes
-    a few milliseconds, so it is waited for instead.
+    Neither asyncio nor uvloop closes all descriptors of a start that is cancelled halfway. A start
+    takes a few milliseconds, so it is completed instead.
     """
-    starting = asyncio.create_task(_start(command, environ, folder, on_lines))
+    starting = asyncio.create_task(_start(process, command, environ, folder, login))
     try:
-        return await asyncio.shield(starting)
+        await asyncio.shield(starting)
     except asyncio.CancelledError:
         await asyncio.wait([starting])
         if starting.exception() is None:
-            process = starting.result()
             process.kill()
             await process.stop(grace_s=0)
         raise
 
 
 async def _start(
-    command: Sequence[str], environ: Mapping[str, str], folder: Path, on_lines: OnLines
-) -> PodProcess:
-    loop = asyncio.get_running_loop()
-    process = PodProcess(on_lines)
-    told = process.ready_pipe.told
+    process: PodProcess,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    folder: Path,
+    login: bytes,
+) -> None:
+    ready_fd, beat_fd = process.ready_pipe.writing_end, process.ready_pipe.beat_file
+    login_fd = pipe_with(login)
+    variables = {**environ, "FOX_READY_FD": str(ready_fd), "FOX_NATS_LOGIN_FD": str(login_fd)}
+    if "FOX_BEAT_S" in environ:
+        variables["FOX_BEAT_FD"] = str(beat_fd)
     try:
-        await loop.subprocess_exec(
-            lambda: process,
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**environ, "FOX_READY_FD": str(told)},
-            cwd=folder,
-            pass_fds=(told,),
-            start_new_session=True,
-        )
+        with orphans.starting_pod():
+            descriptors = ready_fd, beat_fd, login_fd
+            await start_child(command, variables, folder, descriptors, process)
     except BaseException:
         process.ready_pipe.close()
         raise
     finally:
-        os.close(told)
-    return process
+        os.close(ready_fd)
+        os.close(login_fd)
 
 
 def _describe(code: int | None) -> str:

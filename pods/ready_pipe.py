@@ -1,71 +1,66 @@
-"""What a pod tells its driver: that it is ready, and at times that its event loop still runs.
+"""The reading ends of a pod's reports: the ready pipe, and the file of its heartbeats.
 
-It writes a line for each to the descriptor that ``FOX_READY_FD`` names. Once it is ready nobody
-waits for more: what it says lies in the pipe until somebody looks, so it wakes only the pod.
+The pod writes ``ready`` to the descriptor that ``FOX_READY_FD`` names, and later ``busy`` whenever
+it gets an event while it is idle (``fox.kit.ready_pipe``). Heartbeats are in a file that the driver
+reads when a check is due: they wake only the process of the pod.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable
 
-ALIVE = b"alive"
-"""Begins the line that tells when the loop ran; the time of the machine's clock follows."""
+from broker.runtime.beat_file import Beat, create_beat_file, read_beat
 
-# All that a pipe holds. Lines come whole: the kernel writes so few bytes at once.
+BUSY = b"busy"
+
+# Capacity of a pipe. Lines are read whole: the kernel writes so few bytes atomically.
 _PIPE_BYTES = 64 << 10
 
 
-class ReadyPipe:
-    """The reading end, and until the pod has been started the writing end.
+class ReadyPipeReader:
+    """The reading ends of a pod's ready pipe and beat file.
 
     Args:
-        on_ready: Called once, when the pod says that it is ready.
+        on_ready: Called once, when the pod is ready.
+        on_busy: Called when the pod gets work.
 
     Attributes:
-        told: The writing end; whoever passes it on closes it here.
+        writing_end: Descriptor for the pod; the caller closes it once the pod has inherited it.
+        beat_file: Another one for the pod; ``close`` closes it.
     """
 
-    def __init__(self, on_ready: Callable[[], None]) -> None:
-        """Open the pipe."""
+    def __init__(self, on_ready: Callable[[], None], on_busy: Callable[[], None]) -> None:
         self._on_ready = on_ready
+        self._on_busy = on_busy
+        self._is_ready = False
         self._loop = asyncio.get_running_loop()
-        self._last_beat_s: float | None = None
-        self._descriptor, self.told = os.pipe()
+        self.beat_file = create_beat_file()
+        self._descriptor, self.writing_end = os.pipe()
         os.set_blocking(self._descriptor, False)
-        self._loop.add_reader(self._descriptor, self._take_ready)
+        self._loop.add_reader(self._descriptor, self._on_lines)
 
-    def last_beat_s(self) -> float | None:
-        """Return when the pod's loop last said that it runs (``time.monotonic``).
-
-        None: it has never said so. A pod need not.
-        """
-        self._read()
-        return self._last_beat_s
+    def last_beat(self) -> Beat | None:
+        """Return the pod's last heartbeat, None if it has sent none: heartbeats are optional."""
+        return read_beat(self.beat_file) if self._descriptor >= 0 else None
 
     def close(self) -> None:
-        """Close the reading end; closing it again changes nothing."""
+        """Close the reading ends; a second call has no effect."""
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
+            os.close(self.beat_file)
             self._descriptor = -1
 
-    def _take_ready(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        if self._read():
+    def _on_lines(self) -> None:
+        lines = os.read(self._descriptor, _PIPE_BYTES)
+        if not lines:
+            # The pod has closed its end.
+            self._loop.remove_reader(self._descriptor)
+            return
+        if not self._is_ready:
+            self._is_ready = True
             self._on_ready()
-
-    def _read(self) -> bool:
-        """Take what was said since the last time; return False if the pod has closed the pipe."""
-        try:
-            said = os.read(self._descriptor, _PIPE_BYTES)
-        except BlockingIOError:
-            return True
-        for line in said.splitlines():
-            word, _, at_s = line.partition(b" ")
-            if word == ALIVE:
-                with contextlib.suppress(ValueError):
-                    self._last_beat_s = float(at_s)
-        return bool(said)
+        if BUSY in lines:
+            self._on_busy()

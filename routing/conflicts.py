@@ -1,35 +1,47 @@
-"""Routes that always tie: equal rank, and rules that accept the same requests.
+"""Conflicts: routes that tie, so that one of them never gets a request.
 
-Such routes are not ambiguous, the most recent release wins, but one of them never gets a request.
-Two rules count as the same if they differ only in the order of ``&&`` and ``||``, in repetition and
-in the names of parameters.
+``routing.table.priority`` defines ties and decides them; this module finds and reports them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 
-from model.errors import Problem
-from routing.matcher import CompiledRoute
-from routing.snapshot import Snapshot
+from kubefox.errors import Problem
+from kubefox.steps import Steps, in_steps
+from routing.snapshot.snapshot import Snapshot
+from routing.table.matcher import CompiledRoute
+from routing.table.priority import tie_key, tie_key_for_any_values
+
+MAX_TIES = 20
+"""Routes that are shown as ties of one route."""
 
 
 class PlacedRoute(msgspec.Struct, frozen=True):
-    """A compiled route and where it stands in what is being checked.
+    """A compiled route and its place in the object that is checked.
 
     Attributes:
         route: The route.
-        path: Dotted place of its rule.
+        path: Path of its rule, as in ``Problem.path``.
     """
 
     route: CompiledRoute
     path: str
 
 
-class Conflict(msgspec.Struct, frozen=True, kw_only=True):
-    """An active route elsewhere that ties with one that is looked at."""
+class RouteConflict(msgspec.Struct, frozen=True, kw_only=True):
+    """An active route that ties with the checked one.
+
+    Attributes:
+        virtual_environment: Virtual environment of the active release.
+        release: Id of the active release.
+        deployment: Name of the deployment.
+        path: Path of the route within its deployment.
+        rule: Text of the rule.
+    """
 
     virtual_environment: str
     release: str
@@ -38,67 +50,75 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
 
 
-def sameness(route: CompiledRoute) -> Hashable:
-    """Return a value that is equal for routes that always tie."""
-    return route.rank, route.predicate.shape()
+def conflicts_within(routes: Iterable[PlacedRoute]) -> Steps[list[Problem]]:
+    """Find the routes that tie with an earlier one of the same release."""
+    return _conflicts(routes, _tie_key)
 
 
-def conflicts_within(routes: Iterable[PlacedRoute]) -> Iterator[Problem]:
-    """Return a problem for every route that ties with an earlier one of the same release."""
-    first: dict[Hashable, PlacedRoute] = {}
-    for each in routes:
-        other = first.setdefault(sameness(each.route), each)
-        if other is not each:
-            yield conflict_problem(each, f"{other.path} ({other.route.rule.text})")
+def conflicts_for_any_values(routes: Iterable[PlacedRoute]) -> Steps[list[Problem]]:
+    """Find the routes that tie with an earlier one in every environment.
+
+    Args:
+        routes: Compiled with ``ANY_VALUES``.
+    """
+    return _conflicts(routes, _tie_key_for_any_values)
 
 
 def conflicts_elsewhere(
     virtual_environment: str, routes: Iterable[PlacedRoute], snapshot: Snapshot
-) -> Iterator[Problem]:
-    """Return a problem for every route that ties with one released in another environment."""
-    for each in routes:
-        for other in ties(each.route, snapshot):
-            if other.virtual_environment != virtual_environment:
-                where = f"{other.path} of deployment {other.deployment}"
-                released = f"active in {other.virtual_environment} by release {other.release}"
-                yield conflict_problem(
-                    each,
-                    f"{where}, {released} ({other.rule})",
+) -> Steps[list[Problem]]:
+    """Find the routes that tie with one released in another environment."""
+    problems = []
+    for placed in routes:
+        for tie in (yield from ties(placed.route, snapshot)):
+            if tie.virtual_environment != virtual_environment:
+                where = f"{tie.path} of deployment {tie.deployment}"
+                released = f"active in {tie.virtual_environment} by release {tie.release}"
+                problem = _conflict_problem(
+                    placed,
+                    f"{where}, {released} ({tie.rule})",
                     "have the environments' variables differ in it, ",
                 )
+                problems.append(problem)
+    return problems
 
 
-def ties(route: CompiledRoute, snapshot: Snapshot) -> Iterator[Conflict]:
-    """Return every route of an active release that always ties with ``route``, itself included."""
-    wanted = sameness(route)
-    released = dict.fromkeys(
-        found for key in route.index_keys() for found in snapshot.plain.near(key)
+def ties(route: CompiledRoute, snapshot: Snapshot) -> Steps[list[RouteConflict]]:
+    """Return routes of active releases that tie with ``route``, perhaps itself among them.
+
+    Of many, only ``MAX_TIES`` are returned, or a few more: there may be a release for each preview.
+    """
+    wanted = _tie_key(route)
+    candidates = dict.fromkeys(
+        released
+        for key in route.index_keys()
+        for released in snapshot.release_index.candidates_for_key(key)
     )
-    for each in released:
-        binding = snapshot.bindings.released(each, snapshot.plain, snapshot.records)
-        for other in binding.table.routes:
-            if sameness(other) == wanted:
-                yield Conflict(
-                    virtual_environment=binding.context.virtual_environment,
-                    release=binding.context.release,
-                    deployment=binding.deployment.name,
-                    path=other.place,
-                    rule=other.rule.text,
-                )
+    found: list[RouteConflict] = []
+    for released in candidates:
+        binding = yield from in_steps(partial(snapshot.binding_of, released))
+        routes = yield from binding.table.resolved_routes()
+        # Ranks are compared before predicates, which may hold long lists.
+        ranked = [other for other in routes if other.rank == route.rank]
+        found += [
+            RouteConflict(
+                virtual_environment=binding.context.virtual_environment,
+                release=binding.context.release,
+                deployment=binding.context.deployment,
+                path=other.rule_path,
+                rule=other.rule.text,
+            )
+            for other in ranked
+            if _tie_key(other) == wanted
+        ]
+        yield
+        if len(found) >= MAX_TIES:
+            break
+    return found
 
 
-def conflict_problem(route: PlacedRoute, other: str, remedy: str = "") -> Problem:
-    """Return the problem that a route ties with ``other``; ``remedy`` is one more way out."""
-    return Problem(
-        type="RouteConflict",
-        message=f"rule {route.route.rule.text} always ties with {other}: "
-        f"one of them would never get a request; {remedy}change a rule or give one a priority",
-        path=route.path,
-    )
-
-
-class _Placeholder(Mapping[str, str]):
-    """Gives every variable a value that tells variables apart."""
+class _Placeholders(Mapping[str, str]):
+    """A different value for every variable."""
 
     def __getitem__(self, name: str) -> str:
         return f"value-of-{name}"
@@ -113,21 +133,38 @@ class _Placeholder(Mapping[str, str]):
         return 0
 
 
-ANY_VALUES = (_Placeholder(),)
-"""Layers for asking what holds whatever the values are."""
+ANY_VALUES = (_Placeholders(),)
+"""Layers with which to check what holds for all values of variables."""
 
 
-def conflicts_for_any_values(routes: Iterable[PlacedRoute]) -> Iterator[Problem]:
-    """Return a problem for every pair that ties in every environment.
-
-    Args:
-        routes: Compiled with ``ANY_VALUES``.
-    """
+def _conflicts(
+    routes: Iterable[PlacedRoute], key: Callable[[CompiledRoute], Hashable]
+) -> Steps[list[Problem]]:
+    """Return a problem for each route whose key an earlier one has; one route in each step."""
     first: dict[Hashable, PlacedRoute] = {}
-    for each in routes:
-        rule = each.route.rule
-        length = (rule.fixed_length, tuple(sorted(rule.counted)))
-        same = (each.route.route.priority, length, each.route.predicate.shape())
-        other = first.setdefault(same, each)
-        if other is not each:
-            yield conflict_problem(each, f"{other.path} ({other.route.rule.text})")
+    problems = []
+    for placed in routes:
+        other = first.setdefault(key(placed.route), placed)
+        if other is not placed:
+            problem = _conflict_problem(placed, f"{other.path} ({other.route.rule.text})")
+            problems.append(problem)
+        yield
+    return problems
+
+
+def _tie_key(route: CompiledRoute) -> Hashable:
+    return tie_key(route.rank, route.predicate)
+
+
+def _tie_key_for_any_values(route: CompiledRoute) -> Hashable:
+    return tie_key_for_any_values(route.route.priority, route.rule, route.predicate)
+
+
+def _conflict_problem(placed: PlacedRoute, other: str, remedy: str = "") -> Problem:
+    """Return the problem that a route ties with ``other``; ``remedy`` adds one more way out."""
+    return Problem(
+        type="RouteConflict",
+        message=f"rule {placed.route.rule.text} always ties with {other}: "
+        f"one of them would never get a request; {remedy}change a rule or give one a priority",
+        path=placed.path,
+    )

@@ -1,48 +1,57 @@
-"""Why a request goes where it goes: the decision with everything it weighed."""
+"""Explain a decision: all routes that were candidates, and why each of them won or not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from functools import partial
+from heapq import nsmallest
 
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from model.component import Dependency, DependencyKind
-from model.deployment import Deployment
-from model.errors import FoxError, Problem
-from routing.active import definitions_of
-from routing.bindings import Binding
-from routing.conflicts import Conflict, ties
-from routing.facts import Facts
-from routing.matcher import CompiledRoute, place
+from kubefox.component import Dependency, DependencyKind, Value
+from kubefox.context import EventContext
+from kubefox.deployment import HasComponents
+from kubefox.environment import overlay
+from kubefox.errors import FoxError, HeadersTooLarge, Problem
+from kubefox.selection import Access, Selection
+from kubefox.steps import Steps, in_steps
+from routing.conflicts import RouteConflict, ties
+from routing.language.facts import MAX_MATCH_WORK, Facts
+from routing.language.segments import Params
 from routing.request import GenesisRequest
-from routing.resolver import Decision, find_active, resolve
+from routing.resolver import Decision, find_active, resolve_in_steps, selected_binding
 from routing.selectors import Selectors
-from routing.snapshot import Snapshot
+from routing.snapshot.content_rules import definitions_of
+from routing.snapshot.route_binding import RouteBinding
+from routing.snapshot.route_bindings import selection_in
+from routing.snapshot.snapshot import Snapshot
+from routing.table.matcher import CompiledRoute, rule_path
+from routing.table.priority import Names, Rank, Recency, best_first
+from routing.variables import variable_problems
 
 MAX_CANDIDATES = 100
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A route that was weighed.
+    """A route that could have got the request.
 
     Attributes:
-        virtual_environment: Whose values its rule has.
-        release: Id of the release it is in, or empty.
+        virtual_environment: The virtual environment whose values its rule has.
+        release: Id of its release, or empty.
         deployment: Name of the deployment.
         component: Name of the component.
-        hash: Its full hash.
+        hash: Full hash of the component.
         route: Id of the route in the component.
-        rule: As written.
-        resolved: With its values; a list is shown as ``[a, b]``.
+        rule: The rule as written.
+        resolved: The rule with its values; a list is shown as ``[a, b]``.
         priority: Explicit priority.
         length: Length of the resolved rule.
-        refused_by: The predicate that refused, or why the route cannot be used at all and is not
-            resolved; empty if it accepts.
-        params: What it captured, if it accepts.
-        wins: Whether the request goes here.
+        refused_by: The predicate that refused; or, for a route that cannot be used and is not
+            resolved, the reason; empty if the route accepts.
+        params: The captured parameters, if the route accepts.
+        wins: Whether the route gets the request.
     """
 
     virtual_environment: str
@@ -61,7 +70,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GraphEdge(msgspec.Struct, frozen=True, kw_only=True):
-    """A dependency; ``hash`` is empty for an adapter or a component that is not there."""
+    """A dependency of a component version.
+
+    Attributes:
+        name: Name of the component, or kind of the adapter.
+        kind: Whether it is a component or an adapter.
+        hash: Full content hash; empty for an adapter or a missing component.
+    """
 
     name: str
     kind: DependencyKind
@@ -69,15 +84,26 @@ class GraphEdge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A component version of the deployment and what it may call."""
+    """A component version of the deployment.
+
+    Attributes:
+        component: Name of the component.
+        hash: Full content hash.
+        dependencies: The components and adapters that it may call.
+    """
 
     component: str
     hash: str
     dependencies: tuple[GraphEdge, ...] = ()
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What the client gets instead of an answer: ``FoxError.code`` and its text."""
+class ClientError(msgspec.Struct, frozen=True, kw_only=True):
+    """The error that the client gets.
+
+    Attributes:
+        code: Code of the error, see ``kubefox.errors``.
+        detail: Text of the error.
+    """
 
     code: str
     detail: str
@@ -87,17 +113,20 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The decision and its reasons; can be encoded as JSON as it is.
 
     Attributes:
-        selectors: What was asked for and where it was found.
-        candidates: In the order in which they would win, and then those that cannot be used, at
-            most MAX_CANDIDATES.
-        omitted: How many more there are.
+        selectors: The selectors and where they were found.
+        candidates: The routes in the order in which they would win, then the routes that cannot be
+            used; at most MAX_CANDIDATES.
+        omitted: How many candidates are left out.
         winner: The candidate that gets the request, None with an error.
         graph: Component versions of the winner's deployment, by name.
-        problems: What the environments of the candidates lack; for a plain URL those of all active
-            releases, as any of them might have been meant.
-        conflicts: Active routes elsewhere that always tie with the winner.
-        error: What the client gets instead.
-        status: HTTP status of the error, 0 without.
+        problems: Problems of the candidates' environments; for a plain URL, of all active releases,
+            because each of them could have had the route. With a winner, also the variables of its
+            deployment that have no value, or one of another type.
+        conflicts: Active routes of other deployments that tie with the winner.
+        error: The error that the client gets, or None.
+        status: HTTP status of the error, 0 without an error.
+        selection: Policy of selection of the virtual environment that the request selects; None
+            without one. What is not released needs it, and a listener may be stricter.
     """
 
     selectors: Selectors
@@ -106,110 +135,185 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     winner: Candidate | None = None
     graph: tuple[GraphNode, ...] = ()
     problems: tuple[Problem, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
-    error: Refusal | None = None
+    conflicts: tuple[RouteConflict, ...] = ()
+    error: ClientError | None = None
     status: int = 0
+    selection: Selection | None = None
 
 
-def explain(request: GenesisRequest, selectors: Selectors, snapshot: Snapshot) -> Explanation:
-    """Return what ``resolve`` would do with the same arguments, and why."""
+def explain(
+    request: GenesisRequest,
+    selectors: Selectors,
+    snapshot: Snapshot,
+    access: Access = Access.OPEN,
+) -> Steps[Explanation]:
+    """Return, in steps, the decision of ``resolve`` for the same arguments, and its reasons."""
     facts = Facts(request)
     decision: Decision | FoxError
     try:
-        decision = resolve(request, selectors, snapshot)
+        decision = yield from resolve_in_steps(request, selectors, snapshot, access)
     except FoxError as error:
         decision = error
-    bindings = _bindings(facts, selectors, snapshot)
-    weighed = _in_order(bindings)
-    lacking = [*bindings, *_unfindable(selectors, bindings, snapshot)]
-    useless = [found for each in lacking for found in _useless(each.binding, snapshot)]
-    usable = weighed[:MAX_CANDIDATES]
+    bindings = yield from _bindings(facts, selectors, snapshot, access)
+    with_problems = [*bindings, *(yield from _unindexed(selectors, bindings, snapshot))]
+    contenders: list[_BoundRoute] = []
+    for bound in bindings:
+        compiled = yield from bound.binding.table.resolved_routes()
+        contenders += [_BoundRoute(bound, route) for route in compiled]
+        yield
+    routes = best_first(contenders)
+    unusable: list[Candidate] = []
+    for bound in with_problems:
+        unusable += _unusable(bound.binding, snapshot)
+        yield
+    usable = []
+    for route in routes[:MAX_CANDIDATES]:
+        usable.append(_candidate(route, facts, decision))
+        yield
     explanation = Explanation(
-        selectors=replace(selectors, binding=UNSET, rest=UNSET),
-        candidates=(
-            *(_candidate(each, facts, decision) for each in usable),
-            *useless[: MAX_CANDIDATES - len(usable)],
-        ),
-        omitted=max(0, len(weighed) + len(useless) - MAX_CANDIDATES),
-        problems=tuple(problem for each in lacking for problem in _problems(each)),
+        # A token is as good as a password for what it shares.
+        selectors=replace(selectors, memo=UNSET, share=None),
+        selection=selection_in(selectors.virtual_environment or "", snapshot.records),
+        candidates=(*usable, *unusable[: MAX_CANDIDATES - len(usable)]),
+        omitted=max(0, len(routes) + len(unusable) - MAX_CANDIDATES),
+        problems=tuple(problem for bound in with_problems for problem in _problems(bound)),
     )
     if isinstance(decision, FoxError):
-        refusal = Refusal(code=decision.code, detail=decision.detail)
-        return replace(explanation, error=refusal, status=decision.http_status)
-    winner = next(each for each in weighed if _wins(each, decision))
+        error_shown = ClientError(code=decision.code, detail=decision.detail)
+        return replace(explanation, error=error_shown, status=decision.http_status)
+    winner = next(route for route in routes if _wins(route, decision))
     return replace(
         explanation,
         winner=_candidate(winner, facts, decision),
         graph=_graph(decision.target.deployment, snapshot),
-        conflicts=tuple(_conflicts(winner, snapshot)),
+        problems=(
+            *explanation.problems,
+            *(yield from _variable_problems(winner.bound, snapshot)),
+        ),
+        conflicts=tuple((yield from _conflicts(winner, snapshot))),
     )
 
 
 class _Bound(msgspec.Struct, frozen=True):
-    binding: Binding
+    """A binding; ``app`` is the released app, or empty for an explicit URL."""
+
+    binding: RouteBinding
     app: str = ""
 
 
-class _Weighed(msgspec.Struct, frozen=True):
+class _BoundRoute(msgspec.Struct, frozen=True):
+    """A route in its binding: a contender as in ``routing.table.priority``."""
+
     bound: _Bound
     route: CompiledRoute
 
+    @property
+    def rank(self) -> Rank:
+        return self.route.rank
 
-def _bindings(facts: Facts, selectors: Selectors, snapshot: Snapshot) -> list[_Bound]:
+    @property
+    def recency(self) -> Recency:
+        return self.bound.binding.recency
+
+    @property
+    def names(self) -> Names:
+        route, virtual_environment = self.route, self.bound.binding.context.virtual_environment
+        return route.component, route.route.id, self.bound.app, virtual_environment
+
+
+def _bindings(
+    facts: Facts, selectors: Selectors, snapshot: Snapshot, access: Access
+) -> Steps[list[_Bound]]:
     deployment, virtual = selectors.deployment, selectors.virtual_environment
     try:
         if deployment is None:
-            return list(_released(facts, virtual, snapshot))
+            return (yield from _released(facts, virtual, snapshot, access))
         if virtual is not None:
-            return [_Bound(snapshot.bindings.explicit(deployment, virtual, snapshot.records))]
+            selected = partial(selected_binding, deployment, virtual, snapshot, access)
+            return [_Bound((yield from in_steps(selected)))]
     except FoxError:
-        # The names lead nowhere: ``resolve`` has said so, and there is nothing to weigh.
+        # The selectors name nothing. ``resolve`` raised the same error, so there is no candidate.
         return []
     return []
 
 
-def _released(facts: Facts, virtual: str | None, snapshot: Snapshot) -> Iterator[_Bound]:
+def _released(
+    facts: Facts, virtual: str | None, snapshot: Snapshot, access: Access
+) -> Steps[list[_Bound]]:
     if virtual is None:
-        found = snapshot.plain.candidates(facts)
+        candidates = snapshot.release_index.candidates(facts)
     else:
-        found = [each.released for each in find_active(virtual, snapshot).apps.values()]
-    for released in found:
-        binding = snapshot.bindings.released(released, snapshot.plain, snapshot.records)
-        yield _Bound(binding, released.app)
+        active = find_active(virtual, snapshot, access)
+        candidates = [app.released for app in active.apps.values()]
+    bindings = []
+    for released in candidates:
+        binding = yield from in_steps(partial(snapshot.binding_of, released))
+        bindings.append(_Bound(binding, released.app))
+        yield
+    return bindings
 
 
-def _unfindable(
+def _unindexed(
     selectors: Selectors, bindings: list[_Bound], snapshot: Snapshot
-) -> Iterator[_Bound]:
-    """Yield, for a plain URL, released apps with routes that have no values to be found by."""
+) -> Steps[list[_Bound]]:
+    """Return, for a plain URL, the released apps whose routes lack values and are not indexed."""
+    unindexed: list[_Bound] = []
     if selectors.deployment is not None or selectors.virtual_environment is not None:
-        return
-    plain, found = snapshot.plain, {each.binding for each in bindings}
-    for name in islice(sorted(plain.lacking), MAX_CANDIDATES):
-        for app, active in plain.active[name].apps.items():
-            binding = snapshot.bindings.released(active.released, plain, snapshot.records)
+        return unindexed
+    index, found = snapshot.release_index, {bound.binding for bound in bindings}
+    for name in nsmallest(MAX_CANDIDATES, index.lacking_values):
+        for app, active in index.active_releases[name].apps.items():
+            binding = yield from in_steps(partial(snapshot.binding_of, active.released))
             if binding.table.problems and binding not in found:
-                yield _Bound(binding, app)
+                unindexed.append(_Bound(binding, app))
+            yield
+    return unindexed
 
 
-def _problems(each: _Bound) -> Iterator[Problem]:
-    """Yield the problems of a binding, each with the release that it is of."""
-    virtual, problems = each.binding.context.virtual_environment, each.binding.table.problems
-    above = f"releases.{virtual}.apps.{each.app}." if each.app else ""
+def _problems(bound: _Bound) -> Iterator[Problem]:
+    """Return the problems of a binding, with the release in their paths."""
+    above = _above(bound)
+    problems = bound.binding.table.problems
     return (replace(problem, path=f"{above}{problem.path}") for problem in problems)
 
 
-def _useless(binding: Binding, snapshot: Snapshot) -> Iterator[Candidate]:
-    """Yield the routes of a binding that cannot be used, each with the reason."""
-    reasons = {each.path: each.message for each in binding.table.problems}
+def _variable_problems(bound: _Bound, snapshot: Snapshot) -> Steps[list[Problem]]:
+    """Return the problems that components of a binding have with the values of its environment."""
+    context = bound.binding.context
+    definitions, _ = definitions_of(bound.binding.deployment, snapshot.records)
+    variables, above = _variables(context, snapshot), _above(bound)
+    problems = yield from variable_problems(definitions, variables, above)
+    where = f"in virtual environment {context.virtual_environment}"
+    return [replace(problem, message=f"{problem.message}, {where}") for problem in problems]
+
+
+def _variables(context: EventContext, snapshot: Snapshot) -> Mapping[str, Value]:
+    """Return the variables of a context. Those of a binding are current for its rules only."""
+    if context.manifest:
+        manifest = snapshot.manifest(context.virtual_environment, context.manifest)
+        return manifest.data.vars if manifest is not None else {}
+    virtual = snapshot.virtual_environments[context.virtual_environment]
+    return overlay(snapshot.environments[virtual.environment], virtual).vars
+
+
+def _above(bound: _Bound) -> str:
+    """Return the begin of the paths of a binding's problems."""
+    virtual_environment = bound.binding.context.virtual_environment
+    return f"releases.{virtual_environment}.apps.{bound.app}." if bound.app else ""
+
+
+def _unusable(binding: RouteBinding, snapshot: Snapshot) -> Iterator[Candidate]:
+    """Yield the routes of a binding that cannot be used, with the reasons."""
+    reasons = {problem.path: problem.message for problem in binding.table.problems}
     definitions = definitions_of(binding.deployment, snapshot.records)[0] if reasons else {}
     for name, definition in sorted(definitions.items()):
         for route in definition.routes:
-            if place(name, route) in reasons:
+            path = rule_path(name, route)
+            if path in reasons:
                 yield Candidate(
                     virtual_environment=binding.context.virtual_environment,
                     release=binding.context.release,
-                    deployment=binding.deployment.name,
+                    deployment=binding.context.deployment,
                     component=name,
                     hash=binding.deployment.components[name],
                     route=route.id,
@@ -217,79 +321,76 @@ def _useless(binding: Binding, snapshot: Snapshot) -> Iterator[Candidate]:
                     resolved=route.rule,
                     priority=route.priority,
                     length=0,
-                    refused_by=reasons[place(name, route)],
+                    refused_by=reasons[path],
                 )
 
 
-def _in_order(bindings: list[_Bound]) -> list[_Weighed]:
-    weighed = [_Weighed(each, route) for each in bindings for route in each.binding.table.routes]
-    # Each sort keeps the order of the one before among equals, so the last is the first criterion.
-    weighed.sort(key=_names)
-    weighed.sort(key=lambda each: each.bound.binding.recency, reverse=True)
-    weighed.sort(key=lambda each: each.route.rank, reverse=True)
-    return weighed
-
-
-def _names(each: _Weighed) -> tuple[str, int, str, str]:
-    context = each.bound.binding.context
-    route = each.route
-    return route.component, route.route.id, each.bound.app, context.virtual_environment
-
-
-def _candidate(each: _Weighed, facts: Facts, decision: Decision | FoxError) -> Candidate:
-    binding, route = each.bound.binding, each.route
-    params = route.accepts(facts)
+def _candidate(bound_route: _BoundRoute, facts: Facts, decision: Decision | FoxError) -> Candidate:
+    binding, route = bound_route.bound.binding, bound_route.route
+    params, refusal = _match(route, facts)
+    priority, length = route.rank
     return Candidate(
         virtual_environment=binding.context.virtual_environment,
         release=binding.context.release,
-        deployment=binding.deployment.name,
+        deployment=binding.context.deployment,
         component=route.component,
         hash=binding.deployment.components[route.component],
         route=route.route.id,
         rule=route.rule.text,
-        resolved=route.resolved,
-        priority=route.rank[0],
-        length=route.rank[1],
-        refused_by=route.predicate.refusal(facts) if params is None else "",
+        resolved=route.resolved_text,
+        priority=priority,
+        length=length,
+        refused_by=refusal,
         params=params or {},
-        wins=_wins(each, decision),
+        wins=_wins(bound_route, decision),
     )
 
 
-def _graph(deployment: Deployment, snapshot: Snapshot) -> tuple[GraphNode, ...]:
+def _match(route: CompiledRoute, facts: Facts) -> tuple[Params | None, str]:
+    """Return the parameters, or None and the predicate or the limit that refused."""
+    facts.match_work_left = MAX_MATCH_WORK
+    try:
+        params = route.accepts(facts)
+        return params, "" if params is not None else route.predicate.refusal(facts)
+    except HeadersTooLarge as error:
+        return None, error.detail
+
+
+def _graph(deployment: HasComponents, snapshot: Snapshot) -> tuple[GraphNode, ...]:
     definitions, _ = definitions_of(deployment, snapshot.records)
     return tuple(
         GraphNode(
             component=name,
             hash=deployment.components[name],
-            dependencies=tuple(_edge(each, deployment) for each in definition.dependencies),
+            dependencies=tuple(
+                _edge(dependency, deployment) for dependency in definition.dependencies
+            ),
         )
         for name, definition in sorted(definitions.items())
     )
 
 
-def _edge(dependency: Dependency, deployment: Deployment) -> GraphEdge:
+def _edge(dependency: Dependency, deployment: HasComponents) -> GraphEdge:
     is_component = dependency.kind is DependencyKind.COMPONENT
     digest = deployment.components.get(dependency.name, "") if is_component else ""
     return GraphEdge(name=dependency.name, kind=dependency.kind, hash=digest)
 
 
-def _conflicts(winner: _Weighed, snapshot: Snapshot) -> Iterator[Conflict]:
+def _conflicts(winner: _BoundRoute, snapshot: Snapshot) -> Steps[list[RouteConflict]]:
     context = winner.bound.binding.context
     if not context.release:
-        return
-    own = (context.virtual_environment, context.deployment, winner.route.place)
-    for tie in ties(winner.route, snapshot):
-        if (tie.virtual_environment, tie.deployment, tie.path) != own:
-            yield tie
+        return []
+    own = (context.virtual_environment, context.deployment, winner.route.rule_path)
+    found = yield from ties(winner.route, snapshot)
+    return [tie for tie in found if (tie.virtual_environment, tie.deployment, tie.path) != own]
 
 
-def _wins(each: _Weighed, decision: Decision | FoxError) -> bool:
+def _wins(bound_route: _BoundRoute, decision: Decision | FoxError) -> bool:
     if isinstance(decision, FoxError):
         return False
-    target = decision.target
-    is_ours = target.context is each.bound.binding.context
-    return is_ours and (target.component, target.route) == (
-        each.route.component,
-        each.route.route.id,
+    target, route = decision.target, bound_route.route
+    is_same_context = target.context is bound_route.bound.binding.context
+    return is_same_context and (target.component, target.route) == (
+        route.component,
+        route.route.id,
     )

@@ -1,10 +1,10 @@
-"""What routing reads of a genesis event."""
+"""The part of a genesis event that routing reads."""
 
 from __future__ import annotations
 
 import msgspec
 
-from model.event import EventType, Headers
+from kubefox.event import EventType, Headers
 
 
 class GenesisRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,7 +12,7 @@ class GenesisRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         type: One of ``EventType``.
-        host: As the client sent it; case and port do not matter to matching.
+        host: As the client sent it; matching ignores case and port.
         method: HTTP method.
         path: Raw, percent-encoded.
         query: Raw, without ``?``, selectors already removed.

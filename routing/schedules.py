@@ -1,4 +1,4 @@
-"""Schedules of active releases: what the cron adapter sends ticks to."""
+"""Schedules of active releases, for which the cron adapter sends events."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 import msgspec
 
-from model import subjects
-from model.component import Schedule
-from model.event import NO_ROUTE
-from routing.active import ActiveRelease
-from routing.bindings import Target
-from routing.snapshot import Snapshot
+from kubefox import subjects
+from kubefox.component import Schedule
+from kubefox.event import NO_ROUTE
+from routing.snapshot.active_release import ActiveApp
+from routing.snapshot.route_binding import Target
+from routing.snapshot.snapshot import Snapshot
 
 
 class ReleasedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """One schedule of one component in one released environment.
 
     Attributes:
-        target: Where its ticks go: without a route, the same object for all of a component.
-        schedule: As declared.
+        target: Receiver of its events; no route; the same object for all schedules of a component.
+        schedule: The schedule as declared.
     """
 
     target: Target
@@ -29,18 +29,18 @@ class ReleasedSchedule(msgspec.Struct, frozen=True, kw_only=True):
 def released_schedules(snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
     """Return every schedule of every complete app of every active release, by environment.
 
-    Only releases that have any are looked at, however many there are.
+    Reads only the releases that have schedules.
     """
-    for name in sorted(snapshot.plain.ticking):
-        active = snapshot.plain.active[name]
-        for app in sorted(active.apps):
-            if active.apps[app].has_schedules:
-                yield from _schedules(active, app, snapshot)
+    for name in sorted(snapshot.release_index.scheduled):
+        apps = snapshot.release_index.active_releases[name].apps
+        for app in sorted(apps):
+            if apps[app].has_schedules:
+                yield from _schedules(apps[app], snapshot)
 
 
-def _schedules(active: ActiveRelease, app: str, snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
-    released, deployment = active.apps[app].released, active.apps[app].deployment
-    context = snapshot.bindings.released(released, snapshot.plain, snapshot.records).context
+def _schedules(app: ActiveApp, snapshot: Snapshot) -> Iterator[ReleasedSchedule]:
+    deployment = app.deployment
+    context = snapshot.binding_of(app.released).context
     for component, digest in sorted(deployment.components.items()):
         version = snapshot.component(deployment.app, component, digest)
         if version is None or not version.definition.schedules:

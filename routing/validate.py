@@ -1,26 +1,26 @@
-"""What stands in the way of a deployment or a release: every problem at once.
+"""Validate deployments and releases: return all problems at once.
 
-A deployment is checked by itself; a release against the variables it will have and against what is
-released elsewhere. An empty result means that routing can use it.
+A deployment is validated by itself; a release together with its variables and the other active
+releases. An empty result means that routing can use it. A check takes long with many routes, so
+all of them work in steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from model.component import (
+from msgspec.structs import replace
+
+from kubefox.component import (
     ComponentDefinition,
     Dependency,
     DependencyKind,
     Value,
-    Variable,
-    VariableType,
     short,
 )
-from model.deployment import Deployment
-from model.errors import Problem
-from routing.active import definitions_of
-from routing.compiled import compile_rule
+from kubefox.deployment import Deployment
+from kubefox.errors import Problem
+from kubefox.steps import Steps
 from routing.conflicts import (
     ANY_VALUES,
     PlacedRoute,
@@ -28,24 +28,43 @@ from routing.conflicts import (
     conflicts_for_any_values,
     conflicts_within,
 )
-from routing.matcher import ComponentRoutes, RouteTable, compile_table, place
-from routing.rule import RuleError
-from routing.snapshot import Snapshot
+from routing.language.rule import RuleError
+from routing.snapshot.content_rules import definitions_of
+from routing.snapshot.snapshot import Snapshot
+from routing.table.compiled_rule import compile_rule
+from routing.table.matcher import CompiledRoute, ComponentRoutes, compile_routes, rule_path
+from routing.variables import variable_problems
+
+MAX_ROUTES = 200
+"""Routes of a deployment. A decision may have to try all of them."""
 
 Definitions = Mapping[str, ComponentDefinition]
 
 
 def deployment_problems(
     deployment: Deployment, definitions: Definitions, adapters: Collection[str] = ()
-) -> tuple[Problem, ...]:
-    """Return what keeps a deployment from being used, whatever its environment.
+) -> Steps[tuple[Problem, ...]]:
+    """Find, in steps, the problems of a deployment that exist in every environment.
 
     Args:
-        deployment: Its components name the definitions.
-        definitions: By component name.
+        deployment: The deployment.
+        definitions: The definitions of its components, by component name.
         adapters: Kinds of adapters that the platform has.
     """
-    return tuple(_deployment_problems(deployment, definitions, adapters))
+    problems = [*_missing_components(deployment, definitions, "")]
+    count = sum(len(definition.routes) for definition in definitions.values())
+    if count > MAX_ROUTES:
+        message = f"the components have {count:,} routes: a deployment has at most {MAX_ROUTES}"
+        return (*problems, Problem(type="TooManyRoutes", message=message, path="components"))
+    for name, definition in sorted(definitions.items()):
+        problems += yield from _rule_problems(definition)
+        for at, dependency in enumerate(definition.dependencies):
+            path = f"components.{name}.dependencies[{at}]"
+            problems += _dependency_problems(dependency, definitions, adapters, path)
+            yield
+    compiled = yield from compile_routes(_routes(definitions), ANY_VALUES)
+    problems += yield from conflicts_for_any_values(_placed(compiled.routes, ""))
+    return tuple(problems)
 
 
 def release_problems(
@@ -53,88 +72,85 @@ def release_problems(
     deployments: Mapping[str, Deployment],
     variables: Mapping[str, Value],
     snapshot: Snapshot,
-) -> tuple[Problem, ...]:
-    """Return what keeps a release from becoming active.
+) -> Steps[tuple[Problem, ...]]:
+    """Find, in steps, the problems that keep a release from becoming active.
 
     Args:
-        virtual_environment: Where; what is active there now is being replaced.
-        deployments: By app name, the ones kept from the release before included.
-        variables: Overlaid values the release will have.
-        snapshot: Holds the component versions and what is released elsewhere.
+        virtual_environment: Name of the virtual environment, whose active release is replaced.
+        deployments: Deployment of each app, including apps taken over from the release before.
+        variables: Overlaid values that the release will have.
+        snapshot: Holds the component versions and the other active releases.
     """
-    problems, placed = _examined(deployments, variables, snapshot)
-    problems += conflicts_within(placed)
-    problems += conflicts_elsewhere(virtual_environment, placed, snapshot)
+    problems, placed = yield from _checked(deployments, variables, snapshot)
+    problems += yield from conflicts_within(placed)
+    problems += yield from conflicts_elsewhere(virtual_environment, placed, snapshot)
     return tuple(problems)
 
 
 def use_problems(
     deployments: Mapping[str, Deployment], variables: Mapping[str, Value], snapshot: Snapshot
-) -> tuple[Problem, ...]:
-    """Return what of an active release cannot be used: as ``release_problems``, but for ties.
+) -> Steps[tuple[Problem, ...]]:
+    """Find the problems of an active release, like ``release_problems`` but without conflicts.
 
-    Of routes that tie the later release has its requests, so they are no reason to refuse a change.
+    The later release wins a tie, so a tie is no reason to refuse a change of values.
     """
-    problems, _ = _examined(deployments, variables, snapshot)
+    problems, _ = yield from _checked(deployments, variables, snapshot)
     return tuple(problems)
 
 
-def value_problems(definitions: Definitions, variables: Mapping[str, Value]) -> tuple[Problem, ...]:
-    """Return what of a deployment's components cannot be used with some values."""
-    table = compile_table(_routes(definitions), [variables])
-    return (*_variable_problems(definitions, variables, ""), *table.problems)
+def value_problems(
+    definitions: Definitions, variables: Mapping[str, Value]
+) -> Steps[tuple[Problem, ...]]:
+    """Find, in steps, the problems of a deployment's components with some values."""
+    compiled = yield from compile_routes(_routes(definitions), [variables])
+    problems = yield from variable_problems(definitions, variables, "")
+    return (*problems, *compiled.problems)
 
 
-def _examined(
+def _checked(
     deployments: Mapping[str, Deployment], variables: Mapping[str, Value], snapshot: Snapshot
-) -> tuple[list[Problem], list[PlacedRoute]]:
-    """Return what is wrong with a release by itself, and the routes that can be used."""
+) -> Steps[tuple[list[Problem], list[PlacedRoute]]]:
+    """Return the problems of a release by itself, and its usable routes."""
     problems: list[Problem] = []
     placed: list[PlacedRoute] = []
     for app, deployment in sorted(deployments.items()):
+        above = f"apps.{app}."
         definitions, missing = definitions_of(deployment, snapshot.records)
-        problems += _absent(deployment, definitions, f"apps.{app}.") if missing else ()
-        problems += _variable_problems(definitions, variables, f"apps.{app}.")
-        table = compile_table(_routes(definitions), [variables])
-        problems += _moved_below(table.problems, f"apps.{app}.")
-        placed += _placed(table, f"apps.{app}.")
+        problems += _missing_components(deployment, definitions, above) if missing else ()
+        problems += yield from variable_problems(definitions, variables, above)
+        compiled = yield from compile_routes(_routes(definitions), [variables])
+        problems += _moved_below(compiled.problems, above)
+        placed += _placed(compiled.routes, above)
     return problems, placed
 
 
-def _deployment_problems(
-    deployment: Deployment, definitions: Definitions, adapters: Collection[str]
+def _missing_components(
+    deployment: Deployment, definitions: Definitions, above: str
 ) -> Iterator[Problem]:
-    yield from _absent(deployment, definitions, "")
-    for name, definition in sorted(definitions.items()):
-        yield from _rule_problems(definition)
-        for at, dependency in enumerate(definition.dependencies):
-            path = f"components.{name}.dependencies[{at}]"
-            yield from _dependency_problems(dependency, definitions, adapters, path)
-    table = compile_table(_routes(definitions), ANY_VALUES)
-    yield from conflicts_for_any_values(_placed(table, ""))
-
-
-def _absent(deployment: Deployment, definitions: Definitions, above: str) -> Iterator[Problem]:
     for name, digest in sorted(deployment.components.items()):
         if name not in definitions:
             yield Problem(
                 type="ComponentNotFound",
-                message=f"deployment {deployment.name} names {name}@{short(digest)}, "
-                "which the platform does not hold",
+                message=f"deployment {deployment.name} uses {name}@{short(digest)}, "
+                "which the platform does not have",
                 path=f"{above}components.{name}",
             )
 
 
-def _rule_problems(definition: ComponentDefinition) -> Iterator[Problem]:
+def _rule_problems(definition: ComponentDefinition) -> Steps[list[Problem]]:
+    problems = []
     for route in definition.routes:
         try:
             compile_rule(route.rule)
         except RuleError as error:
-            yield Problem(
+            problem = Problem(
                 type=error.kind,
                 message=f"rule {route.rule}: {error.detail}",
-                path=place(definition.name, route),
+                path=rule_path(definition.name, route),
             )
+            problems.append(problem)
+        yield
+    return problems
 
 
 def _dependency_problems(
@@ -155,51 +171,15 @@ def _dependency_problems(
         yield Problem(type="DefaultHandlerNotFound", message=message, path=path)
 
 
-def _variable_problems(
-    definitions: Definitions, variables: Mapping[str, Value], above: str
-) -> Iterator[Problem]:
-    for name, definition in sorted(definitions.items()):
-        for variable in definition.variables:
-            path = f"{above}components.{name}.variables.{variable.name}"
-            yield from _variable_problem(name, variable, variables, path)
-
-
-def _variable_problem(
-    component: str, variable: Variable, variables: Mapping[str, Value], path: str
-) -> Iterator[Problem]:
-    if variable.name not in variables:
-        if variable.is_required:
-            message = f"{component} requires variable {variable.name}, which is not set"
-            yield Problem(type="VariableNotFound", message=message, path=path)
-        return
-    value = variables[variable.name]
-    if not _is_of_type(value, variable.type):
-        message = f"{component} needs variable {variable.name} as {variable.type.value}"
-        yield Problem(type="VariableType", message=f"{message}, not {value!r}", path=path)
-
-
-def _is_of_type(value: Value, expected: VariableType) -> bool:
-    match expected:
-        case VariableType.STRING:
-            return isinstance(value, str)
-        case VariableType.NUMBER:
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case VariableType.BOOLEAN:
-            return isinstance(value, bool)
-        case VariableType.LIST:
-            return isinstance(value, list)
-
-
 def _routes(definitions: Definitions) -> Iterator[ComponentRoutes]:
     for name, definition in sorted(definitions.items()):
         yield ComponentRoutes(name, definition.routes)
 
 
-def _placed(table: RouteTable, above: str) -> list[PlacedRoute]:
-    routes = sorted(table.routes, key=lambda each: (each.component, each.route.id))
-    return [PlacedRoute(each, f"{above}{each.place}") for each in routes]
+def _placed(routes: Iterable[CompiledRoute], above: str) -> list[PlacedRoute]:
+    in_order = sorted(routes, key=lambda route: (route.component, route.route.id))
+    return [PlacedRoute(route, f"{above}{route.rule_path}") for route in in_order]
 
 
 def _moved_below(problems: Iterable[Problem], above: str) -> Iterator[Problem]:
-    for each in problems:
-        yield Problem(type=each.type, message=each.message, path=f"{above}{each.path}")
+    return (replace(problem, path=f"{above}{problem.path}") for problem in problems)

@@ -1,4 +1,4 @@
-"""A disk that was full: what NATS refuses is told, and it goes on when there is room again.
+"""A full disk: the error of a refused write names it, and NATS restarts when there is free space.
 
 No disk is filled: a limit on the size of files makes nats-server fail in the same way.
 """
@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from broker import bus as buses
-from broker import jetstream
-from broker.bundles import Bundles, open_bundles
-from broker.bus import Bus
-from broker.store import open_store
-from fox import nats_server
+from broker.nats import bus as buses
+from broker.nats.bus import Bus
+from broker.nats.credentials.claims import ALL
+from broker.storage.bundles import Bundles, open_bundles
+from broker.storage.store import open_store
 from fox.nats_server import NatsServer, run_nats_server
-from model.environment import Environment, EnvironmentData
-from model.errors import NatsUnavailable
+from kubefox.environment import Environment, EnvironmentData
+from kubefox.errors import NatsUnavailable
+from tests.support.keys import KEYS
 
 LIMIT_BYTES = 100_000
 SMALL, LARGE = os.urandom(1_000), os.urandom(3 * LIMIT_BYTES)
@@ -29,7 +29,7 @@ BEFORE, REFUSED = "a" * 32, "b" * 32
 
 
 class Disk:
-    """Where the server's files lie, as it sees it."""
+    """The disk of the server, full or not."""
 
     def __init__(self) -> None:
         self.has_room = True
@@ -40,38 +40,43 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    disk = Disk()
-    monkeypatch.setattr(nats_server, "_has_room", lambda _folder: disk.has_room)
-    monkeypatch.setattr(nats_server, "ROOM_S", 0.05)
-    # An acknowledgement that does not come is waited for so long.
-    monkeypatch.setattr(buses, "_JETSTREAM_TIMEOUT_S", 0.5)
-    return disk
+def disk() -> Disk:
+    return Disk()
 
 
 @pytest.fixture
 async def server(disk: Disk, tmp_path: Path) -> AsyncIterator[NatsServer]:
-    async with run_nats_server(tmp_path) as server:
+    async with run_nats_server(
+        tmp_path, has_free_space=lambda _folder: disk.has_room, disk_check_s=0.05
+    ) as server:
         yield server
 
 
 @pytest.fixture
-async def bus(server: NatsServer) -> AsyncIterator[Bus]:
-    async with buses.connect(server.url, process_id="test") as bus:
+async def impatient_bus(server: NatsServer) -> AsyncIterator[Bus]:
+    # A full disk means that writes are not acknowledged; each waits for this time.
+    login = server.access.login("one", ALL)
+    connecting = buses.connect(
+        login.url,
+        process_id=login.process_id,
+        credentials=login.credentials,
+        jetstream_timeout_s=0.5,
+    )
+    async with connecting as bus:
         yield bus
 
 
 @pytest.fixture
-async def bundles(bus: Bus) -> Bundles:
-    return await open_bundles(bus)
+async def bundles(impatient_bus: Bus) -> Bundles:
+    return await open_bundles(impatient_bus)
 
 
-async def wait_for_writes(server: NatsServer, bus: Bus) -> None:
-    while not (server.takes_writes and bus.is_ready):
+async def wait_for_writes(server: NatsServer, impatient_bus: Bus) -> None:
+    while not (server.is_writable and impatient_bus.is_ready):
         await asyncio.sleep(0.01)
 
 
-async def test_what_a_full_disk_refuses_names_the_cause_and_the_cure(
+async def test_the_error_of_a_full_disk_names_the_cause_and_the_cure(
     server: NatsServer, disk: Disk, bundles: Bundles
 ) -> None:
     disk.fill(server)
@@ -79,12 +84,12 @@ async def test_what_a_full_disk_refuses_names_the_cause_and_the_cure(
     with pytest.raises(NatsUnavailable, match=r"file too large.*make room on its disk"):
         await bundles.put(REFUSED, LARGE)
 
-    assert not server.takes_writes
-    assert not bundles.takes_writes
+    assert not server.is_writable
+    assert not bundles.is_writable
 
 
-async def test_when_there_is_room_again_nats_goes_on_with_all_it_had(
-    server: NatsServer, disk: Disk, bundles: Bundles, bus: Bus
+async def test_nats_restarts_with_its_data_when_the_disk_has_free_space(
+    server: NatsServer, disk: Disk, bundles: Bundles, impatient_bus: Bus
 ) -> None:
     await bundles.put(BEFORE, SMALL)
     first, url = server.pid, server.url
@@ -93,32 +98,32 @@ async def test_when_there_is_room_again_nats_goes_on_with_all_it_had(
         await bundles.put(REFUSED, LARGE)
 
     disk.has_room = True
-    await wait_for_writes(server, bus)
+    await wait_for_writes(server, impatient_bus)
     await bundles.put(REFUSED, LARGE)
 
     assert server.pid != first
     assert server.url == url
     assert not server.exited.done()
-    assert bundles.takes_writes
+    assert bundles.is_writable
     assert await bundles.get(BEFORE) == SMALL
     assert await bundles.get(REFUSED) == LARGE
 
 
-async def test_a_record_that_is_not_taken_shows_until_nobody_knows_any_more(
-    server: NatsServer, disk: Disk, bus: Bus, monkeypatch: pytest.MonkeyPatch
+async def test_a_refused_write_makes_the_store_not_writable_for_a_time(
+    server: NatsServer, disk: Disk, impatient_bus: Bus
 ) -> None:
-    async with open_store(bus) as store:
+    async with open_store(impatient_bus, KEYS, creates_keys=True) as store:
         disk.fill(server)
         data = EnvironmentData(vars={"large": "x" * LIMIT_BYTES})
         with pytest.raises(NatsUnavailable, match="make room on its disk"):
             await store.create("environment.dev", Environment(name="dev", data=data))
 
-        assert not store.takes_writes
-        monkeypatch.setattr(jetstream, "FORGET_S", 0)
-        assert store.takes_writes
+        assert not store.is_writable
+        store._writes.forget_failure_s = 0
+        assert store.is_writable
 
 
-async def test_a_server_that_dies_while_its_disk_is_full_is_not_started_anew(
+async def test_a_server_that_dies_while_its_disk_is_full_is_not_restarted(
     server: NatsServer, disk: Disk, bundles: Bundles
 ) -> None:
     disk.fill(server)
@@ -128,4 +133,4 @@ async def test_a_server_that_dies_while_its_disk_is_full_is_not_started_anew(
     await server.stop()
     await server.exited
 
-    assert not server.takes_writes
+    assert not server.is_writable

@@ -18,7 +18,7 @@ COPIED = [
 
 
 @pytest.mark.parametrize("source", COPIED)
-def test_what_the_image_copies_exists_and_reaches_the_build(source: str) -> None:
+def test_files_copied_by_the_image_exist_and_are_in_the_build_context(source: str) -> None:
     kept = ROOT.joinpath(".dockerignore").read_text().splitlines()
 
     assert ROOT.joinpath(source).exists()

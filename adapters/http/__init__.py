@@ -1,1 +1,1 @@
-"""HTTP in: requests become genesis events, responses go back."""
+"""The HTTP adapter: requests become genesis events, and their responses answer them."""

@@ -1,34 +1,35 @@
-"""Failures as HTTP answers: RFC 9457 problem details, or plain text for who prefers it."""
+"""Failures as HTTP responses: RFC 9457 problem details, or plain text if the client prefers it."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
 import msgspec
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from adapters.http.answer import Answer
-from adapters.http.request import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_TARGET_BYTES
-from model.errors import FoxError, HeadersTooLarge, InvalidRequest, Unavailable
+from adapters.http.aiohttp_internals import HttpProcessingError, LineTooLong
+from adapters.http.limits import HttpLimits
+from adapters.http.response import HttpResponse
+from kubefox.errors import FoxError, HeadersTooLarge, InvalidRequest, Unavailable
 
 TEXT = "text/plain; charset=utf-8"
 PROBLEM_JSON = "application/problem+json"
 
 
-def to_answer(error: FoxError, *, event_id: str, known: str, accept: str) -> Answer:
-    """Return the answer that tells a client about a failure.
+def to_response(error: FoxError, *, event_id: str, kubefox_lines: str, accept: str) -> HttpResponse:
+    """Return the response for a failure.
 
     Args:
         error: Only its code, detail and hop are sent, never its cause.
-        event_id: Under which the log tells more.
-        known: Lines of the ``kubefox-…`` headers.
-        accept: The request's Accept header, or empty.
+        event_id: Id under which the log has more.
+        kubefox_lines: Lines of the ``kubefox-…`` response headers.
+        accept: The request's Accept header; empty for none.
     """
+    lines = kubefox_lines
     if isinstance(error, Unavailable):
-        known += f"retry-after: {error.retry_after_s}\r\n"
+        lines += f"retry-after: {error.retry_after_s}\r\n"
     if _prefers_text(accept):
         text = f"{error.http_status} {error.code}: {error.detail}\nevent {event_id}\n"
-        return Answer(error.http_status, f"{known}content-type: {TEXT}\r\n", text.encode())
+        return HttpResponse(error.http_status, f"{lines}content-type: {TEXT}\r\n", text.encode())
     problem = {
         "type": "about:blank",
         "title": HTTPStatus(error.http_status).phrase,
@@ -38,29 +39,29 @@ def to_answer(error: FoxError, *, event_id: str, known: str, accept: str) -> Ans
         "event_id": event_id,
         **({"hop": error.hop} if error.hop else {}),
     }
-    lines = f"{known}content-type: {PROBLEM_JSON}\r\n"
-    return Answer(error.http_status, lines, msgspec.json.encode(problem))
+    lines += f"content-type: {PROBLEM_JSON}\r\n"
+    return HttpResponse(error.http_status, lines, msgspec.json.encode(problem))
 
 
-def of_parser(failure: HttpProcessingError) -> FoxError:
-    """Return the error for what is no request."""
+def of_parse_failure(failure: HttpProcessingError, limits: HttpLimits) -> FoxError:
+    """Return the error for bytes that are not a valid request."""
     if isinstance(failure, LineTooLong):
         return HeadersTooLarge(
-            f"the request's target is over {MAX_TARGET_BYTES} bytes, "
-            f"or one of its headers over {MAX_HEADERS_BYTES}"
+            f"the request target is over {limits.max_target_bytes} bytes, "
+            f"or one of the headers is over {limits.max_headers_bytes} bytes"
         )
     if "Too many headers" in failure.message:
-        return HeadersTooLarge(f"the request has more than {MAX_HEADERS} headers")
-    # The lines below the first repeat the client's bytes.
+        return HeadersTooLarge(f"the request has more than {limits.max_headers} headers")
+    # The lines after the first one repeat the client's bytes.
     reason = failure.message.partition("\n")[0].rstrip(":")
-    return InvalidRequest(f"the request cannot be read: {reason}")
+    return InvalidRequest(f"the request is not valid HTTP/1.1: {reason}")
 
 
 def _prefers_text(accept: str) -> bool:
-    """Whether text/plain is asked for with a higher quality than JSON; ``*/*`` asks for JSON."""
+    """Return whether text/plain has a higher quality than JSON; ``*/*`` counts as JSON."""
     qualities = {"text/plain": 0.0, "json": 0.0}
     for part in accept.split(","):
-        media, *parameters = (each.strip().lower() for each in part.split(";"))
+        media, *parameters = (field.strip().lower() for field in part.split(";"))
         quality = _quality(parameters)
         if media == "text/plain":
             qualities["text/plain"] = quality
@@ -70,10 +71,10 @@ def _prefers_text(accept: str) -> bool:
 
 
 def _quality(parameters: list[str]) -> float:
-    for each in parameters:
-        if each.startswith("q="):
+    for parameter in parameters:
+        if parameter.startswith("q="):
             try:
-                return float(each[2:])
+                return float(parameter[2:])
             except ValueError:
                 return 0.0
     return 1.0

@@ -1,59 +1,69 @@
-"""A request as its connection hands it over, and what its answer may do on the way.
-
-Names and values of headers are taken from the parser's ``raw_headers``, see ``codec``.
-"""
+"""A request as its connection passes it to the adapter."""
 
 from __future__ import annotations
 
 from typing import Protocol, cast
 
-from aiohttp.http import HttpVersion10, RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from adapters.http.aiohttp_internals import (
+    EMPTY_PAYLOAD,
+    HttpVersion10,
+    RawRequestMessage,
+    StreamReader,
+)
+from adapters.http.response import HttpResponse, WrittenResponse
+from broker.runtime.fair_share import FairShare, Lane
+from broker.streams.incoming import IncomingStream
 
-from adapters.http.answer import Answer
-from broker.stream import Incoming
 
-MAX_TARGET_BYTES = 16 * 1024
-MAX_HEADERS_BYTES = 64 * 1024
-MAX_HEADERS = 256
-
-
-class Way(Protocol):
-    """The way back to the client: its connection."""
+class ClientConnection(Protocol):
+    """The part of a connection that a request uses."""
 
     @property
     def remote(self) -> str:
-        """Address of the client, or empty."""
+        """Address of the client; empty when it is not connected any more."""
 
     def write(self, data: bytes) -> None:
-        """Send something; raise ConnectionError when the client has left."""
+        """Send bytes; raise ConnectionError when the client is not connected any more."""
 
-    async def answer(
-        self, request: Request, answer: Answer, chunks: Incoming, length: int | None
-    ) -> None:
-        """Write an answer in parts; see ``Request.answer``."""
+    async def stream_response(
+        self, request: Request, head: HttpResponse, chunks: IncomingStream, length: int | None
+    ) -> WrittenResponse:
+        """Write a response in parts; see ``Request.stream_response``."""
 
 
 class Request:
     """A request that is being answered.
 
     Attributes:
-        message: Its head, as the parser read it.
-        content: Its body, as it comes.
-        is_uninvited: Whether the client waits to be told to send it.
-        keeps: Whether the connection can be kept after an answer that was written in parts; None
-            without such an answer.
+        message: Its head, as aiohttp's parser read it.
+        content: Its body, which may still be arriving.
+        awaits_continue: Whether the client sends the body only after ``100 Continue``.
+        lane: See ``capacity.PlaceHolder``.
+        share: See there. The connection releases the place.
+        private_lines: Further header lines of the response, if it depends on more than the URL;
+            then no cache may give it to others.
     """
 
-    __slots__ = ("_connection", "content", "is_uninvited", "keeps", "message")
+    __slots__ = (
+        "_connection",
+        "awaits_continue",
+        "content",
+        "lane",
+        "message",
+        "private_lines",
+        "share",
+    )
 
-    def __init__(self, message: RawRequestMessage, content: StreamReader, connection: Way) -> None:
-        """Wrap what arrived."""
+    def __init__(
+        self, message: RawRequestMessage, content: StreamReader, connection: ClientConnection
+    ) -> None:
         self.message = message
         self.content = content
         self._connection = connection
-        self.keeps: bool | None = None
-        self.is_uninvited = content is not EMPTY_PAYLOAD and _waits_for_invitation(message)
+        self.lane: Lane = ""
+        self.share: FairShare | None = None
+        self.private_lines = ""
+        self.awaits_continue = content is not EMPTY_PAYLOAD and _expects_continue(message)
 
     @property
     def has_body(self) -> bool:
@@ -62,30 +72,32 @@ class Request:
 
     @property
     def remote(self) -> str:
-        """Address of the client, or empty."""
+        """Address of the client; empty when it is not connected any more."""
         return self._connection.remote
 
-    def invite(self) -> None:
-        """Tell a client that waits for it to send the body: RFC 9110, 10.1.1."""
-        if self.is_uninvited:
-            self.is_uninvited = False
+    def send_continue(self) -> None:
+        """Send ``100 Continue`` if the client waits for it: RFC 9110, 10.1.1."""
+        if self.awaits_continue:
+            self.awaits_continue = False
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def answer(self, answer: Answer, chunks: Incoming, length: int | None) -> None:
-        """Write an answer whose body is still to come, as fast as the client takes it.
+    async def stream_response(
+        self, head: HttpResponse, chunks: IncomingStream, length: int | None
+    ) -> WrittenResponse:
+        """Write a response whose body is still to come, as fast as the client reads it.
 
         Args:
-            answer: Its head.
-            chunks: Its body; closed when the client leaves.
-            length: Of the body, where it is known.
+            head: Status and headers of the response.
+            chunks: Its body; closed when the client disconnects.
+            length: Of the body in bytes, or None if it is not known.
 
         Raises:
-            ConnectionError: The client has left.
-            FoxError: The body broke off, or is not of that length; the answer is cut.
+            ConnectionError: The client is not connected any more.
+            FoxError: The body broke off, or is not of that length. The connection has been cut.
         """
-        await self._connection.answer(self, answer, chunks, length)
+        return await self._connection.stream_response(self, head, chunks, length)
 
 
-def _waits_for_invitation(message: RawRequestMessage) -> bool:
+def _expects_continue(message: RawRequestMessage) -> bool:
     expects = cast("str", message.headers.get("expect", ""))
     return expects.lower() == "100-continue" and message.version > HttpVersion10

@@ -1,1 +1,1 @@
-"""The state store: a component's own data, kept apart by virtual environment."""
+"""The state-store adapter: keeps the data of components, separated by virtual environment."""

@@ -1,9 +1,9 @@
-"""Any key text as a legal NATS KV key, and back.
+"""Encoding of any key text as a valid NATS KV key.
 
-A KV key is ``<app>.<store>.<key>``. Within the last part, ``/`` of the text becomes the ``.``
-that parts tokens, so that the server itself can find the entries below ``orders/2024/``. Letters,
-digits, ``_`` and ``-`` stay readable; any other byte of the UTF-8 text is ``=XX``, and a token
-that would be empty is ``=`` alone.
+A KV key is ``<app>.<store>.<key>``. In the last part, each ``/`` of the text becomes the ``.`` that
+separates tokens, so that the server can find the entries below ``orders/2024/``. Letters, digits,
+``_`` and ``-`` stay unchanged; any other byte of the UTF-8 text becomes ``=XX``, and an empty token
+becomes ``=``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ def encode(app: str, store: str, key: str) -> str:
 
 
 def decode(kv_key: str) -> str:
-    """Return the text that ``encode`` was given."""
+    """Return the key text of an entry's KV key."""
     _, _, tokens = kv_key.split(".", 2)
     return "/".join(map(_text, tokens.split(".")))
 
 
 def pattern(app: str, store: str, prefix: str) -> str:
-    """Return the KV pattern with the fewest keys that holds every key with ``prefix``.
+    """Return the narrowest KV pattern that matches every key with ``prefix``.
 
-    Only whole segments of the prefix narrow it: what they let through is still to be compared.
+    It contains only the complete segments of the prefix, so the caller must still compare the keys.
     """
     whole, _, _ = prefix.rpartition("/")
     return f"{encode(app, store, whole)}.>" if "/" in prefix else f"{app}.{store}.>"

@@ -1,23 +1,24 @@
-"""One store's entries in the KV bucket of their virtual environment."""
+"""The entries of one store, in the KV bucket of their virtual environment."""
 
 from __future__ import annotations
 
 from adapters.state_store import keys
-from broker.kv import KvBucket
-from model.state_store import PAGE_BYTES, PAGE_ENTRIES, Entry, Page
+from broker.nats.kv import KvBucket
+from kubefox.state_store import PAGE_BYTES, PAGE_ENTRIES, Entry, Page
 
 
 class KvStorage:
-    """The entries of one store of one app; see ``model.state_store.Storage``.
+    """The entries of one store of one app; see ``kubefox.state_store.Storage``.
 
     Args:
         bucket: Of the virtual environment.
         app: Name of the app.
         store: Name of the store.
+        write_id: Id of the request: one that is sent again has the outcome of the first.
     """
 
-    def __init__(self, bucket: KvBucket, app: str, store: str) -> None:
-        """Keep where the entries lie."""
+    def __init__(self, bucket: KvBucket, app: str, store: str, write_id: str = "") -> None:
+        self._write_id = write_id
         self._bucket = bucket
         self._app = app
         self._store = store
@@ -29,7 +30,8 @@ class KvStorage:
 
     async def put(self, key: str, value: bytes, revision: int | None) -> int:
         """Write the entry and return its new revision."""
-        return await self._bucket.put(self._kv_key(key), value, revision)
+        kv_key = self._kv_key(key)
+        return await self._bucket.put(kv_key, value, revision, write_id=self._write_id)
 
     async def delete(self, key: str, revision: int | None) -> None:
         """Delete the entry."""
@@ -41,11 +43,11 @@ class KvStorage:
         found, end = await self._bucket.page(
             pattern, after, max_entries=PAGE_ENTRIES, max_bytes=PAGE_BYTES
         )
-        texts = [(keys.decode(each.key), each) for each in found]
+        texts = [(keys.decode(entry.key), entry) for entry in found]
         return Page(
             tuple(
-                Entry(text, each.value, each.revision)
-                for text, each in texts
+                Entry(text, entry.value, entry.revision)
+                for text, entry in texts
                 if text.startswith(prefix)
             ),
             end,

@@ -1,1 +1,1 @@
-"""How does a whole request compare with the least it could cost? ``python -m benchmarks.e2e``."""
+"""The cost of a whole request, compared with its floor: ``python -m benchmarks.e2e``."""

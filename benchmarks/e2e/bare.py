@@ -1,4 +1,4 @@
-"""Bare aiohttp: its low-level server, which answers itself or asks another one.
+"""Bare aiohttp: its low-level server, which answers itself or calls another server.
 
 ``python -m benchmarks.e2e.bare [URL]``
 """
@@ -19,7 +19,7 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 async def serve(handle: Handle) -> None:
-    """Serve on a free port of loopback, which standard output tells, for ever."""
+    """Serve on a free port of loopback until killed; print the port on standard output."""
     runner = web.ServerRunner(web.Server(handle, access_log=None))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,4 +1,4 @@
-"""Who takes part: the floor, KubeFox, and what one would use instead; all answer 512 bytes."""
+"""The contestants: the floor, KubeFox and alternatives to it. All answer with 512 bytes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MESH = "Envoy, aiohttp, Envoy, aiohttp"
 _LISTENING = r"listening (\d+)"
 _READY = "(ready)"
 _MODULE = "benchmarks.e2e"
-# The same bytes to read for everyone.
+# All contestants parse the same request.
 _PATH = url_path("direct", FIRST)
 _numbers = itertools.count(1)
 
 
-async def start_everyone(programs: Programs, kubefox: KubeFox) -> list[Contestant]:
-    """Start all of them beside KubeFox, on its nats-server."""
+async def start_contestants(programs: Programs, kubefox: KubeFox) -> list[Contestant]:
+    """Start the other contestants beside KubeFox, on its nats-server; return all of them."""
     floors, peers, proxied = await asyncio.gather(
         _floors(programs, kubefox), _peers(programs, kubefox), _behind_envoy(programs)
     )
@@ -40,7 +40,7 @@ async def start_everyone(programs: Programs, kubefox: KubeFox) -> list[Contestan
 
 
 async def kubefox_contestants(kubefox: KubeFox) -> list[Contestant]:
-    """Return the three ways into KubeFox."""
+    """Return KubeFox with an explicit URL, a plain URL, and a call between components."""
     pods = await kubefox.pods("direct", "front", "back")
     return [
         contestant(EXPLICIT, kubefox, pods["direct"], url_path("direct", FIRST)),
@@ -58,7 +58,7 @@ async def kubefox_contestants(kubefox: KubeFox) -> list[Contestant]:
 def contestant(
     name: str, kubefox: KubeFox, pods: tuple[int, ...], *paths: str, baseline: str = FLOOR
 ) -> Contestant:
-    """Return KubeFox asked for ``paths``, which ``pods`` serve."""
+    """Return KubeFox as a contestant that serves ``paths`` with ``pods``."""
     return Contestant(
         name=name,
         port=kubefox.http_port,
@@ -85,17 +85,17 @@ async def _floors(programs: Programs, kubefox: KubeFox) -> list[Contestant]:
 async def _peers(programs: Programs, kubefox: KubeFox) -> list[Contestant]:
     bare, service, server = await asyncio.gather(
         _module(programs, "bare", ready=_LISTENING),
-        _module(programs, "micro", kubefox.nats_url, "micro.answer", ready=_READY),
+        _module(programs, "micro", *kubefox.nats.arguments, "micro.answer", ready=_READY),
         _on_nats(programs, kubefox, "server", "micro.answer"),
     )
     return [
-        _over_http(BARE, int(bare.said), {"server": bare}),
+        _over_http(BARE, int(bare.ready_text), {"server": bare}),
         _over_nats(MICRO, server, kubefox, service),
     ]
 
 
 async def _behind_envoy(programs: Programs) -> list[Contestant]:
-    """Start one server behind Envoy, and two as in a mesh: each is called through a proxy."""
+    """Start a server behind Envoy, and two servers in a mesh: each has a proxy in front."""
     if not envoy.is_installed():
         return []
     bare, behind = await asyncio.gather(
@@ -104,11 +104,11 @@ async def _behind_envoy(programs: Programs) -> list[Contestant]:
     gateway_port, side_port, far_port = (envoy.free_port() for _ in range(3))
     url = f"http://127.0.0.1:{side_port}/?{envoy.QUERY}"
     gateway, side, caller = await asyncio.gather(
-        envoy.start_envoy(programs, "envoy", gateway_port, int(bare.said)),
-        envoy.start_envoy(programs, "envoy-side", side_port, int(behind.said)),
+        envoy.start_envoy(programs, "envoy", gateway_port, int(bare.ready_text)),
+        envoy.start_envoy(programs, "envoy-side", side_port, int(behind.ready_text)),
         _module(programs, "bare", url, ready=_LISTENING),
     )
-    far = await envoy.start_envoy(programs, "envoy-far", far_port, int(caller.said))
+    far = await envoy.start_envoy(programs, "envoy-far", far_port, int(caller.ready_text))
     return [
         _over_http(ENVOY, gateway_port, {"Envoy": gateway, "server": bare}),
         msgspec.structs.replace(
@@ -132,12 +132,12 @@ def _over_http(name: str, port: int, programs: dict[str, Program]) -> Contestant
 def _over_nats(name: str, server: Program, kubefox: KubeFox, *pods: Program) -> Contestant:
     return Contestant(
         name=name,
-        port=int(server.said),
+        port=int(server.ready_text),
         paths=(_PATH,),
         processes={
             "adapter": (server.pid,),
             "NATS": kubefox.processes["NATS"],
-            "pods": tuple(each.pid for each in pods),
+            "pods": tuple(pod.pid for pod in pods),
         },
         baseline="" if name in {FLOOR, FLOOR_HOP} else FLOOR,
     )
@@ -145,7 +145,7 @@ def _over_nats(name: str, server: Program, kubefox: KubeFox, *pods: Program) -> 
 
 async def _on_nats(programs: Programs, kubefox: KubeFox, role: str, *subjects: str) -> Program:
     ready = _LISTENING if role == "server" else _READY
-    return await _module(programs, "floor", role, kubefox.nats_url, *subjects, ready=ready)
+    return await _module(programs, "floor", role, *kubefox.nats.arguments, *subjects, ready=ready)
 
 
 async def _module(programs: Programs, name: str, *arguments: str, ready: str) -> Program:

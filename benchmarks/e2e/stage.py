@@ -1,4 +1,4 @@
-"""Everything that runs during one start: the contestants, each in processes of its own."""
+"""The contestants of one start, each in its own processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.e2e.contestants import EXPLICIT, contestant, start_everyone
+from benchmarks.e2e.contestants import EXPLICIT, contestant, start_contestants
 from benchmarks.e2e.kubefox import (
     FIRST,
     KubeFox,
@@ -16,7 +16,7 @@ from benchmarks.e2e.kubefox import (
     deploy_copies,
     port_of,
     serve_http,
-    start_apart,
+    start_separately,
     url_path,
 )
 from benchmarks.support.programs import Programs
@@ -29,51 +29,55 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """The contestants of one start.
 
     Attributes:
-        everyone: Those who do the same work, by their names; one deployment.
-        estates: Numbers of deployments that share the same pods, in ascending order.
-        workers: The HTTP adapter with one worker, and with more.
+        contestants: The contestants that do the same work, by name; KubeFox has one deployment.
+        shared_pods: KubeFox with several numbers of deployments on the same pods, ascending.
+        workers: KubeFox with one worker of the HTTP adapter, and with several.
     """
 
-    everyone: dict[str, Contestant]
-    estates: Sequence[Contestant]
+    contestants: dict[str, Contestant]
+    shared_pods: Sequence[Contestant]
     workers: Sequence[Contestant]
 
 
 async def set_up(
-    folder: Path, stack: AsyncExitStack, deployments: Sequence[int], turn: int
+    folder: Path, stack: AsyncExitStack, deployments: Sequence[int], start: int
 ) -> Stage:
     """Start all contestants.
 
     Args:
-        folder: For them; empty.
-        stack: Ends them.
-        deployments: Of each estate, in ascending order from 1.
-        turn: Number of the start. Who starts first makes a difference, so it changes.
+        folder: Empty folder for their files.
+        stack: Unwinding it ends the contestants.
+        deployments: Numbers of deployments that share pods, in ascending order from 1.
+        start: Number of the start. The order of starting has an effect, so it alternates.
     """
     first, *further = deployments
     assert first == 1
     found: dict[int, Contestant] = {}
-    everyone: dict[str, Contestant] = {}
+    contestants: dict[str, Contestant] = {}
     workers: list[Contestant] = []
-    for count in deployments if turn % 2 == 0 else reversed(deployments):
-        own = folder / f"estate-{count}"
+    for count in deployments if start % 2 == 0 else reversed(deployments):
+        own = folder / f"deployments-{count}"
         own.mkdir()
         programs = Programs(own, stack)
-        kubefox = await start_apart(programs)
+        kubefox = await start_separately(programs)
         await deploy_app(kubefox, programs)
         if count in further:
-            found[count] = await _estate(kubefox, count)
+            found[count] = await _deployments(kubefox, count)
             continue
-        everyone = {each.name: each for each in await start_everyone(programs, kubefox)}
-        workers = await _workers(programs, kubefox, everyone[EXPLICIT])
-    one = msgspec.structs.replace(everyone[EXPLICIT], name="1 deployment", baseline="")
+        contestants = {
+            contestant.name: contestant for contestant in await start_contestants(programs, kubefox)
+        }
+        workers = await _workers(programs, kubefox, contestants[EXPLICIT])
+    one = msgspec.structs.replace(contestants[EXPLICIT], name="1 deployment", baseline="")
     return Stage(
-        everyone=everyone, estates=[one, *(found[count] for count in further)], workers=workers
+        contestants=contestants,
+        shared_pods=[one, *(found[count] for count in further)],
+        workers=workers,
     )
 
 
-async def _estate(kubefox: KubeFox, count: int) -> Contestant:
-    """Deploy the same content under many names; return the contestant that is asked for all."""
+async def _deployments(kubefox: KubeFox, count: int) -> Contestant:
+    """Deploy the same content under many names; return a contestant that serves all of them."""
     names = [FIRST, *(f"bench-{number}" for number in range(2, count + 1))]
     await deploy_copies(kubefox, names[1:])
     paths = [url_path("direct", name) for name in names]
@@ -83,7 +87,7 @@ async def _estate(kubefox: KubeFox, count: int) -> Contestant:
 
 
 async def _workers(programs: Programs, kubefox: KubeFox, single: Contestant) -> list[Contestant]:
-    http = await serve_http(programs, kubefox.nats_url, workers=WORKERS)
+    http = await serve_http(programs, kubefox.nats, workers=WORKERS)
     one = msgspec.structs.replace(single, name="1 worker", baseline="")
     more = msgspec.structs.replace(
         single,

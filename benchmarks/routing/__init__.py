@@ -1,1 +1,1 @@
-"""Does routing stay flat from 10 to 100,000 deployments? ``python -m benchmarks.routing``."""
+"""The cost of routing from 10 to 100,000 deployments: ``python -m benchmarks.routing``."""

@@ -1,4 +1,4 @@
-"""Measure every size in processes of its own, write JSON, and show it in docs/performance.md."""
+"""Measure each size in its own processes, and show the results in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main() -> None:
             return
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    # What is shown is what is kept, not what this process happens to hold.
+    # Show the stored results: rendering them again later gives the same page.
     kept = msgspec.json.decode(RESULTS.read_bytes(), type=Report)
     print(page(kept))
     place(DOCUMENT, "routing", page(kept))
@@ -46,9 +46,13 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.routing", description=__doc__)
-    parser.add_argument("--sizes", type=_sizes, help="such as 10,1000; only printed")
-    parser.add_argument("--quick", action="store_true", help="small sizes; only printed")
-    parser.add_argument("--rounds", type=int, default=15, help="of decisions; default: 15")
+    parser.add_argument(
+        "--sizes", type=_sizes, help="such as 10,1000; the results are printed only"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes; the results are printed only"
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of decisions; default: 15")
     parser.add_argument("--render", action="store_true", help="show the last results again")
     return parser.parse_args()
 
@@ -57,31 +61,31 @@ def _measure(options: argparse.Namespace) -> Report:
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     releases = QUICK_RELEASES if options.quick else RELEASES
     machine = describe(*PACKAGES)
-    found, growth = _take_turns(sizes, options.rounds)
+    found, growth = _measure_decisions(sizes, options.rounds)
     live = [_run_live(size, releases) for size in sizes]
     return Report(
         machine=machine, rounds=options.rounds, sizes=found, growth=growth, live=tuple(live)
     )
 
 
-def _take_turns(
+def _measure_decisions(
     sizes: Sequence[int], rounds: int
 ) -> tuple[tuple[SizeResult, ...], dict[str, Spread]]:
-    """Return what was found at each size, and how much decisions grow from first to last."""
+    """Return the results of each size, and the growth of decisions from first to last size."""
     with ExitStack() as stack:
-        subjects = [stack.enter_context(_started(size)) for size in sizes]
+        processes = [stack.enter_context(_started(size)) for size in sizes]
         print(f"decisions, {rounds} rounds …", file=sys.stderr, flush=True)
         ratios: dict[str, list[float]] = {}
         for _ in range(rounds):
-            turns = [each.round() for each in subjects]
-            for kind, latency in turns[-1].items():
-                ratios.setdefault(kind, []).append(latency.p50_us / turns[0][kind].p50_us)
-        found = tuple(each.result() for each in subjects)
-    return found, {kind: spread(each) for kind, each in ratios.items()}
+            latencies = [process.round() for process in processes]
+            for kind, latency in latencies[-1].items():
+                ratios.setdefault(kind, []).append(latency.p50_us / latencies[0][kind].p50_us)
+        found = tuple(process.result() for process in processes)
+    return found, {kind: spread(found) for kind, found in ratios.items()}
 
 
-class _Turns:
-    """A process of one size; see ``benchmarks.routing.size``."""
+class _SizeProcess:
+    """The process that measures one size; see ``benchmarks.routing.size``."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -106,14 +110,14 @@ class _Turns:
 
 
 @contextmanager
-def _started(size: int) -> Iterator[_Turns]:
+def _started(size: int) -> Iterator[_SizeProcess]:
     print(f"size: {size:,} deployments …", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "benchmarks.routing.size", str(size)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
-        turns = _Turns(process)
-        turns.line()
-        yield turns
+        size_process = _SizeProcess(process)
+        size_process.line()
+        yield size_process
 
 
 def _run_live(size: int, releases: int) -> LiveResult:

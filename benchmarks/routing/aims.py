@@ -1,4 +1,4 @@
-"""What routing is meant to reach, at every size, and what it reached."""
+"""The aims of routing at every size, each with the measured value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CURRENT_S = 1
 
 
 def aims(sizes: Sequence[SizeResult], growth: dict[str, Spread], live: Sequence[LiveResult]) -> str:
-    """Return a table: each aim, the worst that was measured at any size, and whether it is met."""
+    """Return a table: each aim, the worst value of all sizes, and whether the aim is met."""
     rows = [
         (name, f"{wanted:g}", f"{reached:,.2f}", "yes" if reached <= wanted else "**no**")
         for name, wanted, reached in _reached(sizes, growth, live)
@@ -46,7 +46,7 @@ def _reached(
         )
     memory = max(size.bytes_per_deployment for size in sizes)
     yield "memory of a deployment that shares components, bytes", BYTES, memory
-    propagation = max(one.p99_us for each in live for one in each.propagation.values())
+    propagation = max(one.p99_us for result in live for one in result.propagation.values())
     yield "release answered → routed by it, p99 in ms", PROPAGATION_MS, propagation / 1e3
-    recovered = max(each.recovered_s for each in live)
+    recovered = max(result.recovered_s for result in live)
     yield "current again after a kill of NATS, s", CURRENT_S, recovered

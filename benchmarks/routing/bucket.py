@@ -1,4 +1,4 @@
-"""A nats-server of the benchmark's own, and an estate in its KV bucket."""
+"""The nats-server of the benchmark, and its KV bucket with the records of an estate."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from benchmarks.routing.estate import Estate
 from benchmarks.support.programs import POLL_S, Programs
-from broker.bus import Bus
-from broker.store import BUCKET, HISTORY, ensure_bucket
-from model import records
+from broker.nats.bus import Bus
+from broker.nats.jetstream import ensure_bucket
+from broker.storage.records_bucket import BUCKET, HISTORY
+from kubefox import records
 
 _NATS_SERVER = Path(sysconfig.get_path("scripts"), "nats-server")
 _IN_FLIGHT = 2_000
@@ -23,15 +24,14 @@ _ANY_PORT = -1
 class Nats:
     """A nats-server that can be killed and started again, on the same port and the same data.
 
-    It does not wait for the disk at every write, as the embedded one does, or an estate would take
-    minutes to write.
+    Unlike the embedded server it does not sync every write to disk, because writing an estate
+    would take minutes.
 
     Args:
-        folder: For its output; its data goes below.
+        folder: Folder for its output and its data.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Start nothing yet."""
         self.data = folder / "nats"
         self._folder = folder
         self._port = _ANY_PORT
@@ -39,32 +39,37 @@ class Nats:
         self._stack = AsyncExitStack()
 
     @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        return self._pid
+
+    @property
     def url(self) -> str:
-        """Where clients connect."""
+        """URL for clients."""
         return f"nats://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        """Start it and return when it takes clients."""
+        """Start the server and return when it accepts clients."""
         program = await Programs(self._folder, self._stack).start(
             "nats",
             *(_NATS_SERVER, "--addr", "127.0.0.1", "--port", str(self._port)),
             *("--jetstream", "--store_dir", self.data),
             ready=r"client connections on 127\.0\.0\.1:(\d+)(?s:.*)Server is ready",
         )
-        self._pid, self._port = program.pid, int(program.said)
+        self._pid, self._port = program.pid, int(program.ready_text)
 
     async def stop(self) -> None:
-        """End it in order."""
+        """Stop the server."""
         await self._stack.aclose()
 
     async def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the server, as a crash would."""
         os.kill(self._pid, signal.SIGKILL)
         await self._stack.aclose()
 
 
 async def preload(bus: Bus, estate: Estate) -> None:
-    """Write an estate into a new bucket, as fast as NATS takes it."""
+    """Write the records of an estate into a new bucket, as fast as NATS accepts them."""
     await ensure_bucket(bus, BUCKET, history=HISTORY)
     written = 0
     for change in estate.changes():

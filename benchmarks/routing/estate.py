@@ -1,4 +1,4 @@
-"""An estate of deployments as a KV bucket would tell it: always the same for a size.
+"""An estate: many deployments, as changes of a KV bucket. Equal sizes give equal estates.
 
 A thousand virtual environments share one environment and each sets its own ``subPath``. There is
 one app for every thousand deployments, with ten routes over two of its three components, three
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from model.component import ComponentDefinition, ComponentVersion, Route
-from model.deployment import Deployment, SourceRef
-from model.environment import Environment, EnvironmentData, VirtualEnvironment
-from model.records import (
+from kubefox.component import ComponentDefinition, ComponentVersion, Route
+from kubefox.deployment import Deployment, SourceRef
+from kubefox.environment import Environment, EnvironmentData, VirtualEnvironment
+from kubefox.records import (
     Change,
     Record,
     component_key,
@@ -25,7 +25,7 @@ from model.records import (
     release_key,
     virtual_environment_key,
 )
-from model.release import Release, ReleasedApp, ReleaseState
+from kubefox.release import Release, ReleasedApp, ReleaseState
 from routing.request import GenesisRequest
 from routing.selectors import Selectors, extract
 
@@ -66,23 +66,22 @@ Question = tuple[GenesisRequest, Selectors]
 
 
 class Estate:
-    """The records of one size and requests to ask of them."""
+    """The records of one size, and requests to route by them."""
 
     def __init__(self, size: int) -> None:
-        """Choose with a seed of its own, so that two runs ask the same."""
         self.size = size
         self.apps = max(1, size // DEPLOYMENTS_PER_APP)
         self._choose = random.Random(size)
         self._revision = 0
 
     def changes(self) -> Iterator[Change]:
-        """Return every change, in the order in which control would have written them."""
+        """Yield every change, in the order in which the control plane would write it."""
         yield from self.before_deployments()
         yield from self.deployments()
         yield from self.releases()
 
     def before_deployments(self) -> Iterator[Change]:
-        """Return environments and component versions."""
+        """Yield environments and component versions."""
         yield self.environment("hello")
         for number in range(VIRTUAL_ENVIRONMENTS):
             yield self.virtual_environment(number, f"team-{number}")
@@ -92,17 +91,17 @@ class Estate:
                     yield self._component(app, name, version)
 
     def deployments(self) -> Iterator[Change]:
-        """Return all deployments."""
+        """Yield all deployments."""
         for number in range(self.size):
             yield self.deployment(number)
 
     def releases(self) -> Iterator[Change]:
-        """Return one release for each virtual environment."""
+        """Yield one release for each virtual environment."""
         for number in range(VIRTUAL_ENVIRONMENTS):
             yield self.release(number)
 
     def environment(self, greeting: str) -> Change:
-        """Return a change of the environment that all share."""
+        """Return a change of the environment that all virtual environments share."""
         values = {f"unused{number}": "x" for number in range(20)} | {"greeting": greeting}
         record = Environment(name="dev", data=EnvironmentData(vars=dict(values)))
         return self._change(environment_key("dev"), record)
@@ -182,7 +181,7 @@ class Estate:
 
     def _change(self, key: str, record: Record) -> Change:
         self._revision += 1
-        # Through JSON, so that nothing is shared that a watcher would not share.
+        # Decoded from JSON, as by a watcher, so that records share no objects.
         copy = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
         return Change(key=key, revision=self._revision, record=copy)
 
@@ -192,5 +191,5 @@ def _digest(app: int, name: str, version: int) -> str:
 
 
 def _commit(number: int) -> str:
-    # Told apart by its beginning, as Git's are.
+    # The first digits differ, as those of Git do.
     return f"{number:07x}".ljust(40, "0")

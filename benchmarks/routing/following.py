@@ -1,4 +1,4 @@
-"""A process that follows the bucket and says, a line of JSON each, when it knows what.
+"""A process that follows the bucket and reports each change of its snapshot as a JSON line.
 
 ``python -m benchmarks.routing.following NATS_URL``, until its standard input ends.
 """
@@ -14,21 +14,22 @@ import msgspec
 import psutil
 import uvloop
 
-from broker import bus as buses
-from broker.store import Store, open_store
+from broker.nats import bus as buses
+from broker.storage.store import Store, open_store
+from tests.support.keys import KEYS
 
 _TICK_S = 0.001
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The whole bucket is known.
+    """The whole bucket was read.
 
     Attributes:
-        seconds: Since the connection was open.
-        cpu_s: Of this process in that time.
-        longest_hold_ms: For which nothing else in the loop had its turn meanwhile.
-        rss_mib: Memory of the process, and what it had before.
-        rss_before_mib: The same before.
+        seconds: Time since the connection was opened.
+        cpu_s: CPU time of this process in that time.
+        longest_hold_ms: Longest time for which the event loop was blocked.
+        rss_mib: Memory of the process.
+        rss_before_mib: Memory of the process before.
     """
 
     seconds: float
@@ -39,23 +40,23 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Seen(msgspec.Struct, frozen=True, tag=True):
-    """The snapshot holds a revision since ``at_ns`` of the machine's monotonic clock."""
+    """The snapshot holds a revision, since ``at_ns`` on the monotonic clock."""
 
     revision: int
     at_ns: int
 
 
 class CurrentAgain(msgspec.Struct, frozen=True, tag=True):
-    """The snapshot is current again, after it was not."""
+    """The snapshot is current again, since ``at_ns`` on the monotonic clock."""
 
     at_ns: int
 
 
-Said = Loaded | Seen | CurrentAgain
+FollowerEvent = Loaded | Seen | CurrentAgain
 
 
-def _say(said: Said) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+def _report(event: FollowerEvent) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -64,7 +65,7 @@ def _rss_mib() -> float:
 
 
 class _Holds:
-    """Notes the longest time for which the loop did not come round."""
+    """Records the longest time for which the event loop was blocked."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
@@ -76,33 +77,33 @@ class _Holds:
             self.longest_s = max(self.longest_s, perf_counter() - before - _TICK_S)
 
 
-async def _tell_changes(store: Store) -> None:
+async def _report_changes(store: Store) -> None:
     revision = store.snapshot.revision
     while True:
         revision = (await store.wait_change(revision)).revision
-        _say(Seen(revision, perf_counter_ns()))
+        _report(Seen(revision, perf_counter_ns()))
 
 
-async def _tell_current(store: Store) -> None:
+async def _report_current(store: Store) -> None:
     was_current = True
     while True:
         if store.is_current and not was_current:
-            _say(CurrentAgain(perf_counter_ns()))
+            _report(CurrentAgain(perf_counter_ns()))
         was_current = store.is_current
         await asyncio.sleep(_TICK_S)
 
 
 async def follow(url: str) -> None:
-    """Follow until standard input ends."""
+    """Follow the bucket until standard input ends."""
     holds = _Holds()
     before_mib = _rss_mib()
     async with asyncio.TaskGroup() as group, buses.connect(url, process_id="follower") as bus:
         watch = group.create_task(holds.watch())
         start, start_cpu_s = perf_counter(), process_time()
-        async with open_store(bus) as store:
+        async with open_store(bus, KEYS, creates_keys=True) as store:
             seconds, cpu_s = perf_counter() - start, process_time() - start_cpu_s
             watch.cancel()
-            _say(
+            _report(
                 Loaded(
                     seconds=round(seconds, 3),
                     cpu_s=round(cpu_s, 3),
@@ -112,12 +113,12 @@ async def follow(url: str) -> None:
                 )
             )
             tasks = [
-                group.create_task(_tell_changes(store)),
-                group.create_task(_tell_current(store)),
+                group.create_task(_report_changes(store)),
+                group.create_task(_report_current(store)),
             ]
             await asyncio.to_thread(sys.stdin.buffer.read)
-            for each in tasks:
-                each.cancel()
+            for task in tasks:
+                task.cancel()
 
 
 if __name__ == "__main__":

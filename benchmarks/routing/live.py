@@ -1,4 +1,4 @@
-"""What crosses processes, at one size: ``python -m benchmarks.routing.live N RELEASES``."""
+"""Measurements across processes at one size: ``python -m benchmarks.routing.live N RELEASES``."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ import uvloop
 from benchmarks.routing import propagation
 from benchmarks.routing.bucket import Nats, preload
 from benchmarks.routing.estate import Estate
-from benchmarks.routing.following import CurrentAgain, Loaded, Said, Seen
+from benchmarks.routing.following import CurrentAgain, FollowerEvent, Loaded, Seen
 from benchmarks.routing.timing import Latency, latency
+from benchmarks.support.nats_address import NatsAddress
 from benchmarks.support.programs import Programs
-from broker import bus as buses
-from broker.bus import Bus
-from broker.store import BUCKET
+from broker.nats import bus as buses
+from broker.nats.bus import Bus
+from broker.storage.records_bucket import BUCKET
+from examples.demo.platform import credentials
 from fox.data_dir import read_info
 from fox.nats_server import run_nats_server
-from model import records
-from model.records import Change
+from kubefox import records
+from kubefox.records import Change
 
 FOX = Path(sysconfig.get_path("scripts"), "fox")
 UPDATES = 100
 
 
 class LiveResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured at one size.
+    """The results of one size.
 
     Attributes:
         deployments: The size.
-        loaded: A process opens the store: KV → ready to route.
-        updates: From the begin of a KV write to another process's snapshot holding it.
-        recovered_s: From NATS taking clients again after a kill to the snapshot being current.
-        propagation: From a release's answer to the first answer that it routed, by router.
+        loaded: Opening the store in a process: from KV to ready to route.
+        updates: Time from the begin of a KV write until another process's snapshot holds it.
+        recovered_s: Time from the restart of a killed NATS until the snapshot is current.
+        propagation: Time from the answer to a release until it routes a request, by router.
     """
 
     deployments: int
@@ -56,34 +58,33 @@ class Follower:
     """The process of ``benchmarks.routing.following``."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Wrap its process."""
         self._process = process
 
-    async def next(self) -> Said:
-        """Return the next that it says."""
+    async def next(self) -> FollowerEvent:
+        """Return the next event that it reports."""
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line:
             raise RuntimeError("the follower died")
-        said: Said = msgspec.json.decode(line, type=Said)
-        return said
+        event: FollowerEvent = msgspec.json.decode(line, type=FollowerEvent)
+        return event
 
     async def wait_revision(self, revision: int) -> int:
-        """Return when it saw a revision, by the machine's monotonic clock."""
+        """Return the time on the monotonic clock at which its snapshot held a revision."""
         while True:
-            said = await self.next()
-            if isinstance(said, Seen) and said.revision >= revision:
-                return said.at_ns
+            event = await self.next()
+            if isinstance(event, Seen) and event.revision >= revision:
+                return event.at_ns
 
     async def wait_current(self) -> int:
-        """Return when it was current again."""
-        while not isinstance(said := await self.next(), CurrentAgain):
+        """Return the time at which its snapshot was current again."""
+        while not isinstance(event := await self.next(), CurrentAgain):
             pass
-        return said.at_ns
+        return event.at_ns
 
 
 async def measure(size: int, releases: int) -> LiveResult:
-    """Return everything about one size."""
+    """Measure one size and return the results."""
     estate = Estate(size)
     with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as name:
         nats = Nats(Path(name))
@@ -129,10 +130,10 @@ async def _start_follower(url: str, stack: AsyncExitStack) -> Follower:
 
 def _changes(estate: Estate) -> dict[str, Callable[[int], Change]]:
     return {
-        "new deployment": lambda turn: estate.deployment(estate.size + turn),
+        "new deployment": lambda number: estate.deployment(estate.size + number),
         "release of all apps": estate.release,
-        "virtual environment, used value": lambda turn: estate.virtual_environment(
-            turn, f"moved-{turn}"
+        "virtual environment, used value": lambda number: estate.virtual_environment(
+            number, f"moved-{number}"
         ),
     }
 
@@ -140,8 +141,8 @@ def _changes(estate: Estate) -> dict[str, Callable[[int], Change]]:
 async def _updates(bus: Bus, follower: Follower, make: Callable[[int], Change]) -> Latency:
     bucket = await bus.jetstream().key_value(BUCKET)
     times = []
-    for turn in range(UPDATES):
-        change = make(turn)
+    for number in range(UPDATES):
+        change = make(number)
         assert change.record is not None
         value = records.encode(change.record)
         start_ns = perf_counter_ns()
@@ -161,22 +162,30 @@ async def _propagate(folder: Path, data: Path, releases: int) -> dict[str, list[
     async with AsyncExitStack() as stack:
         programs = Programs(folder, stack)
         nats = await stack.enter_async_context(run_nats_server(data))
-        bus = await stack.enter_async_context(buses.connect(nats.url, process_id="stand-in"))
-        await propagation.stand_in(bus, stack)
+        address = NatsAddress(url=nats.url, credentials=str(nats.account_key_file))
+        bus = await stack.enter_async_context(address.connect("pod"))
+        await propagation.serve_pod(bus, stack)
         environ = {
-            "FOX_NATS_URL": nats.url,
+            **address.environ,
             "FOX_DATA_DIR": str(folder / "platform"),
             "FOX_HTTP_PORT": "0",
             "FOX_CONTROL_PORT": "0",
         }
         requests = r"requests +(http\S+)"
-        up = await programs.start("up", FOX, "up", ready=requests, environ=environ)
-        http = await programs.start("http", FOX, "serve", "http", ready=requests, environ=environ)
+        await programs.start(
+            "control", FOX, "serve", "control", ready=r"control +(http\S+)", environ=environ
+        )
+        one, other = [
+            await programs.start(name, FOX, "serve", "http", ready=requests, environ=environ)
+            for name in ("http-1", "http-2")
+        ]
         info = read_info(folder / "platform")
         assert info is not None
-        session = await stack.enter_async_context(aiohttp.ClientSession(info.control_url))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(info.control_url, headers=credentials(folder / "platform"))
+        )
         await propagation.deploy(session)
-        routers = {"the process with control": up.said, "another process": http.said}
+        routers = {"one process": one.ready_text, "another process": other.ready_text}
         return await propagation.propagate(session, routers, releases)
 
 

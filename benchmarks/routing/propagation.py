@@ -1,7 +1,7 @@
-"""From a release being answered to the first request that is routed by it.
+"""The time from the answer to a release until the release routes a request.
 
-``fox up`` and a further ``fox serve http`` are processes of their own. The app's pod stands in
-this process, and so does the reconciler's lease: no machine has the pods of a whole estate.
+``fox serve control`` and two ``fox serve http`` run as separate processes. This process serves the
+only pod, because one machine cannot run the pods of an estate.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ from time import perf_counter_ns
 import aiohttp
 import msgspec
 
-from broker import lease
-from broker.bundles import open_bundles
-from broker.bus import Bus
-from broker.control.writes import Stored
-from broker.pod_board import open_pod_board
-from model import codec, subjects
-from model.component import ComponentDefinition, ComponentVersion, Route
-from model.deployment import Deployment
-from model.environment import Environment, VirtualEnvironment
-from model.event import Response
-from model.pod import PodPhase, PodStatus
-from model.release import ReleaseState
-from pods.reconciler import LEASE
+from broker.nats.bus import Bus
+from broker.storage.bundles import open_bundles
+from broker.storage.pod_board import open_pod_board
+from control.stored_record import StoredRecord
+from kubefox import codec, subjects
+from kubefox.component import ComponentDefinition, ComponentVersion, Route
+from kubefox.deployment import Deployment
+from kubefox.environment import Environment, VirtualEnvironment
+from kubefox.event import ResponseHead
+from kubefox.pod import PodPhase, PodStatus
+from kubefox.release import ReleaseState
 
 APP = "propagation"
 DEPLOYMENTS = (f"{APP}-1", f"{APP}-2")
@@ -35,24 +33,23 @@ _HASH = "f" * 32
 _COMPONENT = "web"
 
 
-async def stand_in(bus: Bus, stack: AsyncExitStack) -> None:
-    """Be the reconciler and the app's one pod until the stack is unwound."""
-    await stack.enter_async_context(lease.hold(bus, LEASE, "benchmark"))
+async def serve_pod(bus: Bus, stack: AsyncExitStack) -> None:
+    """Serve the only pod until the stack is unwound."""
     board = await stack.enter_async_context(open_pod_board(bus))
     await (await open_bundles(bus)).put(_HASH, b"code")
-    answer = codec.encode(Response(status=200), b"pong")
+    answer = codec.encode(ResponseHead(status=200), b"pong")
 
     async def serve(_frame: bytes, reply: str) -> None:
         await bus.publish(reply, answer)
 
     subject = subjects.component(APP, _COMPONENT, _HASH)
-    await bus.serve(subject, serve, subjects.PODS_QUEUE)
+    await bus.serve(subjects.requests_to(subject), serve, subjects.PODS_QUEUE)
     status = PodStatus(id="web-1", app=APP, component=_COMPONENT, hash=_HASH, phase=PodPhase.READY)
     await board.publish(status)
 
 
 async def deploy(session: aiohttp.ClientSession) -> None:
-    """Make the environment, and both deployments of the app."""
+    """Create the environment and both deployments of the app."""
     definition = ComponentDefinition(name=_COMPONENT, routes=(Route(id=0, rule=f"Path(`{PATH}`)"),))
     version = ComponentVersion(app=APP, hash=_HASH, definition=definition)
     await _send(session, "PUT", f"/v1/environments/{APP}", Environment(name=APP))
@@ -68,12 +65,12 @@ async def deploy(session: aiohttp.ClientSession) -> None:
 async def propagate(
     session: aiohttp.ClientSession, routers: Mapping[str, str], releases: int
 ) -> dict[str, list[int]]:
-    """Release in turns, and return how long each release took to reach each router, in ns.
+    """Release both deployments alternately; return the times of propagation in ns, by router.
 
     Args:
-        session: Of the control API.
-        routers: URL of each HTTP adapter by name.
-        releases: How many.
+        session: Session for the control API.
+        routers: URL of each HTTP adapter, by name.
+        releases: Number of releases.
     """
     times: dict[str, list[int]] = {name: [] for name in routers}
     async with aiohttp.ClientSession() as client:
@@ -108,6 +105,6 @@ async def _send(session: aiohttp.ClientSession, method: str, path: str, body: ob
 
 
 def _active_id(answer: bytes) -> str:
-    state = msgspec.json.decode(answer, type=Stored[ReleaseState]).object
+    state = msgspec.json.decode(answer, type=StoredRecord[ReleaseState]).object
     assert state.active is not None
     return state.active.id

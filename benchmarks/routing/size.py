@@ -1,8 +1,8 @@
 """All measurements at one size, in a process of its own: ``python -m benchmarks.routing.size N``.
 
-It says ``ready``, answers each line ``round`` with the decisions of one round, and the end of its
-input with all that it found. So sizes can take turns: what else a machine does moves within
-seconds, and then moves all of them.
+It prints ``ready``, then the decisions of one round for each line ``round`` on its standard input,
+and all results at the end of its input. So the rounds of all sizes alternate, and other load on the
+machine affects all sizes alike.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import msgspec
 from benchmarks.routing.estate import VIRTUAL_ENVIRONMENTS, Estate, Question
 from benchmarks.routing.linear import Ranked, ranked, scan
 from benchmarks.routing.timing import Call, Groups, Latency, latency, time_each, time_once
-from broker import garbage
-from model.records import Change
+from broker.runtime import gc_tuning
+from kubefox.records import Change
 from routing.resolver import resolve
-from routing.snapshot import Snapshot
+from routing.snapshot.snapshot import Snapshot
 
 WORKING_SET = 1_000
 SCAN_ROUNDS = 3
 SCANNED_APPS = 200
-"""Released apps the linear scan of plain URLs goes through; beyond, memory for it runs out."""
+"""Number of released apps in the linear scan of plain URLs; the memory bounds it."""
 MEMORY_SAMPLE = 5_000
 UPDATES = 9
 
 
 class SizeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured at one size; see the table's headings in ``report``."""
+    """The results of one size; ``report`` has the headings."""
 
     deployments: int
     released_apps: int
@@ -48,14 +48,13 @@ class SizeResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject:
-    """A loaded snapshot and what is asked of it.
+    """A loaded snapshot and the requests that it decides.
 
     Args:
-        size: How many deployments there are.
+        size: Number of deployments.
     """
 
     def __init__(self, size: int) -> None:
-        """Load it, and ask for the first time."""
         self._estate = estate = Estate(size)
         changes = list(estate.changes())
         self._snapshot = _loaded(changes)
@@ -66,21 +65,25 @@ class Subject:
             "plain hit": estate.questions(WORKING_SET, explicit=False, hits=True),
             "plain miss": estate.questions(WORKING_SET, explicit=False, hits=False),
         }
-        calls = {name: _calls(each, self._snapshot) for name, each in self._questions.items()}
+        calls = {
+            name: _calls(questions, self._snapshot) for name, questions in self._questions.items()
+        }
         self._first = time_each(calls["explicit hit"])
         self._decisions = Groups(calls)
 
     def round(self) -> dict[str, Latency]:
-        """Decide about every question once more; return how long that took."""
+        """Decide every request once more; return the latencies."""
         return self._decisions.round()
 
     def result(self) -> SizeResult:
-        """Measure the rest, which would push what decisions use out of the processor's caches."""
+        """Measure everything else. It comes last: it replaces the content of the CPU caches."""
         estate, snapshot = self._estate, self._snapshot
         explicit, plain = self._questions["explicit hit"], self._questions["plain miss"]
         every = ranked(_released_routes(snapshot, SCANNED_APPS))
         scans = {
-            "explicit": _timed([partial(_scan_explicit, each, snapshot) for each in explicit]),
+            "explicit": _timed(
+                [partial(_scan_explicit, question, snapshot) for question in explicit]
+            ),
             "plain": _timed([partial(scan, request, every) for request, _ in plain[:20]]),
         }
         return SizeResult(
@@ -106,7 +109,7 @@ def _timed(calls: Sequence[Call]) -> Latency:
 
 def _loaded(changes: Sequence[Change]) -> Snapshot:
     snapshot = Snapshot.empty()
-    with garbage.paused():
+    with gc_tuning.collection_paused():
         for change in changes:
             snapshot = snapshot.apply((change,))
     return snapshot
@@ -119,36 +122,38 @@ def _calls(questions: Sequence[Question], snapshot: Snapshot) -> list[Call]:
 def _scan_explicit(question: Question, snapshot: Snapshot) -> object:
     request, selectors = question
     deployment, virtual = selectors.deployment or "", selectors.virtual_environment or ""
-    binding = snapshot.bindings.explicit(deployment, virtual, snapshot.records)
+    binding = snapshot.route_bindings.explicit(deployment, virtual, snapshot.records)
     return scan(request, list(binding.table.routes))
 
 
 def _released_routes(snapshot: Snapshot, count: int) -> Ranked:
     routes: Ranked = []
-    for active in snapshot.plain.active.values():
+    for active in snapshot.release_index.active_releases.values():
         for app in active.apps.values():
             if count == 0:
                 return routes
             count -= 1
-            binding = snapshot.bindings.released(app.released, snapshot.plain, snapshot.records)
+            binding = snapshot.route_bindings.released(
+                app.released, snapshot.release_index, snapshot.records
+            )
             routes += binding.table.routes
     return routes
 
 
 def _updates(estate: Estate, snapshot: Snapshot) -> dict[str, float]:
     makers: dict[str, Callable[[int], Change]] = {
-        "new deployment": lambda turn: estate.deployment(estate.size + turn),
+        "new deployment": lambda number: estate.deployment(estate.size + number),
         "release of all apps": estate.release,
-        "virtual environment, used value": lambda turn: estate.virtual_environment(
-            turn, f"moved-{turn}"
+        "virtual environment, used value": lambda number: estate.virtual_environment(
+            number, f"moved-{number}"
         ),
-        "environment, unused value": lambda turn: estate.environment(f"hello {turn}"),
+        "environment, unused value": lambda number: estate.environment(f"hello {number}"),
     }
     gc.collect()
     gc.freeze()
     found = {}
     for name, make in makers.items():
-        changes = [make(turn) for turn in range(UPDATES)]
+        changes = [make(number) for number in range(UPDATES)]
         times = [time_once(partial(snapshot.apply, [change])) for change in changes]
         found[name] = round(median(times) * 1e6, 1)
     gc.unfreeze()
@@ -172,28 +177,28 @@ def _bytes_per_deployment(size: int) -> int:
 
 
 def _bytes_per_binding(estate: Estate, snapshot: Snapshot) -> int:
-    fresh = Snapshot(snapshot.records, snapshot.plain, Snapshot.empty().bindings)
-    asked = _calls(estate.questions(200, explicit=True, hits=True), fresh)
+    fresh = Snapshot(snapshot.records, snapshot.release_index, Snapshot.empty().route_bindings)
+    view = _calls(estate.questions(200, explicit=True, hits=True), fresh)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    time_each(asked)
+    time_each(view)
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return round((after - before) / len(asked))
+    return round((after - before) / len(view))
 
 
 def main(size: int) -> None:
-    """Do what is asked for on standard input."""
+    """Run the rounds that standard input requests, and print the results."""
     subject = Subject(size)
-    _say("ready")
+    _print("ready")
     for _ in sys.stdin:
-        _say(subject.round())
-    _say(subject.result())
+        _print(subject.round())
+    _print(subject.result())
 
 
-def _say(what: object) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+def _print(result: object) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
     sys.stdout.buffer.flush()
 
 

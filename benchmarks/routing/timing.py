@@ -1,4 +1,4 @@
-"""How long single calls take.
+"""Times of single calls.
 
 A time holds the call and the reading of the clock, 0.1 to 0.2 µs; nothing is subtracted.
 """
@@ -11,11 +11,11 @@ from time import perf_counter, perf_counter_ns
 
 import msgspec
 
-from model.errors import FoxError
+from kubefox.errors import FoxError
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Microseconds over all calls."""
+    """Latency of all calls, in microseconds."""
 
     p50_us: float
     p99_us: float
@@ -25,11 +25,11 @@ Call = Callable[[], object]
 
 
 def time_each(calls: Sequence[Call]) -> list[int]:
-    """Return the nanoseconds of each call; an error of the platform is an answer like another."""
+    """Return the time of each call in nanoseconds; an error of the platform is a valid result."""
     times = []
     for call in calls:
         start = perf_counter_ns()
-        # Not ``suppress``: to make, enter and leave it takes 0.2 µs.
+        # ``suppress`` would add 0.2 µs.
         try:  # noqa: SIM105
             call()
         except FoxError:
@@ -46,22 +46,21 @@ def time_once(call: Call) -> float:
 
 
 class Groups:
-    """Groups of calls that are timed in turn.
+    """Groups of calls that are timed one after another.
 
     Args:
-        calls: Of each group, by its name.
+        calls: Calls of each group, by its name.
     """
 
     def __init__(self, calls: Mapping[str, Sequence[Call]]) -> None:
-        """Start without a time."""
         self._calls = calls
         self._times: dict[str, list[int]] = {name: [] for name in calls}
 
     def round(self) -> dict[str, Latency]:
-        """Time every call once, and return the latencies of these.
+        """Time every call once, and return the latencies.
 
-        The collector stands aside as it does in a broker, which freezes what it has loaded; and
-        all calls are made before they are timed, for it and other processes had their turn.
+        All objects are frozen, as in a broker, so that the garbage collector skips them. Every call
+        runs once before it is timed, to fill the CPU caches.
         """
         gc.collect()
         gc.freeze()
@@ -79,7 +78,7 @@ class Groups:
 
 
 def latency(times_ns: Sequence[int]) -> Latency:
-    """Return median and 99th percentile."""
+    """Return median and 99th percentile of times in nanoseconds."""
     ordered = sorted(times_ns)
     return Latency(
         round(ordered[len(ordered) // 2] / 1_000, 2),

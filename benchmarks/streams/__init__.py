@@ -1,1 +1,1 @@
-"""What bodies of any length cost: throughput, memory, and how soon an event is seen."""
+"""The cost of streamed bodies: throughput, memory, and the latency of server-sent events."""

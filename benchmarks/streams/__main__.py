@@ -1,4 +1,4 @@
-"""Measure streams against aiohttp alone, write JSON, and show it in docs/performance.md."""
+"""Compare streams with aiohttp alone; show the results in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import aiohttp
 import msgspec
 import uvloop
 
-from benchmarks.e2e.kubefox import FIRST, KubeFox, deploy_app, start_apart, url_path
+from benchmarks.e2e.kubefox import FIRST, KubeFox, deploy_app, start_separately, url_path
 from benchmarks.streams.report import PACKAGES, Moved, Report, page
 from benchmarks.streams.transfers import (
-    Contestant,
+    StreamContestant,
     download,
     event_latencies,
     peak_bytes,
@@ -37,10 +37,10 @@ WARM_UP_BYTES = 8 << 20
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="bodies of each kind; default: 5")
-    parser.add_argument("--mib", type=int, default=256, help="size of one; default: 256")
-    parser.add_argument("--events", type=int, default=1000, help="default: 1000")
-    parser.add_argument("--print", action="store_true", help="keep nothing")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; default: 5")
+    parser.add_argument("--mib", type=int, default=256, help="size of a body; default: 256")
+    parser.add_argument("--events", type=int, default=1000, help="number of events; default: 1000")
+    parser.add_argument("--print", action="store_true", help="print the results, and store nothing")
     parser.add_argument("--render", action="store_true", help="show the last results again")
     options = parser.parse_args()
     if options.render:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 async def measure(rounds: int, size: int, events: int) -> Report:
-    """Return a report of this machine."""
+    """Run the benchmark on this machine and return the report."""
     machine = describe(*PACKAGES)
     with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as folder:
         async with AsyncExitStack() as stack:
@@ -63,32 +63,35 @@ async def measure(rounds: int, size: int, events: int) -> Report:
             )
             contestants = await start_all(Programs(Path(folder), stack))
             found = await _alternate(session, contestants, rounds, size)
-            moved = [await _moved(session, each, *found[each.name], events) for each in contestants]
+            moved = [
+                await _moved(session, contestant, *found[contestant.name], events)
+                for contestant in contestants
+            ]
     return Report(machine=machine, size_bytes=size, rounds=rounds, moved=tuple(moved))
 
 
-async def start_all(programs: Programs) -> list[Contestant]:
+async def start_all(programs: Programs) -> list[StreamContestant]:
     """Start bare aiohttp and KubeFox."""
     program = sys.executable, "-m", "benchmarks.streams.bare"
     bare = await programs.start("bare", *program, ready=r"listening (\d+)")
-    kubefox = await start_apart(programs)
+    kubefox = await start_separately(programs)
     await deploy_app(kubefox, programs, Path(__file__).with_name("app"))
     pods = await kubefox.pods("store", "gate")
     own = {"adapter": kubefox.processes["adapter"], "NATS": kubefox.processes["NATS"]}
     return [
-        Contestant(
+        StreamContestant(
             name="bare aiohttp",
-            url=f"http://127.0.0.1:{bare.said}/",
-            events_url=f"http://127.0.0.1:{bare.said}/",
+            url=f"http://127.0.0.1:{bare.ready_text}/",
+            events_url=f"http://127.0.0.1:{bare.ready_text}/",
             processes={"server": (bare.pid,)},
         ),
-        Contestant(
+        StreamContestant(
             name="KubeFox, one component",
             url=_url(kubefox, "bytes"),
             events_url=_url(kubefox, "events"),
             processes={**own, "pod": pods["store"]},
         ),
-        Contestant(
+        StreamContestant(
             name="KubeFox, two components",
             url=_url(kubefox, "via/bytes"),
             processes={**own, "pods": pods["gate"] + pods["store"]},
@@ -104,28 +107,28 @@ _Rates = tuple[list[float], list[float], dict[str, int]]
 
 
 async def _alternate(
-    session: aiohttp.ClientSession, contestants: list[Contestant], rounds: int, size: int
+    session: aiohttp.ClientSession, contestants: list[StreamContestant], rounds: int, size: int
 ) -> dict[str, _Rates]:
-    found: dict[str, _Rates] = {each.name: ([], [], {}) for each in contestants}
-    for each in contestants:
-        await download(session, each.url, WARM_UP_BYTES)
-        await upload(session, each.url, WARM_UP_BYTES)
-    for turn in range(rounds):
-        first = turn % len(contestants)
-        for each in (*contestants[first:], *contestants[:first]):
-            downs, ups, peaks = found[each.name]
-            for pids in each.processes.values():
+    found: dict[str, _Rates] = {contestant.name: ([], [], {}) for contestant in contestants}
+    for contestant in contestants:
+        await download(session, contestant.url, WARM_UP_BYTES)
+        await upload(session, contestant.url, WARM_UP_BYTES)
+    for number in range(rounds):
+        first = number % len(contestants)
+        for contestant in (*contestants[first:], *contestants[:first]):
+            downs, ups, peaks = found[contestant.name]
+            for pids in contestant.processes.values():
                 reset_peaks(pids)
-            downs.append(await download(session, each.url, size))
-            ups.append(await upload(session, each.url, size))
-            for name, pids in each.processes.items():
+            downs.append(await download(session, contestant.url, size))
+            ups.append(await upload(session, contestant.url, size))
+            for name, pids in contestant.processes.items():
                 peaks[name] = max(peaks.get(name, 0), peak_bytes(pids))
     return found
 
 
 async def _moved(
     session: aiohttp.ClientSession,
-    contestant: Contestant,
+    contestant: StreamContestant,
     downs: list[float],
     ups: list[float],
     peaks: dict[str, int],

@@ -1,4 +1,4 @@
-"""Bare aiohttp doing the same: its low-level server makes bytes, counts bytes, tells the time."""
+"""Bare aiohttp with the work of the component ``store``, on its low-level server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PART = bytes(128 * 1024)
 
 
 async def answer(request: web.BaseRequest) -> web.StreamResponse:
-    """Answer as the component does."""
+    """Answer as the component ``store`` does."""
     if request.method == "POST":
         size = 0
         async for chunk in request.content.iter_any():

@@ -1,4 +1,4 @@
-"""What was measured: as it is kept in JSON, and as it is shown."""
+"""The results, as they are stored in JSON and as a page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _HEAD = (
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """What one contestant did.
+    """The results of one contestant.
 
     Attributes:
-        name: Who.
-        down_mb_s: 10^6 bytes a second, of each round.
-        up_mb_s: The same.
-        peak_bytes: Largest memory of its processes while bodies moved, by what they are.
-        event_us: Half and 99 of 100 of its events were seen within; None without events.
+        name: Name of the contestant.
+        down_mb_s: Rate of downloads, in 10^6 bytes a second.
+        up_mb_s: Rate of uploads, in 10^6 bytes a second.
+        peak_bytes: Largest memory of its processes during the transfers, by role.
+        event_us: Median and 99th percentile of the latency of events; None without events.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run.
 
     Attributes:
-        machine: Where.
-        size_bytes: Of a body.
-        rounds: How many bodies of each kind.
-        moved: By each contestant, the first one is what the others are compared with.
+        machine: The machine of the run.
+        size_bytes: Size of a body.
+        rounds: Number of rounds.
+        moved: Results of each contestant; the first one is the baseline.
     """
 
     machine: Machine
@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def page(report: Report) -> str:
     """Return the report as Markdown."""
     title = f"Bodies of {report.size_bytes // _MIB} MiB, one at a time, {report.rounds} rounds."
-    rows = [_row(each, report.moved[0]) for each in report.moved]
+    rows = [_row(moved, report.moved[0]) for moved in report.moved]
     return "\n\n".join([str(report.machine), title, table(_HEAD, rows)])
 
 

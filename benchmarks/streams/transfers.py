@@ -1,4 +1,4 @@
-"""A client that moves bodies and waits for events, the same for every contestant."""
+"""The client that transfers bodies and receives events, the same for every contestant."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PART = bytes(128 * 1024)
 MB = 1e6
 
 
-class Contestant(msgspec.Struct, frozen=True, kw_only=True):
-    """Who moves the bodies.
+class StreamContestant(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that sends and receives bodies.
 
     Attributes:
-        name: For people.
-        url: Of its bytes.
-        events_url: Of its events, or empty.
-        processes: Process ids, by what they are.
+        name: Name in the report.
+        url: URL of the bodies.
+        events_url: URL of the events, or empty.
+        processes: Process ids, by role.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WrongSize(Exception):
-    """Not all bytes have come."""
+    """A body was not received completely."""
 
 
 async def download(session: aiohttp.ClientSession, url: str, size: int) -> float:
-    """Return the MB (10^6 bytes) a second at which a body came down."""
+    """Download a body; return the rate in MB (10^6 bytes) a second."""
     begun_s, received = time.perf_counter(), 0
     async with session.get(url, params={"size": str(size)}) as answer:
         async for chunk in answer.content.iter_any():
@@ -43,7 +43,7 @@ async def download(session: aiohttp.ClientSession, url: str, size: int) -> float
 
 
 async def upload(session: aiohttp.ClientSession, url: str, size: int) -> float:
-    """Return the MB a second at which a body went up, answer included."""
+    """Upload a body and wait for the answer; return the rate in MB a second."""
     begun_s = time.perf_counter()
     async with session.post(url, data=_parts(size)) as answer:
         received = int(await answer.text())
@@ -51,7 +51,7 @@ async def upload(session: aiohttp.ClientSession, url: str, size: int) -> float:
 
 
 async def event_latencies(session: aiohttp.ClientSession, url: str, count: int) -> list[float]:
-    """Return the µs between the making of each event and its arrival, by one clock."""
+    """Return the sorted times between the creation of an event and its arrival, in µs."""
     found: list[float] = []
     async with session.get(url, params={"count": str(count)}) as answer:
         while event := await answer.content.readline():
@@ -61,13 +61,13 @@ async def event_latencies(session: aiohttp.ClientSession, url: str, count: int) 
 
 
 def reset_peaks(pids: Sequence[int]) -> None:
-    """Forget the largest memory of processes until now."""
+    """Reset the peak memory of processes."""
     for pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def peak_bytes(pids: Sequence[int]) -> int:
-    """Return the largest memory since then, of the process that had most."""
+    """Return the largest peak memory of any of the processes since ``reset_peaks``."""
     return max(_high_water(pid) for pid in pids)
 
 
@@ -83,5 +83,5 @@ async def _parts(size: int) -> AsyncIterator[bytes]:
 
 def _rate(size: int, received: int, begun_s: float) -> float:
     if received != size:
-        raise WrongSize(f"{received} bytes of {size} came")
+        raise WrongSize(f"{received} of {size} bytes were received")
     return size / MB / (time.perf_counter() - begun_s)

@@ -1,1 +1,1 @@
-"""What benchmarks share: load, processes and what they cost, rounds, reports."""
+"""Shared parts of the benchmarks: load generator, processes and their costs, rounds, reports."""

@@ -1,4 +1,4 @@
-"""A bar chart as SVG, a few lines of it: bars, the spread of the rounds, figures."""
+"""A bar chart as SVG: a bar, the spread of the rounds and the value for each contestant."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """One bar.
 
     Attributes:
-        label: On its left.
-        value: Its length.
-        low: Where its whisker begins.
-        high: Where it ends.
-        note: On its right.
+        label: Text on its left.
+        value: Length of the bar.
+        low: Begin of the whisker.
+        high: End of the whisker.
+        note: Text on its right.
         kind: One of ``COLOURS``.
     """
 
@@ -32,14 +32,14 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
-    """Bars of one scale under one title."""
+    """Bars with a common scale and title."""
 
     title: str
     bars: tuple[Bar, ...]
 
 
 def svg(panels: Sequence[Panel]) -> str:
-    """Return panels, one below the other."""
+    """Return the panels as SVG, one below the other."""
     parts, top = [], 0
     for panel in panels:
         parts.append(f'<g transform="translate(0 {top})">{_panel(panel)}</g>')

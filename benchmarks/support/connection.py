@@ -1,4 +1,4 @@
-"""One keep-alive connection of the load generator: a request out, its whole response in."""
+"""One keep-alive connection of the load generator: sends a request, receives its response."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 Answered = Callable[["Connection", int], None]
-"""Takes the connection, idle again, and the status; 0 when the connection broke instead."""
+"""Called with the connection, which is idle, and the status; 0 if the connection broke."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection that has at most one request under way.
+    """A connection with at most one request in flight.
 
     Args:
-        answered: Called for every request that was sent.
+        answered: Called for every request that was sent, at its end.
 
     Attributes:
-        since_ns: Where the latency of the request under way counts from.
+        since_ns: Time from which the latency of the current request is counted.
     """
 
     __slots__ = ("_answered", "_buffer", "_is_busy", "_transport", "since_ns")
 
     def __init__(self, answered: Answered) -> None:
-        """Start idle."""
         self._answered = answered
         self._buffer = b""
         self._is_busy = False
         self.since_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
+        """Store the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes, since_ns: int) -> None:
@@ -44,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Count a response once all of it is here."""
+        """Count a response when it is complete."""
         data = self._buffer + data if self._buffer else data
         end = data.find(_HEAD_END) + 2
         if end < 2:
@@ -61,12 +60,12 @@ class Connection(asyncio.Protocol):
         self._answered(self, int(data[9:12]))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Count what was under way as failed."""
+        """Count the current request as failed."""
         if self._is_busy:
             self._is_busy = False
             self._answered(self, 0)
 
     def close(self) -> None:
-        """Hang up; what is under way is no failure any more."""
+        """Abort the connection; the current request does not count as failed."""
         self._is_busy = False
         self._transport.abort()

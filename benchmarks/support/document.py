@@ -1,4 +1,4 @@
-"""Puts what was measured into a page, between two marks, and leaves the rest of it alone."""
+"""Insert results into a page, between two marks; the rest of the page is not changed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; its first column is text, the others are figures."""
+    """Return a Markdown table; its first column holds text, the others numbers."""
     marks = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
 
 
 def place(page: Path, name: str, text: str) -> None:
-    """Replace the section ``name`` of a page; a page that has none gets it at its end."""
+    """Replace the section ``name`` of a page; append it if the page has none."""
     begin, end = f"<!-- {name}: measured -->\n", f"<!-- {name}: end -->\n"
     old = page.read_text() if page.exists() else ""
     before, found, rest = old.partition(begin)

@@ -1,4 +1,4 @@
-"""What the load generator is told, and what it tells."""
+"""The load generator's input and output: a job, and its outcome."""
 
 from __future__ import annotations
 
@@ -6,44 +6,62 @@ import msgspec
 
 from benchmarks.support.latency import Latencies
 
+UNANSWERED = "unanswered"
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send.
+    """A load: which requests to send, how many and how fast.
 
     Attributes:
-        port: On loopback.
-        paths: Percent-encoded, with their queries; sent in turn.
-        connections: All are open before the clock starts.
-        duration_s: How long to send.
-        rate_per_s: Requests due in a second: an open loop; None is a closed one.
-        body_bytes: Of a POST; 0 sends GET.
-        headers: Sent with each request, besides Host and Content-Length.
+        port: Port of the server on loopback.
+        paths: Percent-encoded paths with queries; requested one after another.
+        connections: Number of connections; all are open before the clock starts.
+        duration_s: Time in which requests are sent.
+        max_answers: Number of answers after which a closed loop ends early; None is no limit.
+        rate_per_s: Requests due in a second, for an open loop; None selects a closed loop.
+        body_bytes: Size of the body of a POST; 0 sends GET.
+        headers: Headers of each request, besides Host and Content-Length.
+        grace_s: Time after the end in which answers are still accepted.
     """
 
     port: int
     paths: tuple[str, ...]
     connections: int = 32
     duration_s: float = 1
+    max_answers: int | None = None
     rate_per_s: float | None = None
     body_bytes: int = 0
     headers: dict[str, str] = {}
+    grace_s: float = 5
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back.
+    """The answers to a job.
 
     Attributes:
-        answers: Whole responses; of a closed loop, those within its time.
-        seconds: The time they came in.
-        latencies: Of those answers, whatever their status.
-        failures: How often each status but 200 came, how many connections were ``lost``, how many
-            requests ``unanswered`` or never sent long after the end.
+        answers: Number of complete responses; in a closed loop, those within its duration.
+        seconds: Time in which they arrived.
+        latencies: Percentiles over all answers, whatever their status.
+        failures: Number of answers by status other than 200, of ``lost`` connections, and of
+            requests that stayed ``unanswered`` until the grace time was over.
+        accepted: Percentiles over the answers with status 200.
+        goodput_per_s: Answers with status 200 in a second, from the first one on for the duration
+            of the job: without the time until the first one, and without those that come late.
     """
 
     answers: int
     seconds: float
     latencies: Latencies
     failures: dict[str, int] = {}
+    accepted: Latencies = Latencies()
+    goodput_per_s: float = 0
+
+    @property
+    def succeeded(self) -> int:
+        """Number of answers with status 200."""
+        return self.answers - sum(
+            count for status, count in self.failures.items() if status != UNANSWERED
+        )
 
     @property
     def rate_per_s(self) -> float:

@@ -11,7 +11,7 @@ NS_PER_US = 1_000
 
 
 class Latencies(msgspec.Struct, frozen=True, kw_only=True):
-    """Microseconds over all answers of a run; all 0 when there was none."""
+    """Latencies of all answers of a run, in microseconds; all are 0 without answers."""
 
     p50_us: float = 0
     p90_us: float = 0
@@ -33,10 +33,10 @@ def latencies(times_ns: Iterable[int]) -> Latencies:
 
 
 def percentile(ordered: Sequence[int], percent: float) -> int:
-    """Return the smallest value that at least ``percent`` % of all are not above.
+    """Return the smallest value that is not exceeded by at least ``percent`` % of the values.
 
     Args:
-        ordered: Sorted, not empty.
+        ordered: The values, sorted; not empty.
         percent: Above 0, at most 100.
     """
     return ordered[math.ceil(len(ordered) * percent / 100) - 1]

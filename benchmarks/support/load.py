@@ -1,7 +1,7 @@
 """The load generator, a process of its own: ``python -m benchmarks.support.load``.
 
-It reads a ``Job`` as one line of JSON, writes its ``Outcome`` as one, and so on; ``open_generator``
-runs it.
+For each ``Job``, one line of JSON on standard input, it writes an ``Outcome``, one line of JSON.
+``open_generator`` runs it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ LINE_BYTES = 8 << 20
 
 
 async def run(job: Job) -> Outcome:
-    """Send what a job says, and return when the last answer is here.
+    """Send the requests of a job, and return when the last answer has arrived.
 
     Raises:
-        OSError: Nobody listens.
+        OSError: No process listens on the port.
     """
     plan = OpenLoop(job, job.rate_per_s) if job.rate_per_s else ClosedLoop(job)
     loop = asyncio.get_running_loop()
@@ -37,21 +37,20 @@ async def run(job: Job) -> Outcome:
                 lambda: Connection(plan.answered), "127.0.0.1", job.port
             )
             connections.append(made)
-        return await plan.carry_out(connections)
+        return await plan.run(connections)
     finally:
-        for each in connections:
-            each.close()
+        for connection in connections:
+            connection.close()
 
 
 class Generator:
     """A running generator; made by ``open_generator``."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Wrap its process."""
         self._process = process
 
     async def run(self, job: Job) -> Outcome:
-        """Return what came back; one job at a time.
+        """Return the outcome of a job; only one job may run at a time.
 
         Raises:
             RuntimeError: The generator died; its traceback is on standard error.
@@ -82,8 +81,8 @@ async def open_generator() -> AsyncIterator[Generator]:
 
 
 def main() -> None:
-    """Carry out jobs until standard input ends."""
-    # A collection in here would be charged to the server.
+    """Run jobs until standard input ends."""
+    # A garbage collection in this process would count as latency of the server.
     gc.freeze()
     gc.disable()
     while line := sys.stdin.buffer.readline(LINE_BYTES):

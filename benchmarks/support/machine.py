@@ -1,4 +1,4 @@
-"""Where something was measured: what the figures depend on, and no name of a machine."""
+"""The machine of a measurement: the properties that the results depend on, no host name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A machine and what runs on it.
 
     Attributes:
-        python: Version.
+        python: Version of Python.
         system: Kernel and architecture.
-        processor: Model.
-        cores: That this process may use.
-        memory_gib: Installed.
-        packages: Versions of those that are installed.
-        busy: Load average of the last minute, just before.
+        processor: Model of the processor.
+        cores: Number of cores that this process may use.
+        memory_gib: Installed memory.
+        packages: Versions of the installed packages.
+        busy: Load average of the minute before the run.
     """
 
     python: str
@@ -35,7 +35,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     busy: float
 
     def __str__(self) -> str:
-        """Return it as a sentence."""
+        """Return the machine as a sentence."""
         packages = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         return (
             f"{self.processor}, {self.cores} cores, {self.memory_gib:g} GiB; {self.system}, "
@@ -47,7 +47,7 @@ def describe(*packages: str) -> Machine:
     """Return this machine.
 
     Args:
-        packages: Distributions whose versions matter; those not installed are left out.
+        packages: Packages whose versions are recorded; missing ones are left out.
     """
     found = {name: _version(name) for name in packages}
     return Machine(

@@ -1,4 +1,4 @@
-"""The programs of a benchmark: each a process of its own, and what it costs."""
+"""The programs of a benchmark: each runs as its own process, with its CPU time and memory."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ POLL_S = 0.01
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """A program that runs.
+    """A running program.
 
     Attributes:
-        pid: Its process id.
-        said: What it said when it was ready: the first group of the pattern that was waited for.
+        pid: Process id.
+        ready_text: The part of its ready line that the group of the pattern matched.
     """
 
     pid: int
-    said: str
+    ready_text: str
 
     @property
     def family(self) -> tuple[int, ...]:
-        """Process ids of the program and of all that it has started."""
+        """Process ids of the program and of its descendants."""
         children = psutil.Process(self.pid).children(recursive=True)
-        return self.pid, *(each.pid for each in children)
+        return self.pid, *(child.pid for child in children)
 
 
 class ProgramFailed(Exception):
@@ -44,28 +44,27 @@ class Programs:
     """Starts programs, and ends them when the stack is unwound, the last one first.
 
     Args:
-        folder: For their output.
-        stack: The owner's.
+        folder: Folder for their output.
+        stack: Unwinding it ends the programs.
     """
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
-        """Start nothing yet."""
         self.folder = folder
         self.stack = stack
 
     async def start(
         self, name: str, *command: str | Path, ready: str, environ: dict[str, str] | None = None
     ) -> Program:
-        """Start a program and return when it says that it is ready.
+        """Start a program and return when it has printed its ready line.
 
         Args:
-            name: Its output is kept under this name.
+            name: Name of the file with its output.
             command: Program and arguments.
-            ready: Regular expression with one group, looked for in its output.
-            environ: Variables on top of this process's own.
+            ready: Regular expression with one group, searched in its output.
+            environ: Variables added to those of this process.
 
         Raises:
-            ProgramFailed: It ended instead, or said nothing of the kind in a minute.
+            ProgramFailed: It ended, or printed no ready line within a minute.
         """
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
@@ -75,14 +74,16 @@ class Programs:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C would reach all at once, and not in their order.
+                # Ctrl-C would reach all programs at once; they must end in order.
                 start_new_session=True,
             )
         self.stack.push_async_callback(_stop, process)
-        return Program(pid=process.pid, said=await _said(process, log, re.compile(ready)))
+        return Program(
+            pid=process.pid, ready_text=await _wait_ready(process, log, re.compile(ready))
+        )
 
     async def run(self, *command: str | Path, cwd: Path, environ: dict[str, str]) -> str:
-        """Run a command to its end and return what it prints.
+        """Run a command to its end and return its output.
 
         Raises:
             ProgramFailed: Its exit code is not 0.
@@ -101,7 +102,9 @@ class Programs:
         return output.decode()
 
 
-async def _said(process: asyncio.subprocess.Process, log: Path, ready: re.Pattern[str]) -> str:
+async def _wait_ready(
+    process: asyncio.subprocess.Process, log: Path, ready: re.Pattern[str]
+) -> str:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(START_S):
             while process.returncode is None:
@@ -123,18 +126,24 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 def cpu_s(pids: Sequence[int]) -> float:
-    """Return the seconds of CPU that processes have used up to now; exact to 10 ms each."""
+    """Return the CPU time of processes in seconds; the resolution is 10 ms for each."""
     times = [psutil.Process(pid).cpu_times() for pid in pids]
-    return sum(each.user + each.system for each in times)
+    return sum(time.user + time.system for time in times)
+
+
+def running_ns(pids: Sequence[int]) -> int:
+    """Return the CPU time of processes in nanoseconds, by the scheduler's own count."""
+    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
 def rss_bytes(pids: Sequence[int]) -> int:
-    """Return the memory that processes hold, shared pages counted in each."""
+    """Return the resident memory of processes; shared pages are counted in each of them."""
     return sum(psutil.Process(pid).memory_info().rss for pid in pids)
 
 
 def wakeups(pids: Sequence[int]) -> int:
-    """Return how often the threads of processes have gone to sleep, and so were woken."""
+    """Return how often the threads of processes were woken: the number of their waits."""
     tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
     return sum(_voluntary_switches(task) for task in tasks)
 

@@ -1,8 +1,8 @@
-"""Contestants under the same load, in rounds that take turns.
+"""Contestants under the same load, in alternating rounds.
 
-What a machine does besides moves within seconds, so contestants are compared within a round: a
-ratio is the median of the rounds' ratios. Rounds are short and many: two of the same make differ by
-7 % in a round of 0.3 s, and by 1.4 % for as long as they live.
+Other load on the machine changes within seconds, so contestants are compared within a round: a
+ratio is the median of the rounds' ratios. There are many short rounds. Two equal contestants differ
+by 7 % in a round of 0.3 s, and by 1.4 % over all rounds of one start.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ WARM_UP_S = 0.2
 
 
 class Contestant(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that serves HTTP on loopback.
+    """An HTTP server on loopback.
 
     Attributes:
-        name: For people.
-        port: Where it listens.
-        paths: Asked for in turn; each is answered with 200.
-        processes: Process ids by what they do.
-        baseline: Name of the contestant it is compared with.
-        headers: Sent with each request.
+        name: Name in the report.
+        port: Port of the server.
+        paths: Paths that are requested one after another; each is answered with 200.
+        processes: Process ids by role.
+        baseline: Name of the contestant that it is compared with.
+        headers: Headers of each request.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """The middle of the rounds, the lowest and the highest.
+    """Median, lowest and highest value of the rounds.
 
     Attributes:
-        median: Of all.
-        low: Of all.
-        high: Of all.
-        error: Standard error of the middle, by how the starts differ; 0 where there was but one.
+        median: Median of all rounds.
+        low: Lowest value of all rounds.
+        high: Highest value of all rounds.
+        error: Standard error of the median, from the differences between starts; 0 for one start.
     """
 
     median: float
@@ -58,18 +58,18 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One contestant over all rounds.
+    """The results of one contestant over all rounds.
 
     Attributes:
-        name: Of the contestant.
-        baseline: Of the ratios; empty when it has none.
+        name: Name of the contestant.
+        baseline: Name of the baseline of the ratios, or empty.
         rate_per_s: Answers in a second.
         p50_us: Median latency.
-        p99_us: 99th percentile.
-        cpu_us: CPU of an answer in µs, by what the processes do.
-        rate_ratio: To the baseline in the same round.
-        p50_ratio: To the baseline in the same round.
-        failures: Answers other than 200, in all rounds.
+        p99_us: 99th percentile of the latency.
+        cpu_us: CPU time of an answer in µs, by role of the process.
+        rate_ratio: Ratio to the baseline in the same round.
+        p50_ratio: Ratio to the baseline in the same round.
+        failures: Number of failed answers in all rounds, by status; see ``Outcome``.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """One contestant in one round."""
+    """The measurements of one contestant in one round."""
 
     outcome: Outcome
     cpu_s: dict[str, float]
@@ -94,66 +94,66 @@ class Sender(Protocol):
     """A load generator."""
 
     async def run(self, job: Job) -> Outcome:
-        """Send what a job says and return what came back."""
+        """Send the requests of a job, and return the outcome."""
 
 
 class WrongAnswer(Exception):
-    """A contestant does not do the work that it is measured at."""
+    """A contestant does not answer as expected."""
 
 
 async def check(contestants: Sequence[Contestant], body: bytes) -> None:
-    """Ask each contestant once for each of its paths.
+    """Request each path of each contestant once.
 
     Raises:
-        WrongAnswer: The answer is not 200 with ``body``; the message holds it.
+        WrongAnswer: An answer is not 200 with ``body``; the message holds the answer.
     """
     async with aiohttp.ClientSession() as session:
-        for each in contestants:
-            for path in each.paths:
-                url = f"http://127.0.0.1:{each.port}{path}"
-                async with session.get(url, headers=each.headers) as response:
+        for contestant in contestants:
+            for path in contestant.paths:
+                url = f"http://127.0.0.1:{contestant.port}{path}"
+                async with session.get(url, headers=contestant.headers) as response:
                     found = await response.read()
                 if (response.status, found) != (HTTPStatus.OK, body):
-                    raise WrongAnswer(f"{each.name}: {path}: {response.status} {found!r}")
+                    raise WrongAnswer(f"{contestant.name}: {path}: {response.status} {found!r}")
 
 
 Rounds = dict[str, list[Round]]
-"""What each contestant did, by its name."""
+"""The rounds of each contestant, by its name."""
 
 
 async def alternate(
     sender: Sender, contestants: Sequence[Contestant], load: Job, rounds: int
 ) -> Rounds:
-    """Return what each contestant did under ``load``, after a warm-up of each.
+    """Apply a load to the contestants in alternation, after a warm-up of each.
 
     Args:
-        sender: Of the load.
-        contestants: Each round begins with another one.
-        load: Its port, paths and headers are each contestant's.
-        rounds: How many.
+        sender: Sends the load.
+        contestants: The contestants; each round begins with another one.
+        load: The load; port, paths and headers are set for each contestant.
+        rounds: Number of rounds.
     """
-    for each in contestants:
-        await sender.run(job_for(each, load, duration_s=WARM_UP_S, rate_per_s=None))
-    found: Rounds = {each.name: [] for each in contestants}
-    for turn in range(rounds):
-        first = turn % len(contestants)
-        for each in (*contestants[first:], *contestants[:first]):
-            found[each.name].append(await _round(sender, each, load))
+    for contestant in contestants:
+        await sender.run(job_for(contestant, load, duration_s=WARM_UP_S, rate_per_s=None))
+    found: Rounds = {contestant.name: [] for contestant in contestants}
+    for number in range(rounds):
+        first = number % len(contestants)
+        for contestant in (*contestants[first:], *contestants[:first]):
+            found[contestant.name].append(await _round(sender, contestant, load))
     return found
 
 
-def results(contestants: Sequence[Contestant], *played: Rounds) -> list[Result]:
-    """Return what came of all rounds together.
+def results(contestants: Sequence[Contestant], *starts: Rounds) -> list[Result]:
+    """Return the results over all rounds.
 
     Args:
-        contestants: Who took part.
-        played: What ``alternate`` returned, perhaps for further starts of the same contestants.
+        contestants: The contestants.
+        starts: Results of ``alternate``, one for each start of the contestants.
     """
-    return [_result(each, played) for each in contestants]
+    return [_result(contestant, starts) for contestant in contestants]
 
 
 def job_for(contestant: Contestant, load: Job, **changes: object) -> Job:
-    """Return the load aimed at a contestant."""
+    """Return the load for one contestant."""
     return msgspec.structs.replace(
         load,
         port=contestant.port,
@@ -164,7 +164,7 @@ def job_for(contestant: Contestant, load: Job, **changes: object) -> Job:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return median, lowest and highest."""
+    """Return median, lowest and highest value."""
     return Spread(median=_short(median(values)), low=_short(min(values)), high=_short(max(values)))
 
 
@@ -179,22 +179,24 @@ def _cpu(contestant: Contestant) -> dict[str, float]:
     return {name: cpu_s(pids) for name, pids in contestant.processes.items()}
 
 
-def _result(contestant: Contestant, played: Sequence[Rounds]) -> Result:
-    own = [each for rounds in played for each in rounds[contestant.name]]
-    answers = sum(each.outcome.answers for each in own)
+def _result(contestant: Contestant, starts: Sequence[Rounds]) -> Result:
+    own = [one for rounds in starts for one in rounds[contestant.name]]
+    answers = sum(played_round.outcome.answers for played_round in own)
     return Result(
         name=contestant.name,
         baseline=contestant.baseline,
-        rate_per_s=spread([_rate(each) for each in own]),
-        p50_us=spread([_p50(each) for each in own]),
-        p99_us=spread([each.outcome.latencies.p99_us for each in own]),
+        rate_per_s=spread([_rate(played_round) for played_round in own]),
+        p50_us=spread([_p50(played_round) for played_round in own]),
+        p99_us=spread([played_round.outcome.latencies.p99_us for played_round in own]),
         cpu_us={
-            name: _short(sum(each.cpu_s[name] for each in own) * 1e6 / max(1, answers))
+            name: _short(
+                sum(played_round.cpu_s[name] for played_round in own) * 1e6 / max(1, answers)
+            )
             for name in contestant.processes
         },
-        rate_ratio=_ratios(contestant, played, _rate),
-        p50_ratio=_ratios(contestant, played, _p50),
-        failures=_sums([each.outcome.failures for each in own]),
+        rate_ratio=_ratios(contestant, starts, _rate),
+        p50_ratio=_ratios(contestant, starts, _p50),
+        failures=_sums([played_round.outcome.failures for played_round in own]),
     )
 
 
@@ -207,25 +209,25 @@ def _p50(found: Round) -> float:
 
 
 def _ratios(
-    contestant: Contestant, played: Sequence[Rounds], value: Callable[[Round], float]
+    contestant: Contestant, starts: Sequence[Rounds], value: Callable[[Round], float]
 ) -> Spread | None:
-    starts = []
-    for rounds in played:
+    start_ratios = []
+    for rounds in starts:
         both = zip(rounds[contestant.name], rounds.get(contestant.baseline, ()), strict=False)
-        starts.append([value(own) / value(base) for own, base in both if value(base)])
-    middles = [median(each) for each in starts if each]
+        start_ratios.append([value(own) / value(base) for own, base in both if value(base)])
+    middles = [median(ratios) for ratios in start_ratios if ratios]
     if not middles:
         return None
-    found = spread([ratio for each in starts for ratio in each])
+    found = spread([ratio for ratios in start_ratios for ratio in ratios])
     error = stdev(middles) / len(middles) ** 0.5 if len(middles) > 1 else 0
     return msgspec.structs.replace(found, error=_short(error))
 
 
 def _sums(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    names = sorted({name for each in counts for name in each})
-    return {name: sum(each.get(name, 0) for each in counts) for name in names}
+    names = sorted({name for count in counts for name in count})
+    return {name: sum(count.get(name, 0) for count in counts) for name in names}
 
 
 def _short(value: float) -> float:
-    """Return four digits that count: the noise is far above the fifth."""
+    """Round to four significant digits: the noise is far above the fifth."""
     return float(f"{value:.4g}")

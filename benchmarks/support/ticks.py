@@ -31,12 +31,12 @@ def ticks(start_ns: int, interval_ns: int, passed: Callable[[int], None]) -> Ite
     """Call ``passed`` at ``start_ns`` and every ``interval_ns`` after it, until the context ends.
 
     Args:
-        start_ns: By ``time.perf_counter_ns``, which on Linux is the kernel's monotonic clock.
-        interval_ns: Above 0.
-        passed: Takes how many ticks have passed since it was called last.
+        start_ns: Time of ``time.perf_counter_ns``, the kernel's monotonic clock on Linux.
+        interval_ns: Time between two ticks, above 0.
+        passed: Called with the number of ticks since its last call.
 
     Raises:
-        OSError: The kernel refused.
+        OSError: The kernel refuses the timer.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = _checked(libc.timerfd_create(time.CLOCK_MONOTONIC, _NONBLOCK))

@@ -1,4 +1,4 @@
-"""The load generator wrk, where it is installed: a second opinion on closed loops."""
+"""The load generator wrk, if it is installed: closed loops measured by another program."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _FAILURES = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 
 
 def is_installed() -> bool:
-    """Return whether wrk is on the path."""
+    """Return whether wrk is on the PATH."""
     return shutil.which("wrk") is not None
 
 
 class Wrk:
-    """Sends as ``Generator`` does: closed loops, one path, no bodies, whole seconds."""
+    """A load generator like ``Generator``, for closed loops with one path and without bodies."""
 
     async def run(self, job: Job) -> Outcome:
-        """Return what came back."""
+        """Send the requests of a job, for whole seconds, and return the outcome."""
         process = await asyncio.create_subprocess_exec(
             "wrk",
             *("--threads", "1", "--connections", str(job.connections), "--latency"),
@@ -39,14 +39,14 @@ class Wrk:
 
 
 def parse(output: str) -> Outcome:
-    """Return what wrk printed.
+    """Return the outcome that wrk printed.
 
     Raises:
-        ValueError: It is not what wrk prints.
+        ValueError: The text is not the output of wrk.
     """
     answers, rate = _ANSWERS.search(output), _RATE.search(output)
     if answers is None or rate is None:
-        raise ValueError(f"wrk said:\n{output}")
+        raise ValueError(f"the output of wrk cannot be read:\n{output}")
     percentiles = {
         f"p{name}_us": float(value) * _US[unit] for name, value, unit in _PERCENTILE.findall(output)
     }

@@ -1,1 +1,1 @@
-"""What does telemetry cost a request?"""
+"""The cost of telemetry for a request."""

@@ -1,4 +1,4 @@
-"""Measure what telemetry costs, write JSON, and show it in docs/performance.md."""
+"""Measure the cost of telemetry, and show the results in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ LOADS = (
     ("One component, 1 connection", 0, 1),
     ("Two components, 32 connections", 1, 32),
 )
-"""Title, which contestant of a mode, connections."""
+"""Title, index of the contestant in a mode, and number of connections."""
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.telemetry", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10, help="of each load a start; default: 10")
-    parser.add_argument("--seconds", type=float, default=0.25, help="of a round; default: 0.25")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="rounds of each load in a start; default: 10"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.25, help="time of a round; default: 0.25"
+    )
     parser.add_argument("--render", action="store_true", help="show the last results again")
     options = parser.parse_args()
     if not options.render:
@@ -49,59 +53,59 @@ def main() -> None:
 
 
 async def measure(rounds: int, seconds: float) -> Report:
-    """Return a report of this machine.
+    """Run the benchmark on this machine and return the report.
 
     Args:
-        rounds: Of each load in a start.
-        seconds: Of a contestant in a round.
+        rounds: Number of rounds of each load in a start.
+        seconds: Time of one contestant in a round.
     """
     machine = describe(*PACKAGES)
-    played: dict[str, list[tuple[Played, ...]]] = {}
+    played: dict[str, list[tuple[LoadRounds, ...]]] = {}
     async with open_generator() as generator:
         for mode in MODES:
-            for turn in range(mode.starts):
-                told = f"{mode.name}: start {turn + 1} of {mode.starts} …"
-                print(told, file=sys.stderr, flush=True)
-                found = await _play(generator, mode, turn, rounds, seconds)
+            for start in range(mode.starts):
+                progress = f"{mode.name}: start {start + 1} of {mode.starts} …"
+                print(progress, file=sys.stderr, flush=True)
+                found = await _apply_loads(generator, mode, start, rounds, seconds)
                 played.setdefault(mode.name, []).append(found)
     loads = [_load(title, at, played) for at, (title, _, _) in enumerate(LOADS)]
     return Report(machine=machine, loads=tuple(loads))
 
 
-class Played(NamedTuple):
-    """One load of one start: the contestant that is not watched, the one that is, their rounds."""
+class LoadRounds(NamedTuple):
+    """One load of one start: the contestants without and with telemetry, and their rounds."""
 
-    unwatched: Contestant
-    watched: Contestant
+    baseline: Contestant
+    measured: Contestant
     rounds: Rounds
 
 
-async def _play(
-    generator: Generator, mode: Mode, turn: int, rounds: int, seconds: float
-) -> tuple[Played, ...]:
-    """Start a mode beside one that is not watched, and apply every load to both."""
+async def _apply_loads(
+    generator: Generator, mode: Mode, start: int, rounds: int, seconds: float
+) -> tuple[LoadRounds, ...]:
+    """Start a mode and its baseline without telemetry, and apply every load to both."""
     played = []
     with tempfile.TemporaryDirectory(prefix="kubefox-bench-") as folder:
         async with AsyncExitStack() as stack:
-            started = await start_beside(mode, Path(folder), stack, turn)
-            for _, asked, connections in LOADS:
+            started = await start_beside(mode, Path(folder), stack, start)
+            for _, index, connections in LOADS:
                 job = Job(port=0, paths=(), connections=connections, duration_s=seconds)
-                unwatched, watched = (each[asked] for each in started)
-                found = await alternate(generator, [unwatched, watched], job, rounds)
-                played.append(Played(unwatched, watched, found))
+                baseline, measured = (contestants[index] for contestants in started)
+                found = await alternate(generator, [baseline, measured], job, rounds)
+                played.append(LoadRounds(baseline, measured, found))
     return tuple(played)
 
 
-def _load(title: str, at: int, played: dict[str, list[tuple[Played, ...]]]) -> Load:
-    """Return what came of one load: of each mode, and of all that were not watched together."""
+def _load(title: str, at: int, played: dict[str, list[tuple[LoadRounds, ...]]]) -> Load:
+    """Return the results of one load: of all baselines together, then of each mode."""
     by_mode = {name: [start[at] for start in starts] for name, starts in played.items()}
-    everything = [each for starts in by_mode.values() for each in starts]
-    unwatched = results([everything[0].unwatched], *(each.rounds for each in everything))
-    watched = [
-        results([starts[0].watched], *(each.rounds for each in starts))[0]
+    everything = [start for starts in by_mode.values() for start in starts]
+    baseline = results([everything[0].baseline], *(start.rounds for start in everything))
+    measured = [
+        results([starts[0].measured], *(start.rounds for start in starts))[0]
         for starts in by_mode.values()
     ]
-    return Load(title=title, results=(*unwatched, *watched))
+    return Load(title=title, results=(*baseline, *measured))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A collector that takes everything and keeps nothing.
+"""A collector that accepts all telemetry and stores nothing.
 
 python -m benchmarks.telemetry.collector
 """
@@ -13,16 +13,16 @@ from aiohttp import web
 MAX_BYTES = 64 << 20
 
 
-async def take(request: web.Request) -> web.Response:
-    """Take a batch; the empty message says that all of it was accepted."""
+async def accept(request: web.Request) -> web.Response:
+    """Accept a batch; the empty response means that all of it was accepted."""
     await request.read()
     return web.Response(content_type="application/x-protobuf")
 
 
 async def main() -> None:
-    """Listen on a port of its own choice until it is ended."""
+    """Listen on a free port until killed; print the URL on standard output."""
     application = web.Application(client_max_size=MAX_BYTES)
-    application.router.add_post("/v1/{signal}", take)
+    application.router.add_post("/v1/{signal}", accept)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

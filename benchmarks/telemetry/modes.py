@@ -1,4 +1,4 @@
-"""The ways in which a platform may be watched, each beside one that is not."""
+"""The modes of telemetry, each compared with a platform without telemetry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.e2e.kubefox import FIRST, KubeFox, deploy_app, start_apart, url_path
+from benchmarks.e2e.kubefox import FIRST, KubeFox, deploy_app, start_separately, url_path
 from benchmarks.support.programs import Program, Programs
 from benchmarks.support.rounds import Contestant
 
@@ -17,14 +17,14 @@ OFF = "off"
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
-    """One way.
+    """One mode of telemetry.
 
     Attributes:
-        name: For people.
-        environ: Variables of the platform.
-        has_collector: Whether it also exports to a collector over OTLP.
-        allowed: How much of the throughput and of p50 it may cost; None is only looked at.
-        starts: How often it is compared; to tell by a percent whether it is allowed takes many.
+        name: Name in the report.
+        environ: Environment variables of the platform.
+        has_collector: Whether telemetry is exported to a collector over OTLP too.
+        allowed: Largest allowed loss of throughput and increase of p50; None allows any.
+        starts: Number of starts; a difference of one percent needs many.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
     starts: int = 3
 
 
-UNWATCHED = Mode(name=OFF, environ={"FOX_TELEMETRY": "false"})
+WITHOUT_TELEMETRY = Mode(name=OFF, environ={"FOX_TELEMETRY": "false"})
 MODES = (
     Mode(name="metrics, 1 % traced", environ={"FOX_TRACE_RATIO": "0.01"}, allowed=0.07, starts=20),
     Mode(name="metrics, 100 % traced", environ={"FOX_TRACE_RATIO": "1"}, allowed=0.30),
@@ -47,48 +47,47 @@ MODES = (
 
 
 class Configured(Programs):
-    """Programs that all run with further variables.
+    """Programs that run with additional environment variables.
 
     Args:
-        folder: For their output.
-        stack: The owner's.
-        environ: The variables.
+        folder: Folder for their output.
+        stack: Unwinding it ends the programs.
+        environ: The additional variables.
     """
 
     def __init__(self, folder: Path, stack: AsyncExitStack, environ: dict[str, str]) -> None:
-        """Start nothing yet."""
         super().__init__(folder, stack)
         self._environ = environ
 
     async def start(
         self, name: str, *command: str | Path, ready: str, environ: dict[str, str] | None = None
     ) -> Program:
-        """Start a program with the variables; see ``Programs.start``."""
+        """Start a program with the additional variables; see ``Programs.start``."""
         both = {**(environ or {}), **self._environ}
         return await super().start(name, *command, ready=ready, environ=both)
 
 
 async def start_beside(
-    mode: Mode, folder: Path, stack: AsyncExitStack, turn: int
+    mode: Mode, folder: Path, stack: AsyncExitStack, start: int
 ) -> list[tuple[Contestant, Contestant]]:
-    """Start a mode and one that is not watched.
+    """Start a platform in a mode, and one without telemetry.
 
     Args:
-        mode: Which.
-        folder: For both; empty.
-        stack: Ends them.
-        turn: Number of the start. Who starts first may make a difference, so it changes.
+        mode: The mode.
+        folder: Empty folder for the files of both.
+        stack: Unwinding it ends both.
+        start: Number of the start. The order of starting may have an effect, so it alternates.
 
     Returns:
-        Of each the contestants of one and of two components a request; the unwatched one first.
+        For the baseline and then for the mode: the contestants of one and of two components.
     """
-    pair = (UNWATCHED, mode)
+    pair = (WITHOUT_TELEMETRY, mode)
     started = {}
-    for each in pair if turn % 2 == 0 else reversed(pair):
-        own = folder / each.name
+    for one in pair if start % 2 == 0 else reversed(pair):
+        own = folder / one.name
         await asyncio.to_thread(own.mkdir)
-        started[each.name] = await _start(each, own, stack)
-    return [started[each.name] for each in pair]
+        started[one.name] = await _start(one, own, stack)
+    return [started[one.name] for one in pair]
 
 
 async def _start(mode: Mode, folder: Path, stack: AsyncExitStack) -> tuple[Contestant, Contestant]:
@@ -97,7 +96,7 @@ async def _start(mode: Mode, folder: Path, stack: AsyncExitStack) -> tuple[Conte
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = await _start_collector(folder, stack)
         environ["OTEL_METRIC_EXPORT_INTERVAL"] = "5000"
     programs = Configured(folder, stack, environ)
-    kubefox = await start_apart(programs)
+    kubefox = await start_separately(programs)
     await deploy_app(kubefox, programs)
     pods = await kubefox.pods("direct", "front", "back")
     return (
@@ -110,7 +109,7 @@ async def _start_collector(folder: Path, stack: AsyncExitStack) -> str:
     collector = await Programs(folder, stack).start(
         "collector", sys.executable, "-m", "benchmarks.telemetry.collector", ready=r"at (http\S+)"
     )
-    return collector.said
+    return collector.ready_text
 
 
 def _contestant(mode: Mode, kubefox: KubeFox, pods: tuple[int, ...], path: str) -> Contestant:

@@ -1,4 +1,4 @@
-"""What was measured: as it is kept in JSON, and as it is shown."""
+"""The results, as they are stored in JSON and as a page."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _HEAD = ("", "requests/s", "× off", "p50 µs", "× off", "p99 µs", "CPU µs", 
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """One load and what came of it.
+    """One load and its results.
 
     Attributes:
-        title: For people.
-        results: Of what was not watched, then of each mode.
+        title: Title in the page.
+        results: Result of the baseline without telemetry, then of each mode.
     """
 
     title: str
     results: tuple[Result, ...]
 
     def of(self, name: str) -> Result:
-        """Return one mode's result."""
-        return next(each for each in self.results if each.name == name)
+        """Return the result of the mode called ``name``."""
+        return next(result for result in self.results if result.name == name)
 
     def cpu_us(self, name: str) -> float:
-        """Return the CPU of an answer in all processes of a mode."""
+        """Return the CPU time of an answer in all processes of a mode, in µs."""
         return sum(self.of(name).cpu_us.values())
 
 
@@ -46,8 +46,8 @@ def page(report: Report) -> str:
 
 
 def _aims(report: Report) -> str:
-    # One component a request, where telemetry weighs most: throughput under full load, latency
-    # without waiting.
+    # With one component a request, telemetry has its largest share: throughput under full load,
+    # latency with one connection.
     busy, quiet = report.loads[:2]
     rows = []
     for mode in MODES:
@@ -71,16 +71,16 @@ def _aims(report: Report) -> str:
 def _section(load: Load) -> str:
     rows = [
         (
-            each.name,
-            _range(each.rate_per_s),
-            _times(each.rate_ratio),
-            _range(each.p50_us),
-            _times(each.p50_ratio),
-            _range(each.p99_us),
-            f"{load.cpu_us(each.name):.0f}",
-            f"{load.cpu_us(each.name) / load.cpu_us(OFF):.2f}",
+            result.name,
+            _range(result.rate_per_s),
+            _times(result.rate_ratio),
+            _range(result.p50_us),
+            _times(result.p50_ratio),
+            _range(result.p99_us),
+            f"{load.cpu_us(result.name):.0f}",
+            f"{load.cpu_us(result.name) / load.cpu_us(OFF):.2f}",
         )
-        for each in load.results
+        for result in load.results
     ]
     return f"**{load.title}**\n\n{table(_HEAD, rows)}"
 

@@ -1,1 +1,1 @@
-"""What a process measures and remembers of its events, and what control gathers of it."""
+"""Figures and traces: counted in every process, collected and stored by control."""

@@ -1,18 +1,25 @@
-"""The figures of all processes put together, also of those that have ended.
+"""The sum of the figures of all processes, also of those that have ended.
 
-Each process counts from its start, so the sum of what each said last is right at any time: one that
-does not answer in time, or died, stays in it with what it said before.
+Each process counts from its start, so the sum of the latest figures of each is right at any time. A
+process that does not answer in time, or died, keeps its earlier figures in the sum.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
-from broker.telemetry.figures import Labels, ProcessFigures, SeriesFigures
+from broker.telemetry.figures import (
+    SERIES_A_STEP,
+    EventLabels,
+    ProcessFigures,
+    SeriesFigures,
+)
 from broker.telemetry.histogram import Durations, merged
+from kubefox.steps import Steps
 
 MAX_PROCESSES = 1_000
 MAX_SERIES = 10_000
@@ -20,111 +27,182 @@ MAX_ENDED = 4_096
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """All figures at one moment.
+    """The sum of all figures at one moment.
 
     Attributes:
         at_s: Unix time.
         series: By their labels.
         counters: By service and name.
-        gauges: Process, service, name and value, of processes that live.
+        gauges: Process, service, name and value, of the processes that answered.
     """
 
     at_s: float
-    series: dict[Labels, SeriesFigures]
+    series: dict[EventLabels, SeriesFigures]
     counters: dict[tuple[str, str], float]
     gauges: tuple[tuple[str, str, str, float], ...]
 
 
-class Collected:
-    """What every process said last, and the sum of what is over."""
+class CollectedFigures:
+    """The latest figures of every process, and the sum of those that have ended.
 
-    def __init__(self) -> None:
-        """Know nobody yet."""
+    Args:
+        max_processes: Number of processes; beyond it the oldest counts as ended, of the service
+            that has the most.
+        max_ended: Ids of ended processes whose late figures are ignored.
+        max_series: Number of series in the sum; further ones share one per component.
+    """
+
+    def __init__(
+        self,
+        max_processes: int = MAX_PROCESSES,
+        max_ended: int = MAX_ENDED,
+        max_series: int = MAX_SERIES,
+    ) -> None:
+        self._max_processes = max_processes
+        self._max_ended = max_ended
+        self._max_series = max_series
         self._latest: OrderedDict[str, ProcessFigures] = OrderedDict()
-        self._ended = ProcessFigures("", "")
+        self._ended: dict[EventLabels, SeriesFigures] = {}
         self._ended_counters: dict[tuple[str, str], float] = {}
         self._ended_processes: OrderedDict[str, None] = OrderedDict()
 
-    def take(self, figures: ProcessFigures) -> None:
-        """Take what a process says; what is older than its last words does not count."""
+    def add(self, figures: ProcessFigures) -> Steps[None]:
+        """Replace the figures of a process; after its final figures, others are ignored.
+
+        One call at a time: the sum stays right between the steps, a second call would lose them.
+        """
         if figures.process in self._ended_processes:
             return
         self._latest[figures.process] = figures
         self._latest.move_to_end(figures.process)
         if figures.is_final:
-            self._end(figures.process)
-        elif len(self._latest) > MAX_PROCESSES:
-            self._end(next(iter(self._latest)))
+            yield from self._end(figures.process)
+        elif len(self._latest) > self._max_processes:
+            yield from self._end(self._surplus())
 
-    def totals(self, at_s: float, answered: Iterable[str]) -> Totals:
-        """Return everything together.
+    def _surplus(self) -> str:
+        """Return the oldest process of the service that has the most.
+
+        A pod may name any number of processes of its own version; those of others stay.
+        """
+        services = {process: _service(figures) for process, figures in self._latest.items()}
+        [(largest, _)] = Counter(services.values()).most_common(1)
+        return next(process for process, service in services.items() if service == largest)
+
+    def totals(self, at_s: float, answered: Iterable[str]) -> Steps[Totals]:
+        """Return the sum of the figures as they are at the first step.
 
         Args:
             at_s: Unix time.
-            answered: Processes that live: of the others, only what they counted is of use.
+            answered: Ids of the processes that answered; only these have gauges and events in
+                flight.
         """
-        alive = [self._latest[each] for each in answered if each in self._latest]
-        counters = dict(self._ended_counters)
-        for process in self._latest.values():
+        alive = [self._latest[process] for process in answered if process in self._latest]
+        counters, ended = dict(self._ended_counters), self._ended
+        latest = tuple(self._latest.values())
+        for process in latest:
             _count(counters, process)
+        names = {figures.process for figures in alive}
+        series = yield from self._merged(
+            [
+                (ended.values(), False),
+                *((process.series, process.process in names) for process in latest),
+            ]
+        )
         return Totals(
             at_s=at_s,
-            series=self._series({each.process for each in alive}),
+            series=series,
             counters=counters,
             gauges=tuple(
-                (each.process, each.service, name, value)
-                for each in alive
-                for name, value in each.gauges.items()
+                (figures.process, figures.service, name, value)
+                for figures in alive
+                for name, value in figures.gauges.items()
             ),
         )
 
-    def _series(self, alive: set[str]) -> dict[Labels, SeriesFigures]:
-        every = (
-            series if process.process in alive else msgspec.structs.replace(series, in_flight=0)
-            for process in (self._ended, *self._latest.values())
-            for series in process.series
-        )
-        return _merged(every)
-
-    def _end(self, process: str) -> None:
-        figures = self._latest.pop(process)
+    def _end(self, process: str) -> Steps[None]:
+        """Move the figures of a process to those of the ended ones, at the last step."""
+        figures = self._latest[process]
+        series = yield from self._merged([(self._ended.values(), False), (figures.series, False)])
+        self._ended = series
+        del self._latest[process]
         self._ended_processes[process] = None
-        if len(self._ended_processes) > MAX_ENDED:
+        if len(self._ended_processes) > self._max_ended:
             self._ended_processes.popitem(last=False)
-        series = _merged((*self._ended.series, *figures.series))
-        self._ended = ProcessFigures("", "", tuple(series.values()))
         _count(self._ended_counters, figures)
 
+    def _merged(
+        self, groups: Iterable[tuple[Iterable[SeriesFigures], bool]]
+    ) -> Steps[dict[EventLabels, SeriesFigures]]:
+        """Add series by their labels.
 
-def _merged(every: Iterable[SeriesFigures]) -> dict[Labels, SeriesFigures]:
-    parts: dict[Labels, list[SeriesFigures]] = {}
-    for series in every:
-        has_room = series.labels in parts or len(parts) < MAX_SERIES
-        labels = series.labels if has_room else series.labels.overflow()
-        parts.setdefault(labels, []).append(series)
-    return {labels: sum_of(labels, each) for labels, each in parts.items()}
+        Args:
+            groups: Series, and whether their process is alive; others have no events in flight.
+        """
+        parts: dict[EventLabels, list[SeriesFigures]] = {}
+        for group, is_alive in groups:
+            for number, series in enumerate(group, 1):
+                has_room = series.labels in parts or len(parts) < self._max_series
+                labels = series.labels if has_room else series.labels.overflow()
+                counted = series if is_alive or not series.in_flight else _at_rest(series)
+                parts.setdefault(labels, []).append(counted)
+                if number % SERIES_A_STEP == 0:
+                    yield
+        merged_series = {}
+        for number, (labels, found) in enumerate(parts.items(), 1):
+            merged_series[labels] = yield from sum_in_steps(labels, found)
+            if number % SERIES_A_STEP == 0:
+                yield
+        return merged_series
 
 
-def sum_of(labels: Labels, series: list[SeriesFigures]) -> SeriesFigures:
+def _service(figures: ProcessFigures) -> tuple[str, bool]:
+    """Return the service of a process, and whether it is a pod, whose service may have any name."""
+    return figures.service, figures.process.startswith(f"{figures.service}-")
+
+
+def _at_rest(series: SeriesFigures) -> SeriesFigures:
+    return msgspec.structs.replace(series, in_flight=0)
+
+
+def sum_in_steps(labels: EventLabels, parts: Iterable[SeriesFigures]) -> Steps[SeriesFigures]:
+    """Return any number of series as one, some added in each step."""
+    rest, sums = iter(parts), []
+    while some := list(islice(rest, SERIES_A_STEP)):
+        sums.append(sum_of(labels, some))
+        if len(some) == SERIES_A_STEP:
+            yield
+    return sums[0] if len(sums) == 1 else sum_of(labels, sums)
+
+
+def sum_of(labels: EventLabels, parts: list[SeriesFigures]) -> SeriesFigures:
     """Return several series as one."""
-    if len(series) == 1 and series[0].labels == labels:
-        return series[0]
+    if len(parts) == 1 and parts[0].labels == labels:
+        return parts[0]
     return SeriesFigures(
         labels=labels,
-        by_class={digit: merged(_of_class(series, digit)) for digit in _digits(series)},
-        queue=merged(each.queue for each in series),
-        in_flight=sum(each.in_flight for each in series),
-        stream_bytes_in=sum(each.stream_bytes_in for each in series),
-        stream_bytes_out=sum(each.stream_bytes_out for each in series),
+        by_class={digit: merged(_of_class(parts, digit)) for digit in _digits(parts)},
+        queue=merged(series.queue for series in parts),
+        in_flight=sum(series.in_flight for series in parts),
+        stream_bytes_in=sum(series.stream_bytes_in for series in parts),
+        stream_bytes_out=sum(series.stream_bytes_out for series in parts),
+        refused=_refused(parts),
     )
 
 
-def _digits(series: list[SeriesFigures]) -> list[int]:
-    return sorted({digit for each in series for digit in each.by_class})
+def _refused(parts: list[SeriesFigures]) -> dict[str, int]:
+    refused: Counter[str] = Counter()
+    for series in parts:
+        refused.update(series.refused)
+    return dict(refused)
 
 
-def _of_class(series: list[SeriesFigures], digit: int) -> Iterator[Durations]:
-    return (each.by_class[digit] for each in series if digit in each.by_class)
+def _digits(parts: list[SeriesFigures]) -> list[int]:
+    return sorted({digit for series in parts for digit in series.by_class})
+
+
+def _of_class(parts: list[SeriesFigures], digit: int) -> Iterator[Durations]:
+    return (series.by_class[digit] for series in parts if digit in series.by_class)
 
 
 def _count(counters: dict[tuple[str, str], float], process: ProcessFigures) -> None:

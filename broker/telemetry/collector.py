@@ -1,4 +1,4 @@
-"""Control's side of telemetry: asks every process when somebody wants to know, keeps traces."""
+"""Telemetry of the whole platform: collects the figures of all processes, and their traces."""
 
 from __future__ import annotations
 
@@ -6,86 +6,142 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 
-import msgspec
-
-from broker.bus import Bus
-from broker.pod_board import PodBoard
+from broker.nats.bus import Bus
+from broker.runtime.background import run_in_background
+from broker.runtime.cooperative import TimeSlice, run_in_slices
+from broker.storage.pod_board import PodBoard
 from broker.telemetry import prometheus
-from broker.telemetry.collected import Collected, Totals
-from broker.telemetry.figures import ProcessFigures
+from broker.telemetry.collected import CollectedFigures, Totals
+from broker.telemetry.figures import decode_figures
+from broker.telemetry.senders import fault_of_figures
 from broker.telemetry.stats import stats_of
 from broker.telemetry.trace_store import TraceStore
-from model import subjects
-from model.decoding import UNREADABLE
-from model.telemetry import Stats
+from kubefox import subjects
+from kubefox.decoding import DECODE_ERRORS
+from kubefox.errors import NotAuthorized
+from kubefox.senders import Sender
+from kubefox.telemetry import Stats
 
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 0.25
-"""How long processes have to answer; one that is busier counts with what it said before."""
+"""Time for processes to answer; without an answer, the earlier figures of a process count."""
 
-_decode = msgspec.msgpack.Decoder(ProcessFigures).decode
+ALL_EVERY = 20
+"""Of so many requests, one goes to all processes, and the others not to idle pods."""
+
+BLOCK_BYTES = 64 << 10
+"""Size of a block of Prometheus text, at least; a block holds one chunk more at most."""
+
+_CHUNKS_A_STEP = 64
+_MAX_ARRIVED = 10_000
 
 
 class Collector:
-    """Knows the figures of the whole platform; made by ``open_collector``.
+    """Collects figures and traces of all processes; made by ``open_collector``.
 
     Attributes:
-        traces: The recent ones.
+        traces: Recent traces.
     """
 
     def __init__(self, bus: Bus, board: PodBoard) -> None:
-        """Know nothing yet."""
         self._bus = bus
         self._board = board
-        self._collected = Collected()
+        self._collected = CollectedFigures()
+        self._pulls = 0
         self._pulling = asyncio.Lock()
-        self.traces = TraceStore()
+        self._arrived: asyncio.Queue[tuple[Sender, bytes]] = asyncio.Queue(_MAX_ARRIVED)
+        self._answered: list[str] = []
+        self.traces = TraceStore(
+            partial(bus.malformed.note, subjects.SPANS), partial(bus.forged.note, subjects.SPANS)
+        )
 
     async def pull(self) -> Totals:
-        """Ask every process, and return all figures together.
+        """Request the figures of every process that may have new ones, and return the sum.
 
         Raises:
             NatsUnavailable: NATS does not answer.
         """
         async with self._pulling:
-            answers = await self._bus.gather(subjects.FIGURES, b"", ANSWER_S)
-            figures = [each for each in map(_read, answers) if each is not None]
-            for each in figures:
-                self._collected.take(each)
-            return self._collected.totals(time.time(), [each.process for each in figures])
+            subject = subjects.FIGURES if self._pulls % ALL_EVERY else subjects.ALL_FIGURES
+            self._pulls += 1
+            await self._arrived.join()
+            answered: list[str] = []
+            self._answered = answered
+            await self._bus.publish(subject, b"")
+            await asyncio.sleep(ANSWER_S)
+            await self._arrived.join()
+            return await run_in_slices(self._collected.totals(time.time(), answered))
 
     async def stats(self, window_s: float) -> Stats:
         """Return the figures of each deployment and component; see ``stats_of``.
 
         Args:
-            window_s: How long to look what comes; 0 does not.
+            window_s: Measure for this time too; 0 returns at once.
         """
         if not window_s:
-            return stats_of(await self.pull())
+            return await run_in_slices(stats_of(await self.pull()))
         before = await self.pull()
         await asyncio.sleep(window_s)
-        return stats_of(await self.pull(), before)
+        return await run_in_slices(stats_of(await self.pull(), before))
 
-    async def prometheus(self) -> str:
-        """Return all figures as Prometheus text."""
-        return prometheus.render(await self.pull(), self._board.statuses)
+    async def prometheus(self) -> AsyncGenerator[bytes, None]:
+        """Yield all figures as Prometheus text, in blocks; meanwhile, other tasks run.
 
-    async def take_last_figures(self, payload: bytes, _reply: str) -> None:
-        """Take what a process leaves behind."""
-        figures = _read(payload)
-        if figures is not None:
-            self._collected.take(figures)
+        Raises:
+            NatsUnavailable: NATS does not answer. No block has been yielded then.
+        """
+        totals, time_slice = await self.pull(), TimeSlice()
+        block, size = [], 0
+        for number, chunk in enumerate(prometheus.chunks(totals, self._board.statuses)):
+            block.append(chunk)
+            size += len(chunk)
+            if size >= BLOCK_BYTES:
+                yield b"".join(block)
+                block, size = [], 0
+            if number % _CHUNKS_A_STEP == 0:
+                await time_slice.checkpoint()
+        yield b"".join(block)
 
-    async def take_spans(self, payload: bytes, _reply: str) -> None:
-        """Take spans of sampled traces."""
-        self.traces.add_sampled(payload)
+    def receive_figures(self, subject: str, payload: bytes, _reply: str) -> None:
+        """Receive the figures of a process; a ``MessageCallback``."""
+        # Full only if nothing adds them any more: those that follow have these in them.
+        with contextlib.suppress(asyncio.QueueFull):
+            self._arrived.put_nowait((subjects.sender_of(subject), payload))
 
-    async def take_kept_spans(self, payload: bytes, _reply: str) -> None:
-        """Take spans of traces that failed or were slow."""
-        self.traces.add_kept(payload)
+    async def add_figures(self) -> None:
+        """Add the figures that arrive, one process after another, until cancelled."""
+        while True:
+            sender, payload = await self._arrived.get()
+            try:
+                await self._add(sender, payload)
+            except Exception:
+                logger.exception("figures of %s cannot be added", sender.source)
+            finally:
+                self._arrived.task_done()
+
+    async def _add(self, sender: Sender, payload: bytes) -> None:
+        try:
+            figures = await run_in_slices(decode_figures(payload))
+        except DECODE_ERRORS as error:
+            self._bus.malformed.note(subjects.FIGURES_OF_ALL, error)
+            return
+        if fault := fault_of_figures(sender, figures):
+            self._bus.forged.note(subjects.FIGURES_OF_ALL, NotAuthorized(fault))
+            return
+        await run_in_slices(self._collected.add(figures))
+        self._answered.append(figures.process)
+
+    def receive_spans(self, subject: str, payload: bytes, _reply: str) -> None:
+        """Receive spans of sampled traces; a ``MessageCallback``."""
+        self.traces.add_sampled(payload, subjects.sender_of(subject))
+
+    def receive_kept_spans(self, subject: str, payload: bytes, _reply: str) -> None:
+        """Receive spans of traces that failed or were slow; a ``MessageCallback``."""
+        self.traces.add_kept(payload, subjects.sender_of(subject))
 
 
 @contextlib.asynccontextmanager
@@ -93,20 +149,13 @@ async def open_collector(bus: Bus, board: PodBoard) -> AsyncIterator[Collector]:
     """Collect until the context ends."""
     collector = Collector(bus, board)
     subscriptions = [
-        await bus.serve(subjects.LAST_FIGURES, collector.take_last_figures),
-        await bus.serve(subjects.SPANS, collector.take_spans),
-        await bus.serve(subjects.KEPT_SPANS, collector.take_kept_spans),
+        await bus.serve_fast_path(subjects.FIGURES_OF_ALL, collector.receive_figures),
+        await bus.serve_fast_path(subjects.SPANS, collector.receive_spans),
+        await bus.serve_fast_path(subjects.KEPT_SPANS, collector.receive_kept_spans),
     ]
     try:
-        yield collector
+        async with run_in_background(collector.add_figures(), "adding figures"):
+            yield collector
     finally:
-        for each in subscriptions:
-            await bus.stop_serving(each)
-
-
-def _read(payload: bytes) -> ProcessFigures | None:
-    try:
-        return _decode(payload)
-    except UNREADABLE:
-        logger.exception("figures of a process cannot be read")
-        return None
+        for subscription in subscriptions:
+            await bus.stop_serving(subscription)

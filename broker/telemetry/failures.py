@@ -1,4 +1,4 @@
-"""How an exception that ends an event looks in figures and spans."""
+"""Exceptions that end an event, as figures and spans show them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import asyncio
 import time
 import traceback
 
-from model.errors import ComponentFailed, DeadlineExceeded, FoxError
-from model.telemetry import SpanEvent
+from kubefox.errors import ClientGone, ComponentFailed, DeadlineExceeded, FoxError
+from kubefox.telemetry import SpanEvent
 
 MAX_MESSAGE = 500
 MAX_STACKTRACE = 4_000
 
 
 def status_of(error: BaseException) -> int:
-    """Return the HTTP status that the sender sees."""
+    """Return the HTTP status that the sender gets."""
     return _kind_of(error).http_status
 
 
 def code_of(error: BaseException) -> str:
-    """Return the code of the failure."""
+    """Return the code of the failure, as in ``kubefox.errors``."""
     return _kind_of(error).code
 
 
 def event_of(error: BaseException) -> SpanEvent:
-    """Return the event by which a span tells of an exception."""
+    """Return the span event that describes an exception."""
     stack = "".join(traceback.format_exception(error))
     return SpanEvent(
         "exception",
@@ -40,5 +40,7 @@ def event_of(error: BaseException) -> SpanEvent:
 def _kind_of(error: BaseException) -> type[FoxError]:
     if isinstance(error, FoxError):
         return type(error)
-    # A handler is cancelled by nothing but its deadline.
-    return DeadlineExceeded if isinstance(error, asyncio.CancelledError) else ComponentFailed
+    if not isinstance(error, asyncio.CancelledError):
+        return ComponentFailed
+    # A handler is cancelled at its deadline, or when nothing waits for its answer any more.
+    return ClientGone if error.args == (ClientGone.code,) else DeadlineExceeded

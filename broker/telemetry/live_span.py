@@ -1,7 +1,7 @@
-"""Spans as OpenTelemetry's API has them, for code within handlers: authors' and libraries'.
+"""Spans of OpenTelemetry's API, for the code of handlers and for instrumented libraries.
 
-Whatever is instrumented for OpenTelemetry finds its parent in the API's current context. This is a
-full implementation of that API on the platform's own records: it needs no SDK in a pod.
+An instrumented library finds the parent span in the API's current context. This is a full
+implementation of that API on the platform's own records, so a pod needs no SDK.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
 from opentelemetry.util import types
 
-from broker.telemetry import trace_context
+from broker.runtime import trace_context
 from broker.telemetry.failures import event_of
-from broker.telemetry.figures import Labels
+from broker.telemetry.figures import EventLabels
 from broker.telemetry.span import SpanKind, SpanRecord
 from broker.telemetry.tracing import Tracing
-from model.telemetry import Attributes, AttributeValue, SpanEvent
+from kubefox.telemetry import Attributes, AttributeValue, SpanEvent
 
 MAX_ATTRIBUTES = 64
 MAX_EVENTS = 32
@@ -37,24 +37,25 @@ _KINDS = {
 
 
 class LiveSpan(trace.Span):
-    """A span that has not ended; what is put on it is bounded.
+    """A span that has not ended; its attributes and events are bounded.
 
     Args:
-        name: Of the span.
-        parent: Trace id, span id of the parent, whether they are sampled.
-        labels: Whose span it is.
-        tracing: Takes it when it ends.
-        kind: What it stands for.
+        name: Name of the span.
+        parent: Trace id, span id of the parent, and whether the trace is sampled.
+        labels: Labels of the event.
+        tracing: Receives the span when it ends.
+        kind: Kind of the span.
         start_ns: Unix time; None is now.
-        span_id: Given when its owner has told others of it already.
-        ends_itself: Whether ``end`` ends it; its owner makes the record otherwise.
+        span_id: Id of the span; empty makes a new one.
+        ends_itself: Whether ``end`` ends the span; otherwise the owner of the span makes the
+            record.
     """
 
     def __init__(
         self,
         name: str,
         parent: tuple[str, str, bool],
-        labels: Labels,
+        labels: EventLabels,
         tracing: Tracing,
         *,
         kind: SpanKind = SpanKind.INTERNAL,
@@ -62,7 +63,6 @@ class LiveSpan(trace.Span):
         start_ns: int | None = None,
         ends_itself: bool = True,
     ) -> None:
-        """Begin now."""
         self.name = name
         self.trace_id, self.parent_id, self.is_sampled = parent
         self.span_id = span_id or trace_context.new_span_id()
@@ -77,12 +77,16 @@ class LiveSpan(trace.Span):
         self._end_ns = 0
 
     def child(self, name: str, *, kind: SpanKind, start_ns: int | None = None) -> LiveSpan:
-        """Begin a span below this one."""
+        """Begin a child span."""
         parent = (self.trace_id, self.span_id, self.is_sampled)
         return LiveSpan(name, parent, self.labels, self._tracing, kind=kind, start_ns=start_ns)
 
+    def neighbours(self) -> tuple[int, ...]:
+        """Return nothing: the span of the event knows them."""
+        return ()
+
     def record(self) -> SpanRecord:
-        """Return the span, which has ended."""
+        """Return the record of the ended span."""
         return SpanRecord(
             self.trace_id,
             self.span_id,
@@ -99,37 +103,37 @@ class LiveSpan(trace.Span):
         )
 
     def end(self, end_time: int | None = None) -> None:
-        """End it; a second time does nothing."""
+        """End the span; a second call does nothing."""
         if self._end_ns or not self._ends_itself:
             return
         self._end_ns = end_time or time.time_ns()
-        self._tracing.finish(self, self.trace_id, is_sampled=self.is_sampled)
+        self._tracing.finish(self)
 
     def get_span_context(self) -> SpanContext:
-        """Return what children of other tracers need."""
+        """Return the ids of the span, for children of other tracers."""
         flags = TraceFlags(TraceFlags.SAMPLED if self.is_sampled else TraceFlags.DEFAULT)
         return SpanContext(int(self.trace_id, 16), int(self.span_id, 16), False, flags)
 
     def is_recording(self) -> bool:
-        """Whether what is put on it is seen."""
+        """Return whether attributes and events are still recorded."""
         return not self._end_ns
 
     def set_attribute(self, key: str, value: types.AttributeValue) -> None:
-        """Put an attribute on it."""
+        """Set an attribute."""
         if key in self.attributes or len(self.attributes) < MAX_ATTRIBUTES:
             self.attributes[key] = _bounded(value)
 
     def set_attributes(self, attributes: Mapping[str, types.AttributeValue]) -> None:
-        """Put several attributes on it."""
+        """Set several attributes."""
         for key, value in attributes.items():
             self.set_attribute(key, value)
 
     def add_event(
         self, name: str, attributes: types.Attributes = None, timestamp: int | None = None
     ) -> None:
-        """Note that something happened."""
+        """Add an event."""
         bounded = {key: _bounded(value) for key, value in (attributes or {}).items()}
-        self._note(SpanEvent(name, timestamp or time.time_ns(), bounded))
+        self._add_event(SpanEvent(name, timestamp or time.time_ns(), bounded))
 
     def record_exception(
         self,
@@ -138,15 +142,15 @@ class LiveSpan(trace.Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Note an exception."""
-        self._note(event_of(exception))
+        """Add an event for an exception."""
+        self._add_event(event_of(exception))
 
     def update_name(self, name: str) -> None:
-        """Call it something else."""
+        """Rename the span."""
         self.name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Say whether it failed; what failed once stays so unless it is said to be fine."""
+        """Set whether the span failed; a failure stays until the status is OK."""
         if isinstance(status, Status):
             description = status.description
             status = status.status_code
@@ -155,13 +159,13 @@ class LiveSpan(trace.Span):
         elif status is StatusCode.OK:
             self.error = ""
 
-    def _note(self, event: SpanEvent) -> None:
+    def _add_event(self, event: SpanEvent) -> None:
         if len(self.events) < MAX_EVENTS:
             self.events.append(event)
 
 
 class LiveTracer(trace.Tracer):
-    """Begins spans below the current one; where none is recorded, they are not either."""
+    """Begins children of the current span; without a recorded parent they are not recorded."""
 
     def start_span(
         self,
@@ -195,22 +199,22 @@ class LiveTracer(trace.Tracer):
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
     ) -> Iterator[trace.Span]:
-        """Begin a span that is the current one until the context ends."""
+        """Begin a span that is the current span until the context ends."""
         span = self.start_span(name, context, kind, attributes, links, start_time)
         with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
             yield span
 
 
 class LiveTracerProvider(trace.TracerProvider):
-    """What instrumentation libraries ask for their tracer."""
+    """Gives instrumented libraries their tracer."""
 
     def get_tracer(self, *_: Any, **__: Any) -> trace.Tracer:
-        """Return the one tracer there is: a span knows its process by its parent."""
+        """Return the tracer; all are the same, since a span gets its labels from its parent."""
         return LiveTracer()
 
 
 def install() -> None:
-    """Give instrumentation libraries our tracers, unless a component brought its own provider."""
+    """Set the tracer provider of the process, unless the component has set its own."""
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(LiveTracerProvider())
 
@@ -222,6 +226,6 @@ def _bounded(value: object) -> AttributeValue:
         case str():
             return value[:MAX_CHARACTERS]
         case list() | tuple():
-            return [str(each)[:MAX_CHARACTERS] for each in value[:MAX_ATTRIBUTES]]
+            return [str(item)[:MAX_CHARACTERS] for item in value[:MAX_ATTRIBUTES]]
         case _:
             return str(value)[:MAX_CHARACTERS]

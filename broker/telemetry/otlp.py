@@ -1,8 +1,8 @@
-"""Sends spans, logs and figures to a collector, without ever waiting for it on a request's path.
+"""Exports spans, logs and figures to an OpenTelemetry collector; requests never wait for it.
 
-Only a process that has ``OTEL_EXPORTER_OTLP_ENDPOINT`` in its environment does so; only then the
-SDK and its exporters are imported, which take 15 MB and 0.3 s. What waits for a slow collector is
-bounded, what is over is dropped, the oldest first, and counted.
+A process exports only with ``OTEL_EXPORTER_OTLP_ENDPOINT`` in its environment. Only then it imports
+the SDK and its exporters, which take 15 MB and 0.3 s. A slow collector makes a bounded queue; items
+beyond the bound are dropped, the oldest first, and counted.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
-from broker import logs
-from broker.background import running
+from broker.runtime import logs
+from broker.runtime.background import run_in_background
 from broker.telemetry.figures import ProcessFigures
 from broker.telemetry.metrics import Metrics
+from broker.telemetry.otlp_messages import LogEntry, OtlpSender
 from broker.telemetry.records import Record
 
 logger = logging.getLogger(__name__)
@@ -30,171 +31,163 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 MAX_WAITING = 2_048
 BATCH = 512
-LAST_WORDS_S = 5.0
+FINISH_S = 5.0
 _DEFAULT_INTERVAL_MS = "60000"
-# What they say while they export would be exported again.
+# Log lines of the export itself would be exported again.
 _OWN_LOGGERS = ("opentelemetry", "urllib3", __name__)
 
 _Item = TypeVar("_Item")
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A collector; the exporters read from the environment where it is.
+class OtlpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the export; the SDK's exporters read further ones from the environment.
 
     Attributes:
-        metric_interval_s: How often figures are sent.
+        metric_interval_s: Time between two exports of figures.
+        finish_s: Time for the last export, when the process ends.
     """
 
     metric_interval_s: float = 60.0
+    finish_s: float = FINISH_S
 
 
-class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the process's log."""
+class ExportQueue(Generic[_Item]):
+    """Items that wait for their export: at most ``MAX_WAITING``.
 
-    at_ns: int
-    level: int
-    level_name: str
-    logger: str
-    message: str
-    fields: dict[str, Any]
-
-
-class Wire(Protocol):
-    """Speaks OTLP; its methods block and return whether the collector took it."""
-
-    def send_spans(self, records: list[Record]) -> bool:
-        """Send the spans of records."""
-
-    def send_logs(self, entries: list[LogEntry]) -> bool:
-        """Send log lines."""
-
-    def send_figures(self, figures: ProcessFigures) -> bool:
-        """Send figures."""
-
-    def close(self) -> None:
-        """Give up what is being sent."""
-
-
-class Waiting(Generic[_Item]):
-    """What waits to be sent: at most ``MAX_WAITING``.
+    Args:
+        wake: Called after items were added.
 
     Attributes:
-        dropped: How many were lost.
+        dropped: Number of items that were dropped.
     """
 
     def __init__(self, wake: Callable[[], object]) -> None:
-        """Start with nothing; ``wake`` is called when there is something."""
         self._items: deque[_Item] = deque()
         self._wake = wake
         self.dropped = 0
 
     def __len__(self) -> int:
-        """Return how many wait."""
         return len(self._items)
 
-    def put(self, items: Iterable[_Item]) -> None:
-        """Take items; the oldest are dropped if there are too many."""
+    def add(self, items: Iterable[_Item]) -> None:
+        """Add items; the oldest are dropped if too many wait."""
         self._items.extend(items)
         while len(self._items) > MAX_WAITING:
             self._items.popleft()
             self.dropped += 1
         self._wake()
 
-    def take(self) -> list[_Item]:
-        """Return the next batch."""
+    def next_batch(self) -> list[_Item]:
+        """Remove the oldest items and return them."""
         return [self._items.popleft() for _ in range(min(BATCH, len(self._items)))]
 
 
 class Exporter:
-    """Brings what one process gathers to the collector; made by ``open_exporter``."""
+    """Exports the telemetry of one process; made by ``open_exporter``.
 
-    def __init__(self, wire: Wire, target: Target, figures: Callable[[], ProcessFigures]) -> None:
-        """Start with nothing to send."""
-        self._wire = wire
-        self._target = target
+    Args:
+        sender: Sends to the collector.
+        settings: Of the export.
+        figures: Returns the figures of the process.
+
+    Attributes:
+        spans: Records that wait for their export.
+        logs: Log lines that wait for their export.
+    """
+
+    def __init__(
+        self, sender: OtlpSender, settings: OtlpSettings, figures: Callable[[], ProcessFigures]
+    ) -> None:
+        self._sender = sender
+        self._settings = settings
         self._figures = figures
         self._loop = asyncio.get_running_loop()
-        self._something = asyncio.Event()
+        self._has_items = asyncio.Event()
         self._is_reached = True
-        self.spans: Waiting[Record] = Waiting(self._something.set)
-        # A line may be logged by any thread.
-        self.logs: Waiting[LogEntry] = Waiting(
-            lambda: self._loop.call_soon_threadsafe(self._something.set)
+        self.spans: ExportQueue[Record] = ExportQueue(self._has_items.set)
+        # Any thread may log.
+        self.logs: ExportQueue[LogEntry] = ExportQueue(
+            lambda: self._loop.call_soon_threadsafe(self._has_items.set)
         )
 
     async def run(self) -> None:
-        """Send whatever comes, and figures at their times, until cancelled."""
+        """Export items as they come, and figures at their interval, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_figures())
             while True:
-                await self._something.wait()
-                self._something.clear()
+                await self._has_items.wait()
+                self._has_items.clear()
                 await self.flush()
 
     async def flush(self) -> None:
-        """Send what waits now."""
+        """Export the waiting items now."""
         while self.spans or self.logs:
-            await self._send(self._wire.send_spans, self.spans)
-            await self._send(self._wire.send_logs, self.logs)
+            await self._send(self._sender.send_spans, self.spans)
+            await self._send(self._sender.send_logs, self.logs)
 
     async def finish(self) -> None:
-        """Send the last words, unless the collector is too slow for them."""
+        """Export the waiting items and the final figures, for at most ``finish_s``."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S):
+            async with asyncio.timeout(self._settings.finish_s):
                 await self.flush()
-                await asyncio.to_thread(self._wire.send_figures, self._figures())
-        self._wire.close()
+                await asyncio.to_thread(self._sender.send_figures, self._figures())
+        self._sender.close()
 
-    async def _send(self, send: Callable[[list[_Item]], bool], waiting: Waiting[_Item]) -> None:
-        batch = waiting.take()
+    async def _send(self, send: Callable[[list[_Item]], bool], queue: ExportQueue[_Item]) -> None:
+        batch = queue.next_batch()
         if not batch:
             return
         try:
-            is_taken = await asyncio.to_thread(send, batch)
+            is_accepted = await asyncio.to_thread(send, batch)
         except Exception:
-            # One batch is lost, and not all that comes after it.
-            logger.exception("%d items cannot be exported", len(batch))
-            is_taken = False
-        if not is_taken:
-            waiting.dropped += len(batch)
-        self._note(is_reached=is_taken)
+            # Only this batch is lost: later ones are still exported.
+            logger.exception("%d items could not be exported and are dropped", len(batch))
+            is_accepted = False
+        if not is_accepted:
+            queue.dropped += len(batch)
+        self._log_change(is_reached=is_accepted)
 
     async def _send_figures(self) -> None:
         while True:
-            await asyncio.sleep(self._target.metric_interval_s)
+            await asyncio.sleep(self._settings.metric_interval_s)
             try:
-                is_taken = await asyncio.to_thread(self._wire.send_figures, self._figures())
+                is_accepted = await asyncio.to_thread(self._sender.send_figures, self._figures())
             except Exception:
-                logger.exception("figures cannot be exported")
-                is_taken = False
-            self._note(is_reached=is_taken)
+                logger.exception("figures could not be exported")
+                is_accepted = False
+            self._log_change(is_reached=is_accepted)
 
-    def _note(self, *, is_reached: bool) -> None:
-        if is_reached is not self._is_reached:
-            self._is_reached = is_reached
-            state = "takes telemetry again" if is_reached else "cannot be reached: some is lost"
-            logger.warning("the OpenTelemetry collector %s", state)
+    def _log_change(self, *, is_reached: bool) -> None:
+        if is_reached is self._is_reached:
+            return
+        self._is_reached = is_reached
+        if is_reached:
+            logger.warning("the OpenTelemetry collector accepts telemetry again")
+        else:
+            logger.warning(
+                "the OpenTelemetry collector cannot be reached, telemetry is lost: check %s",
+                ENDPOINT,
+            )
 
 
-class LogTap(logging.Handler):
-    """Hands the process's log lines to the exporter."""
+class LogExportHandler(logging.Handler):
+    """Adds the process's log lines to the exporter's queue."""
 
-    def __init__(self, waiting: Waiting[LogEntry]) -> None:
-        """Tap into ``waiting``."""
+    def __init__(self, queue: ExportQueue[LogEntry]) -> None:
         super().__init__()
-        self._waiting = waiting
+        self._queue = queue
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one line."""
+        """Add one line."""
         if record.name.startswith(_OWN_LOGGERS):
             return
         try:
             entry = _entry(record)
-        except Exception:  # noqa: BLE001 - handleError tells of it
-            # As every handler does: a line that cannot be put together fails nobody.
+        except Exception:  # noqa: BLE001 - handleError reports it
+            # As in every handler, a line that cannot be formatted stops nothing.
             self.handleError(record)
         else:
-            self._waiting.put([entry])
+            self._queue.add([entry])
 
 
 def _entry(record: logging.LogRecord) -> LogEntry:
@@ -212,42 +205,42 @@ def _entry(record: logging.LogRecord) -> LogEntry:
     )
 
 
-def from_environ() -> Target | None:
-    """Return the collector that the environment names, or None."""
+def settings_from_environ() -> OtlpSettings | None:
+    """Return the settings of the environment, or None if it names no collector."""
     if not os.environ.get(ENDPOINT):
         return None
     interval_ms = float(os.environ.get(INTERVAL, _DEFAULT_INTERVAL_MS))
-    return Target(metric_interval_s=interval_ms / 1000)
+    return OtlpSettings(metric_interval_s=interval_ms / 1000)
 
 
 @contextlib.asynccontextmanager
 async def open_exporter(
-    target: Target, service: str, instance: str, metrics: Metrics
+    settings: OtlpSettings, service: str, instance: str, metrics: Metrics
 ) -> AsyncIterator[Exporter]:
-    """Send to a collector until the context ends, and then the last words.
+    """Export to a collector until the context ends, and then the items that still wait.
 
     Args:
-        target: The collector.
-        service: Name of the process's service, for what belongs to no component.
+        settings: Of the export.
+        service: Name of the process's service, for telemetry of no component.
         instance: Id of the process.
         metrics: Of the process.
     """
 
-    def open_wire() -> Wire:
-        # Imported here and in a thread: it takes 0.3 s.
-        module = importlib.import_module("broker.telemetry.otlp_wire")
-        wire: Wire = module.OtlpWire(service, instance)
-        return wire
+    def open_sender() -> OtlpSender:
+        # The import takes 0.3 s, so it runs in a thread.
+        module = importlib.import_module("broker.telemetry.otlp_sender")
+        sender: OtlpSender = module.SdkOtlpSender(service, instance)
+        return sender
 
-    wire = await asyncio.to_thread(open_wire)
-    exporter = Exporter(wire, target, lambda: metrics.figures(instance, service))
+    sender = await asyncio.to_thread(open_sender)
+    exporter = Exporter(sender, settings, lambda: metrics.figures(instance, service))
     metrics.watch_counter("otlp_spans_dropped", lambda: exporter.spans.dropped)
     metrics.watch_counter("otlp_logs_dropped", lambda: exporter.logs.dropped)
-    tap = LogTap(exporter.logs)
-    logging.getLogger().addHandler(tap)
+    handler = LogExportHandler(exporter.logs)
+    logging.getLogger().addHandler(handler)
     try:
-        async with running(exporter.run(), "exporting telemetry"):
+        async with run_in_background(exporter.run(), "exporting telemetry"):
             yield exporter
     finally:
-        logging.getLogger().removeHandler(tap)
+        logging.getLogger().removeHandler(handler)
         await exporter.finish()

@@ -1,7 +1,7 @@
-"""What is put by of a hop that has ended: few words, from which spans are made when they are read.
+"""Records of completed events and calls; spans are made of them when they are read.
 
-A sampled genesis event makes three spans, a handled one another: 5 µs and 800 bytes in the process
-that is measured. A record costs 0.6 µs and a third of the bytes, and most are never looked at.
+A sampled genesis event makes three spans and a handled one another: 5 µs and 800 bytes in the
+process that is measured. A record costs 0.6 µs and a third of the bytes, and most are never read.
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from collections.abc import Iterator
 
 import msgspec
 
-from broker.ids import span_of
-from broker.telemetry import trace_context
-from broker.telemetry.figures import Labels
-from broker.telemetry.flows import StreamFigures
+from broker.runtime import trace_context
+from broker.runtime.ids import span_of
+from broker.telemetry.figures import EventLabels
 from broker.telemetry.span import SpanKind, SpanRecord
-from model.telemetry import Attributes, SpanEvent
+from broker.telemetry.stream_meters import StreamFigures
+from kubefox.telemetry import Attributes, SpanEvent
 
 MAX_PATH = 256
-"""What of a path is put by."""
+"""Characters of a path that a record holds."""
 
 
 class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=True):
-    """A genesis event: the adapter's span, the routing decision, the first hop.
+    """A genesis event: three spans, of the adapter, the routing decision and the sending.
 
     Attributes:
         trace_id: 32 hex digits.
         parent_id: Span id that the client sent, or empty.
-        event_id: Id of the event; it tells the span id of the first hop.
+        event_id: Id of the event; the span ids are derived from it.
         method: HTTP method, or empty.
-        path: Percent-encoded, cut; or empty.
-        labels: Whose it is.
+        path: Percent-encoded, cut to ``MAX_PATH``; or empty.
+        labels: Labels of the event.
         release: Id of the release, or empty.
-        component: Whom it was sent to, or empty when it was not.
-        subject: Where to.
+        component: Name of the target component, or empty.
+        subject: Subject of the target, or empty.
         route: Id of the route.
-        start_ns: Unix time, as the others.
-        routed_ns: When it was decided on; 0 if it never was.
-        sent_ns: When it was sent; 0 if it never was.
-        end_ns: When it was answered.
+        start_ns: Unix time of the arrival.
+        routed_ns: Unix time of the routing decision; 0 without one.
+        sent_ns: Unix time of the sending; 0 if it was not sent.
+        end_ns: Unix time of the answer.
         status: HTTP status of the answer.
         error: Code of the failure, or empty.
-        streams: What its streams carried, if it had any.
+        streams: Totals of its streams, if it had any.
     """
 
     trace_id: str
@@ -49,7 +49,7 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     event_id: str
     method: str
     path: str
-    labels: Labels
+    labels: EventLabels
     release: str
     component: str
     subject: str
@@ -65,9 +65,9 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     def spans(self) -> Iterator[SpanRecord]:
         """Yield the spans."""
         hop_id = span_of(self.event_id)
-        root_id = trace_context.kin_of(hop_id, 1)
+        root_id = trace_context.derived_span_id(hop_id, 1)
         yield self._root(root_id)
-        yield self._decision(trace_context.kin_of(hop_id, 2), root_id)
+        yield self._decision(trace_context.derived_span_id(hop_id, 2), root_id)
         if self.sent_ns:
             yield self._hop(hop_id, root_id)
 
@@ -77,7 +77,7 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
             attributes |= {"http.request.method": self.method, "url.path": self.path}
         if self.release:
             attributes["kubefox.release"] = self.release
-        attributes |= _carried(self.streams)
+        attributes |= _stream_attributes(self.streams)
         return SpanRecord(
             self.trace_id,
             span_id,
@@ -123,25 +123,25 @@ class GenesisRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
 
 
 class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=True):
-    """An event that a receiver has handled.
+    """An event that a component or an adapter handled.
 
     Attributes:
-        traceparent: As the event brought it, or empty.
-        span_id: 16 hex digits; or empty where its parent's tells it, see ``handled_id``.
-        event_id: Id of the event; without a traceparent it tells the parent.
-        genesis_id: Id of the genesis event; without a traceparent it is that of the trace.
+        traceparent: Carried by the event, or empty.
+        span_id: 16 hex digits; empty if it is derived from the parent's, see ``handled_id``.
+        event_id: Id of the event; without a traceparent the parent's id is derived from it.
+        genesis_id: Id of the genesis event; without a traceparent it is the trace's id.
         method: HTTP method, or operation.
-        path: Percent-encoded, cut.
-        labels: Whose it is.
+        path: Percent-encoded, cut to ``MAX_PATH``.
+        labels: Labels of the event.
         start_ns: Unix time.
         end_ns: Unix time.
         status: HTTP status of the answer.
         error: Code of the failure, or empty.
-        name: What its author calls the span, or empty.
-        attributes: That its author put on it.
-        events: Likewise, in order of time.
-        streams: What its streams carried, if it had any.
-        kind: Of the span.
+        name: Name of the span, if the handler's author set one, or empty.
+        attributes: Set by the author.
+        events: Set by the author, in order of time.
+        streams: Totals of its streams, if it had any.
+        kind: Kind of the span.
     """
 
     traceparent: str
@@ -150,7 +150,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     genesis_id: str
     method: str
     path: str
-    labels: Labels
+    labels: EventLabels
     start_ns: int
     end_ns: int
     status: int
@@ -186,7 +186,7 @@ class HandledRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
             self.labels,
             self.status,
             self.error,
-            {**attributes, **_carried(self.streams), **self.attributes},
+            {**attributes, **_stream_attributes(self.streams), **self.attributes},
             self.events,
         )
 
@@ -196,18 +196,18 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
 
     Attributes:
         trace_id: 32 hex digits.
-        event_id: Id of the event; it tells the span id.
-        parent_id: 16 hex digits.
-        dependency: Whom it called.
-        subject: Where that listens.
-        labels: Whose it is.
+        event_id: Id of the event; the span id is derived from it.
+        parent_id: Span id of the parent, 16 hex digits.
+        dependency: Name of the called component or adapter.
+        subject: Subject of the dependency.
+        labels: Labels of the calling event.
         start_ns: Unix time.
         end_ns: Unix time.
-        status: HTTP status of the answer, 0 where there is none.
+        status: HTTP status of the answer; 0 without an answer.
         error: Code of the failure, or empty.
-        verb: What it did: ``send``, or ``emit`` when it waited for no answer.
-        kind: Of the span.
-        streams: What its streams carried, if it had any.
+        verb: ``send``; or ``emit``, without an answer.
+        kind: Kind of the span.
+        streams: Totals of its streams, if it had any.
     """
 
     trace_id: str
@@ -215,7 +215,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
     parent_id: str
     dependency: str
     subject: str
-    labels: Labels
+    labels: EventLabels
     start_ns: int
     end_ns: int
     status: int
@@ -237,16 +237,16 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
             self.labels,
             self.status,
             self.error,
-            {"messaging.destination.name": self.subject, **_carried(self.streams)},
+            {"messaging.destination.name": self.subject, **_stream_attributes(self.streams)},
         )
 
 
 def handled_id(parent_id: str) -> str:
-    """Return the id of the span of handling an event that was sent in the span ``parent_id``."""
-    return trace_context.kin_of(parent_id, 4)
+    """Return the span id of handling an event that the span ``parent_id`` sent."""
+    return trace_context.derived_span_id(parent_id, 4)
 
 
-def _carried(streams: StreamFigures | None) -> Attributes:
+def _stream_attributes(streams: StreamFigures | None) -> Attributes:
     return streams.attributes() if streams else {}
 
 
@@ -254,12 +254,12 @@ Record = GenesisRecord | HandledRecord | CallRecord | SpanRecord
 
 
 class RecordBatch(msgspec.Struct, frozen=True, array_like=True):
-    """Records of one process.
+    """Records of one process, in one message.
 
     Attributes:
         process: Its id on NATS.
         pod: Id of the pod, or empty.
-        records: In the order in which they ended.
+        records: In the order of their end.
     """
 
     process: str

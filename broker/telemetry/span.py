@@ -1,7 +1,7 @@
-"""A finished span as it is kept, sent and shown: small, and free of any library.
+"""A finished span, as it is stored, sent and shown: small, and without a library.
 
-A platform's own span object costs 2 µs; one of the OpenTelemetry SDK 22 to 30, in a request that
-costs 300. So the SDK's form is made only of what leaves through OTLP, see ``otlp``.
+A span of the platform costs 2 µs, a span of the OpenTelemetry SDK 22 to 30 µs, in a request that
+takes 300 µs. So a span of the SDK is made only for the export by OTLP; see ``otlp``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from enum import IntEnum
 
 import msgspec
 
-from broker.telemetry.figures import Labels
-from model.telemetry import Attributes, SpanEvent
+from broker.telemetry.figures import EventLabels
+from kubefox.telemetry import Attributes, SpanEvent
 
 ERROR_STATUS = 500
 
 
 class SpanKind(IntEnum):
-    """What a span stands for; numbered as in OTLP."""
+    """Kind of a span, with the numbers of OTLP."""
 
     INTERNAL = 1
     SERVER = 2
@@ -35,13 +35,13 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
         span_id: 16 hex digits.
         parent_id: 16 hex digits, or empty.
         name: Such as ``GET /orders``.
-        kind: See ``SpanKind``.
+        kind: Kind of the span.
         start_ns: Unix time.
         end_ns: Unix time.
-        labels: Whose span it is.
-        status: HTTP status of the answer, 0 where there is none.
+        labels: Labels of the event.
+        status: HTTP status of the answer; 0 without an answer.
         error: Code of the failure, or empty.
-        attributes: By the semantic conventions; ``kubefox.*`` is made of ``labels``.
+        attributes: By the semantic conventions, without those made of ``labels``.
         events: In order of time.
     """
 
@@ -52,24 +52,24 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=Tru
     kind: SpanKind
     start_ns: int
     end_ns: int
-    labels: Labels
+    labels: EventLabels
     status: int = 0
     error: str = ""
     attributes: Attributes = {}
     events: tuple[SpanEvent, ...] = ()
 
     def spans(self) -> Iterator[SpanRecord]:
-        """Yield itself, as the records that stand for several do theirs."""
+        """Yield itself; records of several spans yield each of them."""
         yield self
 
     @property
     def is_error(self) -> bool:
-        """Whether it failed."""
+        """Whether the event of the span failed."""
         return bool(self.error) or self.status >= ERROR_STATUS
 
 
 def all_attributes(span: SpanRecord, pod: str) -> Attributes:
-    """Return the attributes of a span, those that all spans have included."""
+    """Return all attributes of a span, with those made of its labels."""
     labels = span.labels
     own = {
         "kubefox.app": labels.app,
@@ -86,7 +86,7 @@ def all_attributes(span: SpanRecord, pod: str) -> Attributes:
 
 
 def _messaging(span: SpanRecord) -> Attributes:
-    """Return what is the same for all hops; so it need not travel."""
+    """Return the attributes that are the same for all spans of a kind, so they are not sent."""
     if span.kind is SpanKind.CLIENT and "messaging.destination.name" in span.attributes:
         return {"messaging.system": "nats", "messaging.operation.type": "send"}
     if span.kind is SpanKind.PRODUCER:

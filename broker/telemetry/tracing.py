@@ -1,9 +1,11 @@
-"""Which spans are kept: those of sampled traces, and afterwards those that turned out to matter.
+"""The spans of one process: spans of sampled traces are sent, spans of other traces may be kept.
 
-Every hop leaves a few words in a ring of recent ones. If a trace was sampled at its head, its hops
-are sent at once. If a hop fails, or a genesis event is the slowest of its deployment for some
-seconds, its trace is *kept*: this process and, told by a message, every other one makes spans of
-what its ring still holds of it. So failures have whole traces though nearly none is sampled.
+Every completed event or call stays in a short queue of recent ones. If its trace was sampled by the
+genesis event, its spans are sent at once. If an event fails, or a genesis event is the slowest of
+its deployment for some seconds, its trace is *kept*: this process sends the spans that it still has
+of the trace, and tells those that it knows to have taken part: the sender of an event that it
+handled, and the responders to its own events. They do the same. So failures have whole traces,
+though hardly any trace is sampled, and no process hears of a trace in which it took no part.
 """
 
 from __future__ import annotations
@@ -12,138 +14,178 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Sequence
+from contextvars import Context
 from typing import Protocol
 
+import msgspec
+
+from broker.runtime.ids import UNKNOWN_PROCESS
 from broker.telemetry.records import Record
 
 logger = logging.getLogger(__name__)
 
-# Enough for the few milliseconds that another process needs to say which trace to keep. What is
-# put by comes back cold: 512 cost an event twice of what 64 do, 2 % of a whole request.
+# Enough for the few milliseconds until the message of a process that keeps a trace arrives here. An
+# object that leaves a long queue is no longer in the processor's caches: with 512 the telemetry of
+# an event costs twice of that with 64, which is 2 % of a whole request.
 MAX_RECENT = 64
 MAX_KEPT = 256
+MAX_INFORMED = 1_024
+"""Processes that are known to know that a trace is kept; others are told once more."""
 MAX_QUEUED = 4_096
 FULL_BATCH = 512
 FLUSH_S = 0.05
-# In a storm of failures a few whole traces tell as much as all of them.
+# During many failures a few whole traces are enough. Slow ones are counted apart: with thousands of
+# deployments, the first event of each is its slowest, and failures would have no traces.
 MAX_KEEPS = 20
 KEEPS_WINDOW_S = 1.0
 
 
-class Hop(Protocol):
-    """One that has ended; what is put by of it is made only when it is wanted."""
+class SpanSource(Protocol):
+    """A completed event, call or span. Its record is made only if the span is sent."""
 
     @property
     def trace_id(self) -> str:
-        """Id of its trace."""
-
-    def record(self) -> Record:
-        """Return what is put by."""
-
-
-class SettledHop(Hop, Protocol):
-    """One that is settled with others of its kind."""
+        """Id of the trace."""
 
     @property
     def is_sampled(self) -> bool:
-        """Whether its trace was sampled at its head."""
+        """Whether the genesis event sampled the trace."""
+
+    def record(self) -> Record:
+        """Return the record of the span."""
+
+    def neighbours(self) -> tuple[int, ...]:
+        """Return the numbers of the processes before and after this one, as far as it knows them.
+
+        See ``broker.runtime.ids``.
+        """
+
+
+class KeepTrace(msgspec.Struct, frozen=True, array_like=True):
+    """The notice to a process that a trace is kept.
+
+    Attributes:
+        trace_id: Id of the trace.
+        sender: Number of the process that tells it.
+    """
+
+    trace_id: str
+    sender: int
+
+
+Notices = list[tuple[int, KeepTrace]]
+"""Notices to processes, by their numbers."""
 
 
 class Flush(Protocol):
-    """Sends away what one process has gathered."""
+    """Sends the records that one process has gathered."""
 
     def __call__(
-        self, sampled: list[Record], kept: list[Record], keeps: list[str]
+        self, sampled: list[Record], kept: list[Record], notices: Notices
     ) -> Coroutine[None, None, None]:
-        """Send records of sampled and of kept traces, and the ids of traces to keep everywhere."""
+        """Send records of sampled and of kept traces, and notices."""
 
 
 class Tracing:
-    """The spans of one process on their way.
+    """The spans of one process that are not sent yet.
 
     Args:
         flush: Sends them; called in a task of its own, never twice at once.
+        process: Number of this process.
+        max_recent: Completed events and calls whose trace may still be kept.
+        max_queued: Records that wait to be sent; further ones are dropped and counted.
 
     Attributes:
-        recent: Hops of late whose trace is not wanted, yet.
-        kept: Ids of traces that are kept.
-        dropped: Spans that were lost because too many waited.
+        recent: The latest completed events and calls of traces that are not sent.
+        kept: Ids of kept traces, in order, and the processes that know that it is kept.
+        dropped: Spans that were dropped because too many waited.
     """
 
-    def __init__(self, flush: Flush) -> None:
-        """Start with nothing finished."""
+    def __init__(
+        self,
+        flush: Flush,
+        process: int = UNKNOWN_PROCESS,
+        *,
+        max_recent: int = MAX_RECENT,
+        max_queued: int = MAX_QUEUED,
+    ) -> None:
         self._flush = flush
-        self.recent: deque[Hop] = deque(maxlen=MAX_RECENT)
-        self.kept: OrderedDict[str, None] = OrderedDict()
+        self._process = process
+        self._max_queued = max_queued
+        self.recent: deque[SpanSource] = deque(maxlen=max_recent)
+        self.kept: OrderedDict[str, set[int]] = OrderedDict()
         self._sampled: list[Record] = []
         self._kept_records: list[Record] = []
-        self._keeps: list[str] = []
+        self._notices: Notices = []
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
-        self._window_end_s, self._keeps_left = 0.0, 0
+        self._failed, self._slow = _Budget(), _Budget()
         self._flushing: asyncio.Task[None] | None = None
         self.dropped = 0
 
-    def finish(self, hop: Hop, trace_id: str, *, is_sampled: bool) -> None:
-        """Take a hop that has ended.
-
-        Args:
-            hop: The hop.
-            trace_id: Of its trace; whoever has it at hand spares every hop a look for it.
-            is_sampled: Whether its trace was sampled at its head.
-        """
-        if is_sampled:
-            self._queue(self._sampled, hop)
-        elif trace_id in self.kept:
-            self._queue(self._kept_records, hop)
+    def finish(self, source: SpanSource) -> None:
+        """Send the span of a completed event, call or span, or hold it for a moment."""
+        if source.is_sampled:
+            self._queue(self._sampled, source)
+        elif source.trace_id in self.kept:
+            self._send_kept(source)
         else:
-            self.recent.append(hop)
+            self.recent.append(source)
 
-    def finish_all(self, hops: Sequence[SettledHop], *, is_any_wanted: bool) -> None:
-        """Take hops that have ended, together.
+    def finish_all(self, sources: Sequence[SpanSource], *, is_any_wanted: bool) -> None:
+        """Send the spans of several, or hold them for a moment.
 
         Args:
-            hops: The hops.
-            is_any_wanted: Whether the trace of any of them is sampled or kept.
+            sources: Completed events.
+            is_any_wanted: Whether the trace of at least one is sampled or kept.
         """
         if not is_any_wanted:
-            self.recent.extend(hops)
+            self.recent.extend(sources)
             return
-        for hop in hops:
+        for source in sources:
             try:
-                self.finish(hop, hop.trace_id, is_sampled=hop.is_sampled)
+                self.finish(source)
             except Exception:
                 logger.exception("a span is lost")
 
-    def keep(self, trace_id: str) -> bool:
-        """Make spans of what is known of a trace, here and in every other process.
+    def keep_failed(self, trace_id: str) -> bool:
+        """Keep the trace of a failure, in this process and in all that took part.
 
         Returns:
-            Whether it is kept: more than a few at a time are not.
+            Whether the trace is kept; only ``MAX_KEEPS`` are in ``KEEPS_WINDOW_S``.
         """
+        return self._keep(trace_id, self._failed)
+
+    def keep_slow(self, trace_id: str) -> bool:
+        """Keep the trace of a slow event; see ``keep_failed``, and so many slow ones besides."""
+        return self._keep(trace_id, self._slow)
+
+    def _keep(self, trace_id: str, budget: _Budget) -> bool:
         if trace_id in self.kept:
             return True
-        if not self._may_keep():
+        if not budget.take():
             return False
-        self._keeps.append(trace_id)
-        # At once: the rings of other processes go round quickly.
-        self._schedule(0)
-        self.keep_here(trace_id)
+        self.keep_also(KeepTrace(trace_id, UNKNOWN_PROCESS))
         return True
 
-    def keep_here(self, trace_id: str) -> None:
-        """Make spans of what this process knows of a trace, and of what it learns of it."""
+    def keep_also(self, notice: KeepTrace) -> None:
+        """Keep a trace that another process keeps."""
+        trace_id = notice.trace_id
         if trace_id in self.kept:
+            informed = self.kept[trace_id]
+            # Anybody may send notices, and name any process.
+            if len(informed) < MAX_INFORMED:
+                informed.add(notice.sender)
             return
-        self.kept[trace_id] = None
+        self.kept[trace_id] = {UNKNOWN_PROCESS, self._process, notice.sender}
         if len(self.kept) > MAX_KEPT:
             self.kept.popitem(last=False)
-        for hop in [each for each in self.recent if each.trace_id == trace_id]:
-            self.recent.remove(hop)
-            self._queue(self._kept_records, hop)
+        for source in [recent for recent in self.recent if recent.trace_id == trace_id]:
+            self.recent.remove(source)
+            self._send_kept(source)
 
     async def drain(self) -> None:
-        """Send what waits and return when it is sent."""
+        """Send the waiting records, and return when they are sent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -151,16 +193,21 @@ class Tracing:
             await self._flushing
         await self._send()
 
-    def _may_keep(self) -> bool:
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._window_end_s:
-            self._window_end_s, self._keeps_left = now_s + KEEPS_WINDOW_S, MAX_KEEPS
-        self._keeps_left -= 1
-        return self._keeps_left >= 0
+    def _send_kept(self, source: SpanSource) -> None:
+        """Send the span of a kept trace, and tell those processes of it that do not know."""
+        self._queue(self._kept_records, source)
+        trace_id = source.trace_id
+        informed = self.kept[trace_id]
+        for process in source.neighbours():
+            if process not in informed:
+                informed.add(process)
+                self._notices.append((process, KeepTrace(trace_id, self._process)))
+                # At once: other processes soon overwrite their recent spans.
+                self._schedule(0)
 
-    def _queue(self, queue: list[Record], hop: Hop) -> None:
-        count, record = len(queue), hop.record()
-        if count >= MAX_QUEUED:
+    def _queue(self, queue: list[Record], source: SpanSource) -> None:
+        count, record = len(queue), source.record()
+        if count >= self._max_queued:
             self.dropped += sum(1 for _ in record.spans())
             return
         queue.append(record)
@@ -181,16 +228,32 @@ class Tracing:
 
     def _start(self) -> None:
         self._timer = None
-        self._flushing = asyncio.create_task(self._send())
+        # Not in the context of the event whose record began the batch.
+        self._flushing = asyncio.create_task(self._send(), context=Context())
         self._flushing.add_done_callback(self._sent)
 
     def _sent(self, _task: asyncio.Task[None]) -> None:
         self._flushing = None
-        if self._sampled or self._kept_records or self._keeps:
-            self._schedule(0 if self._keeps else FLUSH_S)
+        if self._sampled or self._kept_records or self._notices:
+            self._schedule(0 if self._notices else FLUSH_S)
 
     async def _send(self) -> None:
-        sampled, kept, keeps = self._sampled, self._kept_records, self._keeps
-        self._sampled, self._kept_records, self._keeps = [], [], []
-        if sampled or kept or keeps:
-            await self._flush(sampled, kept, keeps)
+        sampled, kept, notices = self._sampled, self._kept_records, self._notices
+        self._sampled, self._kept_records, self._notices = [], [], []
+        if sampled or kept or notices:
+            await self._flush(sampled, kept, notices)
+
+
+class _Budget:
+    """Allows ``MAX_KEEPS`` in ``KEEPS_WINDOW_S``."""
+
+    def __init__(self) -> None:
+        self._end_s, self._left = 0.0, 0
+
+    def take(self) -> bool:
+        """Return whether another one is allowed, and count it."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._end_s:
+            self._end_s, self._left = now_s + KEEPS_WINDOW_S, MAX_KEEPS
+        self._left -= 1
+        return self._left >= 0

@@ -1,1 +1,1 @@
-"""The Order App story on a platform of its own: ``make demo``."""
+"""The demo, ``make demo``: the Order App on a platform of its own."""

@@ -1,6 +1,7 @@
-"""``make demo``: tell the story, then stay up until Ctrl-C; DEMO_ONCE=1 ends instead.
+"""``make demo``: run the story, then keep the platform running until Ctrl-C.
 
-DEMO_HTTP_PORT chooses the port of the app's URLs; it is 8080, or a free one if that is taken.
+With DEMO_ONCE=1 it ends after the story. DEMO_HTTP_PORT sets the port of the app's URLs; the
+default is 8080, or any free port if 8080 is in use.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from examples.demo.fox import CommandFailed, Platform
+from examples.demo.context import DemoContext
+from examples.demo.narrator import Narrator, Unexpected
 from examples.demo.page import Browser
-from examples.demo.scene import Scene
-from examples.demo.story import DEPLOYMENTS, tell_all
-from examples.demo.telling import Teller, Unexpected
+from examples.demo.platform import CommandFailed, Platform
+from examples.demo.story import DEPLOYMENTS, run_story
 from examples.order_app import VERSIONS, build
 
 HTTP_PORT = 8080
@@ -29,58 +30,61 @@ FOX_DIR = Path(sys.executable).parent
 
 
 def main() -> int:
-    """Return the exit code: 0, or 1 when something is not as the story says."""
-    tell = Teller(Console())
+    """Run the demo; return the exit code: 1 if a result differs from what the story expects."""
+    narrator = Narrator(Console())
     try:
-        asyncio.run(play(tell))
+        asyncio.run(run(narrator))
     except (Unexpected, CommandFailed, TimeoutError) as error:
-        tell.fail(str(error) or "it took too long")
+        narrator.fail(str(error) or "a step of the demo took too long")
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 128 + signal.SIGINT
     return 0
 
 
-async def play(tell: Teller) -> None:
-    """Tell the story on a platform whose data is gone afterwards."""
+async def run(narrator: Narrator) -> None:
+    """Run the story on a platform with a temporary data folder."""
     _stop_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="kubefox-demo-") as folder:
         repository = Path(folder, "order-app")
         build(repository)
-        tell.say(f"[bold]Order App[/bold]: a Git repository with {', '.join(VERSIONS)}")
+        narrator.say(f"[bold]Order App[/bold]: a Git repository with {', '.join(VERSIONS)}")
         platform = Platform(Path(folder, "data"), http_port=http_port())
         async with platform, Browser(platform.http_url) as browser:
-            tell.say(f"[bold]fox up[/bold]: {platform.http_url}, control {platform.control_url}")
-            scene = Scene(tell=tell, platform=platform, browser=browser, repository=repository)
+            urls = f"{platform.http_url}, control {platform.control_url}"
+            narrator.say(f"[bold]fox up[/bold]: {urls}")
+            demo = DemoContext(
+                narrator=narrator, platform=platform, browser=browser, repository=repository
+            )
             try:
-                await tell_all(scene)
+                await run_story(demo)
             except (Unexpected, CommandFailed, TimeoutError):
-                tell.log(platform.log.read_text().splitlines()[-SHOWN_LINES:])
+                narrator.log(platform.log.read_text().splitlines()[-SHOWN_LINES:])
                 raise
             if not os.environ.get("DEMO_ONCE"):
-                await stay(scene)
+                await stay(demo)
 
 
-async def stay(scene: Scene) -> None:
-    """Show what there is to click, and wait for Ctrl-C."""
-    scene.tell.chapter("Now click; Ctrl-C ends it")
+async def stay(demo: DemoContext) -> None:
+    """Show the URLs of the app, and wait for Ctrl-C."""
+    demo.narrator.chapter("Open the URLs; press Ctrl-C to stop")
     for team in ("team-a", "team-b"):
-        scene.tell.link(f"{team}, released", scene.browser.url(team))
+        demo.narrator.link(f"{team}, released", demo.browser.url(team))
         for name in DEPLOYMENTS:
-            scene.tell.link(f"{team}, {name}", scene.browser.url(team, deployment=name))
-    scene.tell.say("\n  In another terminal, to ask it things with `fox get pods` and the like:")
-    scene.tell.say(f"  export FOX_CONTROL_URL={scene.platform.control_url} PATH={FOX_DIR}:$PATH")
+            demo.narrator.link(f"{team}, {name}", demo.browser.url(team, deployment=name))
+    demo.narrator.say("\n  To use `fox get pods` and other commands in another terminal:")
+    demo.narrator.say(f"  export FOX_DATA_DIR={demo.platform.data_dir} PATH={FOX_DIR}:$PATH")
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
 
 
 def http_port() -> int:
-    """Return the port for the app's URLs; 0 for any free one."""
+    """Return the port for the app's URLs; 0 means any free port."""
     if wanted := os.environ.get("DEMO_HTTP_PORT"):
         return int(wanted)
     with socket.socket() as probe:
-        is_taken = probe.connect_ex(("127.0.0.1", HTTP_PORT)) == 0
-    return 0 if is_taken else HTTP_PORT
+        is_in_use = probe.connect_ex(("127.0.0.1", HTTP_PORT)) == 0
+    return 0 if is_in_use else HTTP_PORT
 
 
 def _stop_on_sigterm() -> None:

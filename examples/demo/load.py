@@ -1,4 +1,4 @@
-"""Visitors who never stop, to see what a change does to them."""
+"""Load on the app: clients that send requests without pause, to see the effect of a change."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ import aiohttp
 
 from examples.demo.page import Browser, Page
 
-VISITORS = 8
+CLIENTS = 8
 
 
 class Load:
-    """What the visitors have seen so far.
+    """The pages that the clients have received.
 
     Attributes:
-        pages: Every page, in the order of their arrival.
+        pages: Every page, in the order of arrival.
     """
 
     def __init__(self) -> None:
-        """Start with nothing seen."""
         self.pages: list[Page] = []
         self._arrived = asyncio.Event()
 
     @property
     def failed(self) -> list[Page]:
-        """Pages that are no answer of the app."""
+        """Pages with a status other than 200."""
         return [page for page in self.pages if page.status != HTTPStatus.OK]
 
     def deployments(self) -> Counter[str]:
-        """Return how many pages each deployment served."""
+        """Return the number of pages that each deployment served."""
         return Counter(page.deployment for page in self.pages)
 
     async def wait_more(self, count: int) -> None:
@@ -44,7 +43,7 @@ class Load:
             await self._arrived.wait()
 
     async def visit(self, browser: Browser, environment: str) -> None:
-        """Visit the plain URL again and again; a broken connection counts as a page."""
+        """Request the plain URL until cancelled; a broken connection counts as a page."""
         while True:
             try:
                 page = await browser.get(environment)
@@ -56,10 +55,10 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def visitors(browser: Browser, environment: str) -> AsyncIterator[Load]:
-    """Keep visitors on the plain URL of ``environment`` while the context lasts."""
+    """Request the plain URL of ``environment`` with several clients until the context ends."""
     load = Load()
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(load.visit(browser, environment)) for _ in range(VISITORS)]
+        tasks = [group.create_task(load.visit(browser, environment)) for _ in range(CLIENTS)]
         yield load
         for task in tasks:
             task.cancel()

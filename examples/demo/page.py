@@ -1,18 +1,17 @@
-"""The Order App as a browser sees it."""
+"""Pages of the Order App, and a browser that requests them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from html import unescape
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
 import aiohttp
 
 APP = "order-app"
-# As environments.yaml says; any other environment is expected under its own name.
+# The values of subPath in environments.yaml; for other environments, the name is taken.
 SUB_PATHS = {"team-a": "dev", "team-b": "qa"}
 
 _PART = re.compile(r'data-source="([^"@]+)@([0-9a-f]+)"')
@@ -21,7 +20,7 @@ _ORDER = re.compile(r'<li id="order-(\d+)">')
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One page, and what it says about itself."""
+    """One response, with the facts that its HTML contains."""
 
     status: int
     url: str
@@ -29,7 +28,7 @@ class Page:
 
     @property
     def parts(self) -> dict[str, str]:
-        """Short hash of every component that took part, by its name."""
+        """Short hash of each component that handled the request, by name."""
         return dict(_PART.findall(self.text))
 
     @property
@@ -39,22 +38,22 @@ class Page:
 
     @property
     def environment(self) -> str:
-        """The virtual environment it was served in."""
+        """The virtual environment that it was served in."""
         return self._element("environment")
 
     @property
     def chosen_by(self) -> str:
-        """``explicit URL``, or the release."""
+        """The selection of the deployment: ``explicit URL``, or the release."""
         return self._element("chosen-by")
 
     @property
     def orders(self) -> list[int]:
-        """Numbers of the orders it lists, newest first."""
+        """Numbers of the listed orders, newest first."""
         return [int(number) for number in _ORDER.findall(self.text)]
 
     @property
     def order_status(self) -> str:
-        """Where the order that it shows is."""
+        """Status of the order that it shows."""
         found = re.search(r'data-status="(\w+)"', self.text)
         return found[1] if found else ""
 
@@ -64,53 +63,45 @@ class Page:
 
 
 class Browser:
-    """Someone who visits the Order App.
+    """An HTTP client for the Order App.
 
     Args:
-        base_url: Of the HTTP adapter.
+        base_url: URL of the HTTP adapter.
     """
 
     def __init__(self, base_url: str) -> None:
-        """Connections are opened on entry."""
         self._base_url = base_url
 
     async def __aenter__(self) -> Self:
-        """Open the browser."""
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=60)
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
+    async def __aexit__(self, *_exception: object) -> None:
         await self._session.close()
 
     def url(self, environment: str, path: str = "", *, deployment: str = "") -> str:
-        """Return a URL of the app: the release of ``environment``, or one deployment in it."""
+        """Return a plain URL of ``environment``, or with ``deployment`` an explicit URL."""
         plain = f"{self._base_url}/{SUB_PATHS.get(environment, environment)}/{APP}{path}"
         if not deployment:
             return plain
         return f"{plain}?{urlencode({'kf-dep': deployment, 'kf-ve': environment})}"
 
     async def get(self, environment: str, path: str = "", *, deployment: str = "") -> Page:
-        """Visit a page."""
+        """Request a page."""
         return await self.visit(self.url(environment, path, deployment=deployment))
 
     async def visit(self, url: str) -> Page:
-        """Visit a page by its URL."""
+        """Request a page by its URL."""
         async with self._session.get(url) as response:
             return await _page(response)
 
     async def submit(
         self, environment: str, path: str, form: dict[str, str], *, deployment: str = ""
     ) -> Page:
-        """Send a form, and go where it leads."""
+        """Send a form, and follow its redirect."""
         url = self.url(environment, path, deployment=deployment)
         async with self._session.post(url, data=form) as response:
             return await _page(response)
@@ -118,7 +109,7 @@ class Browser:
     async def place_order(
         self, environment: str, customer: str, *, deployment: str = "", product: str = "mug"
     ) -> Page:
-        """Place an order for two pieces and return its page."""
+        """Place an order for two pieces, and return the page of the order."""
         form = {"customer": customer, "product": product, "quantity": "2"}
         return await self.submit(environment, "/orders", form, deployment=deployment)
 

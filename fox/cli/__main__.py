@@ -1,4 +1,4 @@
-"""``python -m fox.cli`` is ``fox``."""
+"""``python -m fox.cli`` runs ``fox``."""
 
 from fox.cli.main import main
 

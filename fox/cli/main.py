@@ -1,6 +1,6 @@
-"""The ``fox`` command: finds the command by its name and only then loads it.
+"""The ``fox`` command: finds a subcommand by its name, and imports only that one.
 
-`fox --help` imports no command, so it stays quick whatever the commands need.
+``fox --help`` imports no command, so it stays fast whatever the commands import.
 """
 
 from __future__ import annotations
@@ -16,63 +16,76 @@ import typer
 import typer.core
 import typer.main
 
-_OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
-# One module each, holding a function of the same name.
+# Errors of writing to standard output: a closed pipe, a full disk, a broken device.
+_OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+# Each command is the function of its name, in the module of its name; with "_" for "-".
 COMMANDS = {
     "up": "Run the whole platform on this machine",
     "serve": "Run one part of the platform",
-    "init": "Make a small app to start from",
+    "init-nats": "Make keys and a configuration for a NATS server of your own",
+    "init": "Create a small app to start from",
     "deploy": "Deploy an app: only the components that changed get new pods",
     "undeploy": "Remove a deployment and the pods that only it used",
-    "release": "Let plain URLs of a virtual environment go to a deployment",
-    "rollback": "Go back to an earlier release of a virtual environment",
+    "release": "Route plain URLs of a virtual environment to a deployment",
+    "share": "Share a preview of a deployment by a link that ends",
+    "rollback": "Restore an earlier release of a virtual environment",
+    "history": "List the generations of a deployment: what it has served before",
+    "undo": "Restore an earlier generation of a deployment",
+    "abort": "Drop a rollout, or a pending release",
     "apply": "Create or change environments and adapters from YAML files",
     "delete": "Delete environments, adapters and dead letters",
-    "redeliver": "Deliver emitted events again that were given up",
-    "get": "List deployments, pods, releases, environments, dead letters",
-    "describe": "Show one of them in full",
-    "prune": "Remove code that no deployment and no release names any more",
-    "logs": "Show what pods print",
-    "stats": "Show rate, errors and quantiles of deployments and components",
+    "redeliver": "Deliver dead letters again: emitted events that failed",
+    "scale": "Show how many pods components run, or change it",
+    "get": "List deployments, pods, releases, shares, audit records",
+    "describe": "Show one object in full",
+    "prune": "Remove code that no deployment and no release uses",
+    "status": "Show what is well with the platform and what is not",
+    "logs": "Show the output of pods",
+    "stats": "Show rate, errors and latency of deployments and components",
     "traces": "List recent traces, or show one as a waterfall",
-    "explain": "Tell what would serve a URL, without sending it",
+    "explain": "Show what would serve a URL, without sending a request",
+    "rotate-keys": "Replace the keys that seal event contexts and encrypt secrets",
+    "token": "Create, list or revoke tokens of the control API",
     "version": "Show the version of this command and of the platform",
 }
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
 class Commands(typer.core.TyperGroup):
-    """The group of all commands; each is loaded when it is called or completed."""
+    """The group of all commands; a command is imported when it is run or completed."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the real command in place of the one that only stands in the list."""
+        """Return the imported command in place of its placeholder."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if command is not None and name else command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a failure with a known reason is told in a line, not a traceback."""
+        """Run the command; an expected failure is printed as one line, without a traceback."""
         try:
             return super().invoke(ctx)
         except Exception as error:
-            code = importlib.import_module("fox.cli.failures").report(error)
+            code = importlib.import_module("fox.cli.support.failures").report(error)
             if code is None:
                 raise
             raise typer.Exit(code) from error
 
 
 def load(name: str) -> Any:
-    """Return the command ``name``, imported now."""
-    function = getattr(importlib.import_module(f"fox.cli.{name}"), name)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
-    alone.command(name)(function)
-    return typer.main.get_command(alone)
+    """Import the command ``name`` and return it."""
+    module = name.replace("-", "_")
+    function = getattr(importlib.import_module(f"fox.cli.commands.{module}"), module)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
+    single.command(name)(function)
+    command = typer.main.get_command(single)
+    importlib.import_module("fox.cli.support.credentials").add_token_option(command)
+    return command
 
 
-def _listed() -> None:
-    """Stand for a command that is not loaded."""
+def _placeholder() -> None:
+    """Stand for a command that is not imported yet."""
 
 
-# Without rich's markup the help comes in half the time (100 instead of 190 ms).
+# Without rich's markup, the help takes half the time (100 instead of 190 ms).
 app = typer.Typer(
     name="fox",
     cls=Commands,
@@ -83,14 +96,14 @@ app = typer.Typer(
     context_settings=SETTINGS,
 )
 for _name, _summary in COMMANDS.items():
-    app.command(_name, help=_summary)(_listed)
+    app.command(_name, help=_summary)(_placeholder)
 
 
 def main() -> None:
-    """Run the command line; ends the process with its exit code."""
+    """Run the command line, and end the process with its exit code."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         sys.exit("error: standard output is closed")
-    # What the terminal's encoding does not have is no reason to fail.
+    # A character that the terminal's encoding lacks is replaced, so it is not an error.
     sys.stdout.reconfigure(errors="replace")
     try:
         try:
@@ -98,15 +111,15 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        # A file's error names the file; one of the network, or of a process, is of another kind.
-        if error.filename is not None or error.errno not in _OF_OUTPUT:
+        # An error of a file has a file name; errors of sockets and processes have other numbers.
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
             raise
-        _end_unheard(error)
+        _end_without_output(error)
 
 
-def _end_unheard(error: OSError) -> NoReturn:
+def _end_without_output(error: OSError) -> NoReturn:
     if not isinstance(error, BrokenPipeError):
         sys.stderr.write(f"error: the output cannot be written: {error.strerror}\n")
-    # Python itself would try once more to write what is left.
+    # At exit, Python would try to write the rest of the output, and fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)

@@ -1,8 +1,8 @@
-"""The context of one event: what was asked, for whom, and the way to other components."""
+"""The context of one event: its request, its deployment, and calls to other components."""
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
@@ -13,107 +13,76 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 from opentelemetry import trace
 
-from broker.pour import Chunks
-from broker.stream import Incoming
-from broker.telemetry.handling import UNMEASURED, Handling
+from broker.runtime.platform_clock import clock
+from broker.streams.body_sender import Chunks
+from broker.streams.incoming import IncomingStream
+from broker.telemetry.handler_telemetry import UNMEASURED, HandlerTelemetry
 from fox.kit.log import EventLogger
+from fox.kit.outgoing import EmitOptions, OutgoingRequest
 from fox.kit.response import Response, StreamedResponse, chunks_of
-from model.component import Value
-from model.context import ComponentView
-from model.decoding import UNREADABLE
-from model.errors import InvalidEvent, NotDeclared, UnsupportedContentType
-from model.event import Event, Headers
-from model.telemetry import AttributeValue
+from fox.kit.variables import Env, Identity
+from kubefox.context import ComponentView
+from kubefox.decoding import DECODE_ERRORS
+from kubefox.errors import InvalidEvent, UnsupportedContentType
+from kubefox.event import Event, Headers
+from kubefox.telemetry import AttributeValue
+
+logger = logging.getLogger(__name__)
 
 FORM = "application/x-www-form-urlencoded"
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which component version this process is.
-
-    Attributes:
-        app: Name of the app.
-        component: Name of the component.
-        hash: Full content hash.
-        pod: Name of the pod.
-    """
-
-    app: str
-    component: str
-    hash: str
-    pod: str = ""
-
-
-class Emission(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event says that a component emits.
-
-    Attributes:
-        method: HTTP method.
-        path: Percent-encoded path.
-        query: Raw query string.
-        headers: Names in lower case.
-        body: With all the rest at most 512 KiB.
-        key: An event of the same key within five minutes is this one; empty has no such.
-    """
-
-    method: str
-    path: str
-    query: str = ""
-    headers: Headers = ()
-    body: bytes = b""
-    key: str = ""
-
-
 class Transport(Protocol):
-    """Carries a call from one component to a dependency: NATS in a pod, memory in a test."""
+    """Carries requests from one component to another: NATS in a pod, memory in a unit test."""
 
-    async def call(
-        self,
-        ctx: Context,
-        dependency: str,
-        method: str,
-        path: str,
-        *,
-        query: str,
-        headers: Headers,
-        body: bytes,
-    ) -> Response:
-        """Return the dependency's response; raise the FoxError that stopped it."""
+    async def call(self, ctx: Context, dependency: str, request: OutgoingRequest) -> Response:
+        """Send a request, and return the response with its whole body.
 
-    async def emit(self, ctx: Context, dependency: str, emission: Emission) -> bool:
-        """Return once an event is stored, and whether it is new; raise what stopped it."""
+        Raises:
+            FoxError: The call failed.
+        """
+
+    async def emit(
+        self, ctx: Context, dependency: str, request: OutgoingRequest, options: EmitOptions
+    ) -> bool:
+        """Store an event, and return whether it is new; see ``ComponentClient.emit``.
+
+        Raises:
+            FoxError: The event is not stored.
+        """
 
     def stream(
         self,
         ctx: Context,
         dependency: str,
-        method: str,
-        path: str,
-        *,
-        query: str,
-        headers: Headers,
-        body: bytes | Chunks,
+        request: OutgoingRequest,
+        chunks: Chunks | None = None,
     ) -> AbstractAsyncContextManager[StreamedResponse]:
-        """Open a call whose bodies may come and go in chunks; leaving the context ends it."""
+        """Open a call whose bodies may be streams; leaving the context ends it.
 
-
-class Env(dict[str, Value]):
-    """The declared variables' values in the event's virtual environment."""
-
-    def __missing__(self, name: str) -> Value:
-        """Say why a name is not there."""
-        raise NotDeclared(f"variable {name!r} has no value here: declare it with kit.env({name!r})")
+        Args:
+            ctx: Context of the event to which the call belongs.
+            dependency: Name of the component.
+            request: The request.
+            chunks: Body to send in place of ``request.body``, as it is made.
+        """
 
 
 class Context:
-    """One event in a component's hands; lives as long as its handler, or its streams.
+    """One event, as its handler sees it.
+
+    A handler gets the context as its only argument, and passes it to each call to another
+    component and to each operation of a state store. It is valid until the handler has returned,
+    and until its streams have ended.
 
     Attributes:
-        body: The request's body; empty when it comes as a stream, see ``stream``.
+        body: The body of the request; empty for a handler with ``streams_body=True`` if the body
+            is a stream: see ``stream``.
     """
 
-    _incoming: Incoming | None = None
-    _left_s: Callable[[], float] | None = None
+    _incoming: IncomingStream | None = None
+    _remaining_s: Callable[[], float] | None = None
+    _limit_ms: int | None = None
 
     def __init__(
         self,
@@ -122,9 +91,8 @@ class Context:
         view: ComponentView,
         identity: Identity,
         transport: Transport,
-        handling: Handling = UNMEASURED,
+        handling: HandlerTelemetry = UNMEASURED,
     ) -> None:
-        """Made by the runtime, once per event."""
         self._event = event
         self._view = view
         self._identity = identity
@@ -134,32 +102,36 @@ class Context:
 
     @property
     def event(self) -> Event:
-        """The event as it travelled."""
+        """The event as it was received."""
         return self._event
 
     @property
     def view(self) -> ComponentView:
-        """What this component may know of the event's context."""
+        """The part of the event's context that this component may see."""
         return self._view
 
     @property
     def id(self) -> str:
-        """Id of this event."""
+        """Id of the event."""
         return self._event.id
 
     @property
     def type(self) -> str:
-        """``http``, ``cron`` or ``component``."""
+        """Type of the event: ``http``, ``cron`` or ``component``."""
         return self._event.type
 
     @property
     def source(self) -> str:
-        """Who sent it: ``<component>@<hash>`` or ``adapter/<kind>``."""
+        """Sender of the event: ``<component>@<hash>`` or ``adapter/<kind>``."""
         return self._event.source
 
     @property
     def attempt(self) -> int:
-        """Which delivery of an emitted event this is; above 1 it may have been handled before."""
+        """Number of this delivery of the event, from 1.
+
+        Above 1, an earlier delivery may have been handled already, completely or in part: of an
+        emitted event, or of an idempotent request whose pod died.
+        """
         return self._event.attempt
 
     @property
@@ -174,33 +146,36 @@ class Context:
 
     @cached_property
     def segments(self) -> list[str]:
-        """Decoded segments of the path; empty ones are left out."""
-        return [unquote(each) for each in self._event.path.split("/") if each]
+        """Decoded segments of the path, without empty ones."""
+        return [unquote(segment) for segment in self._event.path.split("/") if segment]
 
     @property
     def params(self) -> Mapping[str, str]:
-        """What the route's rule captured, decoded."""
+        """Values that the route's rule captured, decoded: ``{id}`` is ``params["id"]``."""
         return self._event.params
 
     @property
     def path_suffix(self) -> str:
-        """What follows the prefix of a ``PathPrefix`` rule."""
+        """Rest of the path after the prefix of a ``PathPrefix`` rule."""
         return self._event.params.get("path_suffix", "")
 
     @cached_property
     def query(self) -> MultiDictProxy[str]:
-        """Query parameters without selectors, decoded, in order."""
+        """Query parameters in their order, decoded, without selectors such as ``kf-dep``."""
         return MultiDictProxy(MultiDict(parse_qsl(self._event.query, keep_blank_values=True)))
 
     @cached_property
     def headers(self) -> CIMultiDictProxy[str]:
-        """Headers without selectors; names in any case."""
+        """Headers without selectors; names are case-insensitive."""
         return CIMultiDictProxy(CIMultiDict(self._event.headers))
 
     @cached_property
     def env(self) -> Env:
-        """Values of the declared variables; this event's own copy."""
-        return Env(self._view.vars)
+        """Values of the declared variables, by name; a copy for this event.
+
+        A name that has no value raises VariableMissing; one that is not declared, NotDeclared.
+        """
+        return Env(self._view, self._identity)
 
     @property
     def app(self) -> str:
@@ -209,22 +184,22 @@ class Context:
 
     @property
     def deployment(self) -> str:
-        """Name of the deployment that this event belongs to."""
+        """Name of the deployment to which the event belongs."""
         return self._view.deployment
 
     @property
     def virtual_environment(self) -> str:
-        """Name of the virtual environment that this event belongs to."""
+        """Name of the virtual environment to which the event belongs."""
         return self._view.virtual_environment
 
     @property
     def release(self) -> str:
-        """Id of the release, or empty when the deployment was named explicitly."""
+        """Id of the release; empty if the request named its deployment."""
         return self._view.release
 
     @property
     def is_released(self) -> bool:
-        """Whether a plain URL led here."""
+        """Whether the request was routed by a release, and did not name its deployment."""
         return bool(self._view.release)
 
     @property
@@ -234,66 +209,55 @@ class Context:
 
     @property
     def hash(self) -> str:
-        """Full content hash of this component version."""
+        """Full content hash of this component version, 32 hexadecimal characters."""
         return self._identity.hash
 
     @property
     def remaining_s(self) -> float:
-        """Seconds until nobody waits for the answer any more; never below 0."""
-        return max(0.0, self.deadline_ms / 1000 - time.time())
+        """Seconds until the event's deadline or the handler's time limit, at least 0."""
+        return max(0.0, self.deadline_ms / 1000 - clock.now_s())
 
     @cached_property
     def log(self) -> EventLogger:
-        """Logger whose lines carry this event's fields."""
+        """Logger; its lines carry the event's id, deployment and virtual environment."""
         return EventLogger(f"component.{self._identity.component}")
 
     def span(self, name: str, **attributes: AttributeValue) -> AbstractContextManager[trace.Span]:
-        """Trace a part of the handler: ``with ctx.span("price", items=3) as span: …``.
+        """Trace a part of the handler, as a context manager.
 
-        What is called within belongs to it. It is an OpenTelemetry span: ``set_attribute`` and
-        the like work on it, and an exception that passes through it marks it as failed.
+        Calls to other components within the context become children of the span. An exception
+        that leaves the context marks the span as failed.
 
         Args:
-            name: Of the span; few different ones, for it is what spans are grouped by.
-            attributes: What is known already.
+            name: Name of the span. Use few different names: traces are grouped by name.
+            attributes: First attributes of the span.
+
+        Returns:
+            A context manager whose value is an OpenTelemetry span.
+
+        Example:
+            >>> with ctx.span("price", items=3) as span:
+            ...     span.set_attribute("currency", "EUR")
         """
         return self._handling.span(name, attributes)
 
     def stream(self) -> AsyncIterator[bytes]:
-        """Return the request's body as it comes: ``async for chunk in ctx.stream()``.
+        """Return the chunks of the request's body as they arrive.
 
-        A handler that is declared with ``streams_body=True`` takes one of any length, and no more
-        of it is sent than it reads. Otherwise, and if it is small, it comes as one chunk.
+        For a handler with ``streams_body=True`` the body may have any length; the sender waits
+        while the handler does not read. For other handlers, and for a short body, it is one chunk.
+
+        Example:
+            >>> async for chunk in ctx.stream():
+            ...     size += len(chunk)
         """
         return chunks_of(self._incoming or self.body)
 
-    def go_on(self, left_s: Callable[[], float], body: Incoming | None = None) -> None:
-        """Live beyond the event's deadline, as a stream does; for the runtime.
-
-        Args:
-            left_s: Tells the time that is left for a call that is made now.
-            body: The request's, if it is read while it comes.
-        """
-        self._left_s = left_s
-        self._incoming = body or self._incoming
-
-    @property
-    def deadline_ms(self) -> int:
-        """Unix time until which a call that is made now may take; for the runtime."""
-        if self._left_s is None:
-            return self._event.deadline_ms
-        return int((time.time() + self._left_s()) * 1000)
-
-    @property
-    def handling(self) -> Handling:
-        """How this event is measured; for the runtime."""
-        return self._handling
-
     def text(self) -> str:
-        """Return the body as UTF-8 text.
+        """Return the body decoded as UTF-8.
 
         Raises:
-            InvalidEvent: It is not UTF-8.
+            InvalidEvent: The body is not UTF-8.
         """
         try:
             return self.body.decode()
@@ -301,24 +265,25 @@ class Context:
             raise InvalidEvent("the body is not UTF-8 text") from error
 
     def json(self, kind: Any = Any) -> Any:
-        """Return the body read as JSON.
+        """Return the body decoded as JSON.
 
         Args:
-            kind: Type to check it against, such as a msgspec Struct.
+            kind: Type of the result, such as a ``msgspec.Struct``; the body is checked against it.
 
         Raises:
-            InvalidEvent: It is not JSON, or not of that type.
+            InvalidEvent: The body is not JSON, or does not match ``kind``.
         """
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             raise InvalidEvent(f"the body cannot be read as JSON: {error}") from error
 
     def form(self) -> MultiDictProxy[str]:
-        """Return the body read as an HTML form.
+        """Return the fields of the body, an HTML form, in their order.
 
         Raises:
-            UnsupportedContentType: The request says that it is something else.
+            UnsupportedContentType: The content type is not ``application/x-www-form-urlencoded``.
+            InvalidEvent: The body is not UTF-8.
         """
         media = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media != FORM:
@@ -335,44 +300,65 @@ class Context:
         headers: Headers = (),
         body: bytes = b"",
     ) -> Response:
-        """Call a declared dependency within this event's deployment and deadline.
+        """Call a declared component or adapter; ``ComponentClient`` is more convenient.
 
         Args:
             dependency: Name of the component or adapter.
-            method: HTTP method, or the adapter's operation.
+            method: HTTP method, or the operation of an adapter.
             path: Percent-encoded path.
             query: Raw query string.
-            headers: Names in lower case.
-            body: Of any length.
+            headers: Headers; their names are in lower case.
+            body: Bytes of any length.
 
         Raises:
             NotDeclared: The component does not declare the dependency.
-            FoxError: Whatever stopped the call: no pod, time, a mismatch, the handler.
+            FoxError: The call failed; see ``ComponentClient.request``.
         """
-        return await self._transport.call(
-            self, dependency, method, path, query=query, headers=headers, body=body
-        )
+        request = OutgoingRequest(method=method, path=path, query=query, headers=headers, body=body)
+        return await self._transport.call(self, dependency, request)
 
-    async def emit(self, dependency: str, emission: Emission) -> bool:
-        """Store an event that a declared component handles later; see ``ComponentClient.emit``.
+    async def send(self, dependency: str, request: OutgoingRequest) -> Response:
+        """Call a declared component; see ``ComponentClient.request``."""
+        return await self._transport.call(self, dependency, request)
 
-        Raises:
-            NotDeclared: The component does not declare the dependency.
-            FoxError: Whatever stopped it from being stored.
-        """
-        return await self._transport.emit(self, dependency, emission)
+    async def emit(
+        self, dependency: str, request: OutgoingRequest, options: EmitOptions | None = None
+    ) -> bool:
+        """Store an event for a declared component; see ``ComponentClient.emit``."""
+        return await self._transport.emit(self, dependency, request, options or EmitOptions())
 
-    def stream_request(
-        self,
-        dependency: str,
-        method: str,
-        path: str,
-        *,
-        query: str = "",
-        headers: Headers = (),
-        body: bytes | Chunks = b"",
+    def open_stream(
+        self, dependency: str, request: OutgoingRequest, chunks: Chunks | None = None
     ) -> AbstractAsyncContextManager[StreamedResponse]:
-        """Open a call whose bodies may come and go in chunks; see ``request`` for the rest."""
-        return self._transport.stream(
-            self, dependency, method, path, query=query, headers=headers, body=body
-        )
+        """Open a call whose bodies may be streams; see ``ComponentClient.stream``."""
+        return self._transport.stream(self, dependency, request, chunks)
+
+    def use_stream_deadline(
+        self, remaining_s: Callable[[], float], body: IncomingStream | None = None
+    ) -> None:
+        """Replace the event's deadline, which a stream may outlive; for the runtime.
+
+        Args:
+            remaining_s: Returns the time for a call that begins now.
+            body: The request's body, if the handler reads it as a stream.
+        """
+        self._remaining_s = remaining_s
+        self._incoming = body or self._incoming
+
+    def limit_deadline(self, limit_ms: int | None) -> None:
+        """Set the handler's own deadline, Unix time in ms, or remove it; for the runtime."""
+        self._limit_ms = limit_ms
+
+    @property
+    def deadline_ms(self) -> int:
+        """Deadline of a call that begins now, Unix time in milliseconds; for the runtime."""
+        if self._remaining_s is None:
+            deadline_ms = self._event.deadline_ms
+        else:
+            deadline_ms = int((clock.now_s() + self._remaining_s()) * 1000)
+        return deadline_ms if self._limit_ms is None else min(deadline_ms, self._limit_ms)
+
+    @property
+    def handling(self) -> HandlerTelemetry:
+        """Telemetry of the event; for the runtime."""
+        return self._handling

@@ -1,4 +1,4 @@
-"""Find the ``kit`` of a component in its unpacked bundle."""
+"""Import the ``kit`` of a component from its bundle."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ import sys
 from pathlib import Path
 
 from fox.kit.kit import Kit
-from model.errors import InvalidRequest
+from kubefox.errors import InvalidRequest
 
-_PLATFORM = ("adapters", "broker", "fox", "model", "pods", "routing")
+RESERVED = ("broker", "fox", "kubefox")
+"""Top-level packages that a pod loads before the component: their names are taken."""
 
 
 def load_kit(bundle: Path, component: str, entry: str) -> Kit:
     """Import a component's entry file and return its ``kit``.
 
-    The component's folder and the bundle's root come first on the import path, so a component
-    imports its own modules and the shared code it includes.
+    The component's folder and the bundle's root come first on ``sys.path``, so a component can
+    import its own modules and the shared code that it includes. They stay there.
 
     Args:
-        bundle: Folder of the unpacked bundle.
+        bundle: Folder of the unpacked bundle, or of an app.
         component: Name of the component.
-        entry: File in ``components/<component>/``.
+        entry: File in ``components/<component>/``, such as ``main.py``.
+
+    Returns:
+        The object that the entry file holds under the name ``kit``.
 
     Raises:
-        InvalidRequest: The file is missing, exits, holds no ``kit``, or a module's name is taken.
-        Exception: Whatever the component's own code raises on import.
+        InvalidRequest: The file is missing, exits or holds no ``kit``, or a module has a reserved
+            name.
+        Exception: The component's own code raised it on import.
     """
     folder = bundle / "components" / component
     file = folder / entry
@@ -42,7 +47,9 @@ def load_kit(bundle: Path, component: str, entry: str) -> Kit:
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:
-        raise InvalidRequest(f"{file} exits when it is imported; it must only declare") from error
+        raise InvalidRequest(
+            f"{file} exits when it is imported: it may only declare the component"
+        ) from error
     kit = getattr(module, "kit", None)
     if not isinstance(kit, Kit):
         raise InvalidRequest(f"{file} must hold `kit = Kit(…)`, found {type(kit).__name__}")
@@ -50,10 +57,14 @@ def load_kit(bundle: Path, component: str, entry: str) -> Kit:
 
 
 def _check_names(folder: Path) -> None:
-    """Refuse a module that could not be imported: the platform's has been, under that name."""
-    for name in _PLATFORM:
+    """Refuse modules with reserved names: the platform's are loaded, so they cannot be imported.
+
+    Raises:
+        InvalidRequest: ``folder`` holds such a module.
+    """
+    for name in RESERVED:
         for path in (folder / name, folder / f"{name}.py"):
             if path.exists():
                 raise InvalidRequest(
-                    f"rename {path}: import {name} means the platform's own {name}"
+                    f"rename {path}: in a pod, import {name} means the platform's package {name}"
                 )

@@ -1,4 +1,4 @@
-"""Structured logging for authors: ``ctx.log.info("placed", order=id)``."""
+"""Structured logging for components: ``ctx.log.info("placed", order=id)``."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ import sys
 
 
 class EventLogger:
-    """A stdlib logger that takes fields as keywords.
+    """A logger that takes fields as keyword arguments; see ``Context.log``.
+
+    Each line carries the given fields, and those of the event: its id, deployment, virtual
+    environment and trace. ``fox logs`` shows and filters them.
 
     Args:
-        name: Name of the stdlib logger below.
+        name: Name of the ``logging`` logger that writes the lines.
+
+    Example:
+        >>> ctx.log.info("order placed", order=7, items=3)
     """
 
     def __init__(self, name: str) -> None:
-        """Open the stdlib logger."""
         self._logger = logging.getLogger(name)
 
     def debug(self, message: str, /, **fields: object) -> None:
-        """Log what only a developer of the component wants to see."""
+        """Log a detail for the developers of the component."""
         self._logger.debug(message, extra={"fields": fields})
 
     def info(self, message: str, /, **fields: object) -> None:
-        """Log what an operator may want to see."""
+        """Log normal operation."""
         self._logger.info(message, extra={"fields": fields})
 
     def warning(self, message: str, /, **fields: object) -> None:
-        """Log what an operator should look at."""
+        """Log a condition that an operator should examine."""
         self._logger.warning(message, extra={"fields": fields})
 
     def error(self, message: str, /, **fields: object) -> None:
@@ -34,5 +39,5 @@ class EventLogger:
         self._logger.error(message, extra={"fields": fields})
 
     def exception(self, message: str, /, **fields: object) -> None:
-        """Log a failure with the traceback of the exception being handled."""
+        """Log a failure, with the traceback of the exception that is being handled."""
         self._logger.error(message, exc_info=sys.exception(), extra={"fields": fields})

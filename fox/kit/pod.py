@@ -1,8 +1,8 @@
-"""The process of one pod: ``python -m fox.kit.pod``, told who it is by ``FOX_*`` variables.
+"""The process of one pod: ``python -m fox.kit.pod``, configured by ``FOX_*`` variables.
 
-Ready means subscribed. SIGTERM drains: what was received is answered. A pod whose driver is gone
-sees the end of its standard input and drains as well, and takes along what it started; one whose
-connection closes for good exits.
+A pod is ready once it is subscribed. SIGTERM drains it: it answers the events that it has received,
+and exits. If its driver has ended, its standard input ends: the pod drains. A pod whose connection
+is closed for good exits. In every case the processes that it started end with it (``pod_end``).
 """
 
 from __future__ import annotations
@@ -10,89 +10,121 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import signal
 import sys
-import threading
-import time
 from collections.abc import Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import uvloop
 
-from broker import bus as nats_bus
-from broker import garbage, logs
-from broker.bodies import LIMIT_BYTES, MEMORY_BYTES, Bodies
-from broker.bus import Bus
-from broker.outbox import Outbox
-from broker.receiver import receive
-from broker.stream import IDLE_S
+from broker.dispatch.event_sender import HOLD_S, EventSender, watch_retries
+from broker.dispatch.receiver import Receiver
+from broker.dispatch.receiving import MAX_IN_FLIGHT, MAX_WAIT_S, receive
+from broker.events.remote_outbox import RemoteOutbox
+from broker.nats import bus as nats_bus
+from broker.nats.bus import Bus
+from broker.nats.credentials.login import Login, decode_login
+from broker.nats.time_source import broker_time, follow_time
+from broker.runtime import confinement, gc_tuning, logs
+from broker.runtime.confinement import NO_LIMITS, Confinement
+from broker.runtime.settings import MIB
+from broker.runtime.tokens import new_token
+from broker.streams.bodies import LIMIT_BYTES, MEMORY_BYTES, BodyMemory
+from broker.streams.registry import IDLE_TIMEOUT_S
 from broker.telemetry.telemetry import Telemetry, open_telemetry
-from fox.kit.context import Identity
+from fox.kit import pod_end
 from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
-from fox.kit.ready import ReadyPipe
+from fox.kit.pod_end import EXIT_FAILED, EXIT_S, LAST_ANSWERS_S, ORPHAN_S
+from fox.kit.ready_pipe import BeatSettings, ReadyPipeWriter
+from fox.kit.runs import HUNG_S, Runs, TrackingExecutor
 from fox.kit.server import ComponentServer
-from model import subjects
-from model.component import short
-from model.errors import FoxError, InvalidRequest
+from fox.kit.variables import Identity
+from fox.kit.views import CACHE_BYTES, Views
+from kubefox import subjects
+from kubefox.component import short
+from kubefox.declared_limits import DeclaredLimits
+from kubefox.errors import FoxError, InvalidRequest
 
 logger = logging.getLogger(__name__)
 
-EXIT_FAILED = 1
-ORPHAN_S = 2
-"""How long a pod whose driver is gone may drain."""
+HUNG_DRAIN_S = 10.0
+"""How long a pod may drain whose handler is considered hung."""
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the driver tells a pod; see ``docs/architecture.md``, "Pods".
+    """The settings that a driver gives a pod as environment variables.
 
     Attributes:
-        nats_url: Where to connect.
-        identity: Which component version this is.
+        nats_url: Address of a NATS that needs no credentials; empty if there is a login.
+        login_fd: Descriptor of the pipe with the login, or None.
+        identity: The component version to serve.
         bundle: Folder of the unpacked bundle.
         entry: Entry file in the component's folder.
-        ready_fd: Descriptor to say ``ready`` on, or None.
-        beat_s: How often to say there that the event loop runs, or None.
-        has_lifeline: Whether standard input ends when the driver is gone.
+        ready_fd: Descriptor of the ready pipe, or None.
+        beats: How to send heartbeats, or None.
+        has_lifeline: Whether standard input ends when the driver ends.
         log_format: ``json`` or ``console``.
-        log_level: Lowest level shown.
+        log_level: Lowest level that is logged.
         telemetry: Whether events are counted and traced.
-        body_limit_bytes: Largest body that is put together for a handler.
-        body_memory_bytes: What all of them may take together.
-        stream_idle_s: How long a stream may go without progress.
+        body_limit_bytes: Largest body that is buffered for a handler.
+        body_memory_bytes: Memory for all buffered bodies together.
+        hold_s: How long a call waits for a pod that restarts.
+        emit_hung_s: How long the handler of an emitted event may run on after its time limit.
+        stream_idle_s: How long a stream may make no progress.
+        concurrency: Events of one deployment and virtual environment that are handled at once, if
+            the component does not declare it.
+        max_wait_s: How long an event may wait for its place.
+        context_cache_bytes: Memory for the views of contexts.
+        confinement: Rights of the pod, as ``confinement.encode`` returns it; empty for all.
     """
 
     nats_url: str
     identity: Identity
     bundle: Path
     entry: str
+    login_fd: int | None = None
     ready_fd: int | None = None
-    beat_s: float | None = None
+    beats: BeatSettings | None = None
     has_lifeline: bool = False
     log_format: str = "json"
     log_level: str = "INFO"
     telemetry: bool = True
     body_limit_bytes: int = LIMIT_BYTES
     body_memory_bytes: int = MEMORY_BYTES
-    stream_idle_s: float = IDLE_S
+    hold_s: float = HOLD_S
+    emit_hung_s: float = HUNG_S
+    stream_idle_s: float = IDLE_TIMEOUT_S
+    concurrency: int = MAX_IN_FLIGHT
+    max_wait_s: float = MAX_WAIT_S
+    context_cache_bytes: int = CACHE_BYTES
+    confinement: str = ""
 
 
 def load_settings(environ: Mapping[str, str]) -> PodSettings:
     """Return the pod's settings.
 
+    Args:
+        environ: Environment variables.
+
     Raises:
-        InvalidRequest: Variables are missing; all of them are named.
+        InvalidRequest: Required variables are missing; the message names all of them.
     """
-    required = ("NATS_URL", "APP", "COMPONENT", "HASH", "POD", "BUNDLE", "ENTRY")
+    login_fd = environ.get("FOX_NATS_LOGIN_FD")
+    required = ["APP", "COMPONENT", "HASH", "POD", "BUNDLE", "ENTRY"]
+    if not login_fd:
+        required.insert(0, "NATS_URL")
     missing = [f"FOX_{name}" for name in required if not environ.get(f"FOX_{name}")]
     if missing:
-        raise InvalidRequest(f"a pod needs these variables: {', '.join(missing)}")
-    ready_fd, beat_s = environ.get("FOX_READY_FD"), environ.get("FOX_BEAT_S")
+        raise InvalidRequest(f"a pod requires these environment variables: {', '.join(missing)}")
+    ready_fd = environ.get("FOX_READY_FD")
     return PodSettings(
-        nats_url=environ["FOX_NATS_URL"],
+        nats_url=environ.get("FOX_NATS_URL", ""),
+        login_fd=int(login_fd) if login_fd else None,
         identity=Identity(
             app=environ["FOX_APP"],
             component=environ["FOX_COMPONENT"],
@@ -102,24 +134,50 @@ def load_settings(environ: Mapping[str, str]) -> PodSettings:
         bundle=Path(environ["FOX_BUNDLE"]),
         entry=environ["FOX_ENTRY"],
         ready_fd=int(ready_fd) if ready_fd else None,
-        beat_s=float(beat_s) if beat_s else None,
+        beats=_beat_settings(environ),
         has_lifeline=environ.get("FOX_LIFELINE") == "stdin",
         log_format=environ.get("FOX_LOG_FORMAT", "json"),
         log_level=environ.get("FOX_LOG_LEVEL", "INFO"),
         telemetry=environ.get("FOX_TELEMETRY", "true") != "false",
-        # The platform, whose settings they are, has checked them.
+        # The platform has validated these settings.
         body_limit_bytes=int(environ.get("FOX_BODY_LIMIT_BYTES", LIMIT_BYTES)),
         body_memory_bytes=int(environ.get("FOX_BODY_MEMORY_BYTES", MEMORY_BYTES)),
-        stream_idle_s=float(environ.get("FOX_STREAM_IDLE_S", IDLE_S)),
+        hold_s=float(environ.get("FOX_HOLD_S", HOLD_S)),
+        emit_hung_s=float(environ.get("FOX_EMIT_HUNG_S", HUNG_S)),
+        stream_idle_s=float(environ.get("FOX_STREAM_IDLE_S", IDLE_TIMEOUT_S)),
+        concurrency=int(environ.get("FOX_POD_CONCURRENCY", MAX_IN_FLIGHT)),
+        max_wait_s=float(environ.get("FOX_POD_MAX_WAIT_S", MAX_WAIT_S)),
+        context_cache_bytes=int(environ.get("FOX_CONTEXT_CACHE_BYTES", CACHE_BYTES)),
+        confinement=environ.get(confinement.VARIABLE, ""),
+    )
+
+
+def _beat_settings(environ: Mapping[str, str]) -> BeatSettings | None:
+    descriptor = environ.get("FOX_BEAT_FD")
+    if not descriptor:
+        return None
+    return BeatSettings(
+        descriptor=int(descriptor),
+        busy_s=float(environ["FOX_BEAT_S"]),
+        idle_s=float(environ["FOX_IDLE_BEAT_S"]),
     )
 
 
 def main() -> int:
-    """Serve until told to stop; return the exit code."""
+    """Serve until a signal stops the pod; return the exit code."""
+    pod_end.prepare()
     try:
         settings = load_settings(os.environ)
     except InvalidRequest as error:
         sys.stderr.write(f"error: {error}\n")
+        return EXIT_FAILED
+    try:
+        login = _read_login(settings)
+        confined = confinement.decode(settings.confinement) if settings.confinement else NO_LIMITS
+        if settings.confinement:
+            confinement.confine_self(confined)
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        sys.stderr.write(f"error: the pod cannot be confined: {error}\n")
         return EXIT_FAILED
     identity = settings.identity
     logs.configure(
@@ -129,13 +187,48 @@ def main() -> int:
         hash=short(identity.hash),
         pod=identity.pod,
     )
+    _compile_only_in_memory()
     try:
         kit = load_kit(settings.bundle, identity.component, settings.entry)
     except Exception:
         logger.exception("component %s cannot be loaded", identity.component)
+        pod_end.end_within(EXIT_S, EXIT_FAILED)
         return EXIT_FAILED
-    garbage.settle()
-    return _run(_serve(kit, settings))
+    confinement.limit_self(_as_confinement(kit.declared_limits, confined))
+    gc_tuning.freeze_imported()
+    gc_tuning.tune_for_serving()
+    return _run(_serve(kit, settings, login))
+
+
+def _as_confinement(declared: DeclaredLimits, confined: Confinement) -> Confinement:
+    """Return what a component declares, for a pod that is confined already."""
+    return Confinement(
+        memory_bytes=(declared.memory_mib or 0) * MIB,
+        open_files=declared.open_files or 0,
+        processes=declared.processes or 0,
+        uid=confined.uid,
+    )
+
+
+def _compile_only_in_memory() -> None:
+    """Write no compiled code beside the component's: its folder must have the content of its hash.
+
+    The platform's own modules are compiled, and stored for the next pod, before this is called.
+    """
+    sys.dont_write_bytecode = True
+    # For Python processes that the component starts.
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
+def _read_login(settings: PodSettings) -> Login:
+    """Return the login to NATS, which no process that the component starts can read."""
+    if settings.login_fd is None:
+        pod = settings.identity.pod
+        # A restarted pod keeps its id, but must not receive replies to the process before it.
+        process_id = subjects.pod_process_id(pod, new_token())
+        return Login(url=settings.nats_url, process_id=process_id)
+    with os.fdopen(settings.login_fd, "rb") as pipe:
+        return decode_login(pipe.read())
 
 
 def _run(serving: Coroutine[Any, Any, int]) -> int:
@@ -143,47 +236,117 @@ def _run(serving: Coroutine[Any, Any, int]) -> int:
     try:
         code = runner.run(serving)
     except FoxError as error:
-        logger.error("%s", error)  # noqa: TRY400 - the message says it all
+        logger.error("%s", error)  # noqa: TRY400 - the message says what to do
         code = EXIT_FAILED
     except BaseException:
-        # A task of the component's own called sys.exit(), or stopped the loop. Nothing can be
-        # answered any more: while the rest is being closed, more events would come and wait.
+        # A task of the component called sys.exit(), or stopped the loop. The pod cannot answer
+        # any more, and more events would arrive while the connection is being closed.
         logger.exception("the component ended its event loop")
-        os._exit(EXIT_FAILED)
+        pod_end.end_now(EXIT_FAILED)
+    pod_end.end_within(EXIT_S, code)
     runner.close()
     return code
 
 
-async def _serve(kit: Kit, settings: PodSettings) -> int:
+async def _serve(kit: Kit, settings: PodSettings, login: Login) -> int:
     stop = asyncio.Event()
+    asyncio.get_running_loop().set_default_executor(TrackingExecutor())
     _stop_on_signals(stop)
-    orphaned = _hold_lifeline(stop) if settings.has_lifeline else threading.Event()
+    receiver: Receiver | None = None
+
+    def on_orphaned() -> None:
+        stop.set()
+        if receiver is not None:
+            asyncio.get_running_loop().call_later(
+                ORPHAN_S - LAST_ANSWERS_S, receiver.fail_in_flight
+            )
+
+    if settings.has_lifeline:
+        pod_end.hold_lifeline(on_orphaned)
     identity = settings.identity
-    # A restarted pod keeps its name, but never takes replies meant for the process before it.
-    process_id = f"{identity.pod}-{secrets.token_hex(4)}"
-    async with nats_bus.connect(settings.nats_url, process_id=process_id) as bus:
+    connecting = nats_bus.connect(
+        login.url,
+        process_id=login.process_id,
+        credentials=login.credentials,
+        follows_all_pods=False,
+        sender=identity.sender,
+    )
+    async with connecting as bus:
         telemetry = Telemetry(identity.component, identity.pod, is_on=settings.telemetry)
-        bus.streams.idle_s = settings.stream_idle_s
-        bodies = Bodies(settings.body_limit_bytes, settings.body_memory_bytes)
-        server = ComponentServer(kit, identity, bus, telemetry, Outbox(bus), bodies)
-        subject = subjects.component(identity.app, identity.component, identity.hash)
-        serving = receive(
-            bus,
-            subject,
-            subjects.PODS_QUEUE,
-            server.handle,
-            source=server.source,
-            handle_stream=server.handle_stream,
-        )
-        async with open_telemetry(telemetry, bus), serving:
-            ReadyPipe(settings.ready_fd, settings.beat_s).tell_ready()
+        bus.streams.idle_timeout_s = settings.stream_idle_s
+        runs = Runs(bus, login.process_id, settings.emit_hung_s)
+        runs.on_hung = partial(_end_hung, stop)
+        server = _make_server(kit, settings, bus, telemetry, runs)
+        ready_pipe = ReadyPipeWriter(settings.ready_fd, settings.beats)
+        async with (
+            open_telemetry(telemetry, bus),
+            follow_time(bus, broker_time),
+            runs.serving(bus, _subject(identity)),
+            _receiving(server, kit, settings, bus, telemetry, ready_pipe) as receiver,
+        ):
+            server.prepare = receiver.prepare
+            receiver.watch(telemetry.metrics)
+            receiver.make_tasks()
+            telemetry.rest_while(lambda: not receiver.in_flight)
+            ready_pipe.report_ready(lambda: receiver.in_flight)
             logger.info("ready")
             await _stopped_or_closed(stop, bus)
             logger.info("draining")
-        code = EXIT_FAILED if bus.closed.is_set() else 0
-    if orphaned.is_set():
-        _end_session()
-    return code
+        return EXIT_FAILED if bus.closed.is_set() else 0
+
+
+def _subject(identity: Identity) -> str:
+    return subjects.component(identity.app, identity.component, identity.hash)
+
+
+def _make_server(
+    kit: Kit, settings: PodSettings, bus: Bus, telemetry: Telemetry, runs: Runs
+) -> ComponentServer:
+    """Return the server of the component's handlers, whose parts report to the telemetry."""
+    identity = settings.identity
+    bodies = BodyMemory(settings.body_limit_bytes, settings.body_memory_bytes)
+    sender = EventSender(bus, identity.sender, settings.hold_s, bus.follow_pods)
+    watch_retries(telemetry.metrics, sender)
+    views = Views(bus, identity, telemetry, settings.context_cache_bytes)
+    views.watch(telemetry.metrics)
+    outbox = RemoteOutbox(bus, identity.sender)
+    return ComponentServer(kit, identity, bus, telemetry, outbox, bodies, sender, runs, views)
+
+
+def _receiving(
+    server: ComponentServer,
+    kit: Kit,
+    settings: PodSettings,
+    bus: Bus,
+    telemetry: Telemetry,
+    ready_pipe: ReadyPipeWriter,
+) -> AbstractAsyncContextManager[Receiver]:
+    """Return the context in which the pod receives the events of its component version."""
+    return receive(
+        bus,
+        _subject(settings.identity),
+        subjects.PODS_QUEUE,
+        server.handle,
+        source=server.source,
+        max_in_flight=kit.concurrency or settings.concurrency,
+        max_wait_s=settings.max_wait_s,
+        handle_stream=server.handle_stream,
+        pod=settings.identity.pod,
+        on_first_event=partial(_on_first_event, telemetry, ready_pipe),
+        cancels=kit.cancels_on_disconnect,
+        responder=telemetry.process,
+    )
+
+
+def _on_first_event(telemetry: Telemetry, ready_pipe: ReadyPipeWriter) -> None:
+    ready_pipe.on_first_event()
+    telemetry.wake()
+
+
+def _end_hung(stop: asyncio.Event) -> None:
+    """Drain, and end even if a handler never ends."""
+    stop.set()
+    pod_end.end_within(HUNG_DRAIN_S, EXIT_FAILED)
 
 
 async def _stopped_or_closed(stop: asyncio.Event, bus: Bus) -> None:
@@ -191,8 +354,8 @@ async def _stopped_or_closed(stop: asyncio.Event, bus: Bus) -> None:
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for each in waits:
-            each.cancel()
+        for wait in waits:
+            wait.cancel()
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
@@ -200,40 +363,11 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     def on_signal() -> None:
         if stop.is_set():
-            os._exit(EXIT_FAILED)
+            pod_end.end_now(EXIT_FAILED)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-
-
-def _hold_lifeline(stop: asyncio.Event) -> threading.Event:
-    """Stop when standard input ends; a thread waits, because a handler may block the loop.
-
-    Returns:
-        What is set when it has ended.
-    """
-    loop = asyncio.get_running_loop()
-    ended = threading.Event()
-
-    def wait() -> None:
-        while os.read(sys.stdin.fileno(), 1024):
-            pass
-        ended.set()
-        loop.call_soon_threadsafe(stop.set)
-        # Nobody is left to force us.
-        time.sleep(ORPHAN_S)
-        _end_session()
-        os._exit(EXIT_FAILED)
-
-    threading.Thread(target=wait, name="lifeline", daemon=True).start()
-    return ended
-
-
-def _end_session() -> None:
-    """End what this process has started, and itself: the driver would have, but it is gone."""
-    if os.getsid(0) == os.getpid():
-        os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

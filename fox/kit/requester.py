@@ -1,37 +1,27 @@
-"""What a component at work needs of its surroundings: NATS in a pod, memory in a unit test."""
+"""The connections that a component at work needs: NATS in a pod, memory in a unit test."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from broker.stream import Outgoing
-from broker.streams import Streams
+from broker.nats.requester import BodyRequester
+from broker.streams.registry import StreamRegistry
 
 
-class Requester(Protocol):
-    """Sends one frame and brings one back; ``broker.bus.Bus`` is the real one."""
-
-    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
-        """Return the reply's frame; raise the FoxError that stopped it."""
-
-
-class StreamingRequester(Requester, Protocol):
-    """Carries bodies of any length besides."""
+class StreamingRequester(BodyRequester, Protocol):
+    """A requester with the streams of its process."""
 
     @property
-    def streams(self) -> Streams:
-        """Bodies on their way to this process, and from it."""
-
-    async def request(
-        self, subject: str, payload: bytes, timeout_s: float, body: Outgoing | None = None
-    ) -> bytes:
-        """Return the reply's frame; the body is sent meanwhile, see ``Bus.request``."""
+    def streams(self) -> StreamRegistry:
+        """The streams to and from this process."""
 
 
 class EventStore(Protocol):
-    """Keeps events until they are handled; ``broker.outbox.Outbox`` is the real one."""
+    """Stores events until they are handled; see ``broker.events.remote_outbox``."""
 
-    async def store(
-        self, subject: str, frame: bytes, *, deduplication_id: str = "", timeout_s: float
-    ) -> bool:
-        """Return whether an event was new; raise the FoxError that stopped it from being kept."""
+    async def store(self, target: str, frame: bytes, *, timeout_s: float) -> bool:
+        """Store an event for a component version, and return whether it is new.
+
+        Raises:
+            FoxError: The event is not stored.
+        """

@@ -1,21 +1,20 @@
-"""What a handler gives back, and what a call to another component returns."""
+"""The responses that handlers return and that calls to other components return."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from broker.pour import Chunks, Streamed
-from broker.receiver import Reply
-from broker.stream import Incoming
-from fox.kit import events as sse
-from model.codec import Body
-from model.event import Headers
-from model.event import Response as ResponseHead
-from model.http import FIRST_STATUS, LAST_STATUS, breaks_header, is_header_name
+from broker.dispatch.handling import Reply
+from broker.streams.body_sender import Chunks, StreamedBody
+from broker.streams.incoming import IncomingStream
+from fox.kit import server_sent_events as sse
+from kubefox.codec import Body
+from kubefox.event import Headers, ResponseHead
+from kubefox.http import FIRST_STATUS, LAST_STATUS, breaks_header, is_header_name
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -23,16 +22,32 @@ JSON = "application/json"
 BINARY = "application/octet-stream"
 
 Content = str | bytes | bytearray | memoryview | Mapping[str, Any] | list[Any] | None
-"""Text, bytes, something JSON can say, or nothing."""
+"""The content of a response: text, bytes, a value to send as JSON, or nothing."""
 
 
 class Response:
-    """Status, headers and body.
+    """Status, headers and body of a response.
+
+    The type of ``content`` decides the content type: text is ``text/plain``, bytes are
+    ``application/octet-stream``, a dict or list is sent as ``application/json``. A handler may
+    also return such a value in place of a Response; None is an empty response with status 204.
+
+    Args:
+        content: Text, bytes, a dict or list to send as JSON, or None for an empty body.
+        status: HTTP status, 200 to 599.
+        headers: Additional headers, in their order.
+        content_type: Content type in place of the one above, with charset for text.
 
     Attributes:
         status: HTTP status.
-        body: The bytes as they travel; empty when they are made while they are sent.
-        source: Who answered, as ``<component>@<hash>``; empty on a response not sent yet.
+        body: The body as bytes; empty if it is a stream.
+        source: Sender of a received response, as ``<component>@<hash>``; else empty.
+
+    Raises:
+        ValueError: The status or a header is not valid in an HTTP response.
+
+    Example:
+        >>> Response({"id": 7}, status=201, headers={"location": "/orders/7"})
     """
 
     __slots__ = ("_pairs", "_streamed", "body", "source", "status")
@@ -45,21 +60,10 @@ class Response:
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> None:
-        """Make a response; the content's kind decides the content type unless it is given.
-
-        Args:
-            content: str is plain text, bytes are binary, a dict or list is JSON.
-            status: HTTP status.
-            headers: Further headers, in order.
-            content_type: Media type, with charset for text.
-
-        Raises:
-            ValueError: No HTTP response can have this status or header.
-        """
         self.body, default_type = _encode(content)
         self.status = _check_status(status)
         self.source = ""
-        self._streamed: Streamed | None = None
+        self._streamed: StreamedBody | None = None
         pairs = [(name.lower(), value) for name, value in (headers or {}).items()]
         media = content_type or default_type
         if media and not any(name == "content-type" for name, _ in pairs):
@@ -70,12 +74,22 @@ class Response:
 
     @classmethod
     def html(cls, text: str, *, status: int = 200) -> Response:
-        """Return a page."""
+        """Return an HTML page.
+
+        Args:
+            text: The page.
+            status: HTTP status.
+        """
         return cls(text, status=status, content_type=HTML)
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 303) -> Response:
-        """Return a redirect; 303 makes a browser GET the location after a form's POST."""
+        """Return a redirect.
+
+        Args:
+            location: URL or path to go to.
+            status: HTTP status. After a form's POST, 303 makes a browser send GET.
+        """
         return cls(status=status, headers={"location": location})
 
     @classmethod
@@ -87,46 +101,68 @@ class Response:
         headers: Mapping[str, str] | None = None,
         content_type: str = BINARY,
     ) -> Response:
-        """Return a response whose body is made while it is sent, however long that takes.
+        """Return a response whose body is made while it is sent; it may have any length.
 
-        No more is made than the client takes. When it leaves, ``chunks`` are cancelled where they
-        wait, and closed: an async generator's ``finally`` runs.
+        ``chunks`` is read only as fast as the client receives. If the client disconnects, the
+        iterable is cancelled where it waits, and closed: the ``finally`` of an async generator
+        runs.
 
         Args:
-            chunks: Such as an async generator; bytes, or text that goes as UTF-8. Without one for a
-                minute (``FOX_STREAM_IDLE_S``) the stream ends; an empty one is a sign of life.
+            chunks: Async iterable of bytes, or of text that is sent as UTF-8. The stream ends with
+                an error if it yields nothing for a minute (``FOX_STREAM_IDLE_S``); an empty chunk
+                prevents that.
             status: HTTP status.
-            headers: Further headers; a ``content-length`` is kept to.
-            content_type: Media type, with charset for text.
+            headers: Additional headers. If they contain ``content-length``, the body must have
+                exactly that length.
+            content_type: Content type, with charset for text.
+
+        Example:
+            >>> async def rows() -> AsyncIterator[str]:
+            ...     for number in range(1_000_000):
+            ...         yield f"{number},"
+            >>> Response.stream(rows(), content_type="text/csv; charset=utf-8")
         """
         response = cls(status=status, headers=headers, content_type=content_type)
-        response._streamed = Streamed(chunks)
+        response._streamed = StreamedBody(chunks)
         return response
 
     @classmethod
     def events(
         cls, events: sse.Events, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Return a response of server-sent events, each sent at once.
+        """Return a response of server-sent events, each of which is sent at once.
 
-        While there are none, a comment every 15 s keeps the connection alive.
+        A comment every 15 s keeps the connection open while there are no events.
 
         Args:
-            events: ServerSentEvent; text, a dict or a list is the data of one.
+            events: Async iterable of ServerSentEvent. Text, a dict or a list is the data of an
+                event without type and id.
             status: HTTP status.
-            headers: Further headers.
+            headers: Additional headers.
+
+        Example:
+            >>> async def prices() -> AsyncIterator[ServerSentEvent]:
+            ...     while True:
+            ...         yield ServerSentEvent(data={"price": await next_price()}, event="price")
+            >>> Response.events(prices())
         """
         headers = {**sse.HEADERS, **(headers or {})}
-        response = cls(status=status, headers=headers, content_type=sse.MEDIA)
-        response._streamed = Streamed(sse.encoded(events), sse.KEEP_ALIVE)
+        response = cls(status=status, headers=headers, content_type=sse.MEDIA_TYPE)
+        response._streamed = StreamedBody(sse.encode_events(events), sse.KEEP_ALIVE)
         return response
 
     @classmethod
-    def from_wire(cls, head: ResponseHead, body: Body) -> Response:
-        """Return a response that another component sent."""
+    def from_wire(cls, head: ResponseHead, body: Body, source: str = "") -> Response:
+        """Return a received response; for the runtime.
+
+        Args:
+            head: The head.
+            body: The body.
+            source: Source of the called component or adapter; a head may name any.
+        """
         response = cls.__new__(cls)
         response.status = head.status
-        response.source = head.source
+        response.source = source or head.source
         response.body = bytes(body)
         response._streamed = None  # noqa: SLF001 - of the class itself
         response._pairs = head.headers  # noqa: SLF001 - of the class itself
@@ -134,7 +170,7 @@ class Response:
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
-        """The headers; names in any case."""
+        """The headers, in their order; names are case-insensitive."""
         return CIMultiDictProxy(CIMultiDict(self._pairs))
 
     @property
@@ -144,71 +180,72 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as UTF-8 text."""
+        """The body decoded as UTF-8; raises UnicodeDecodeError if it is not UTF-8."""
         return self.body.decode()
 
     def json(self, kind: Any = Any) -> Any:
-        """Return the body read as JSON.
+        """Return the body decoded as JSON.
 
         Args:
-            kind: Type to check it against, such as a msgspec Struct.
+            kind: Type of the result, such as a ``msgspec.Struct``; the body is checked against it.
 
         Raises:
-            msgspec.DecodeError: It is not JSON, or not of that type.
+            msgspec.DecodeError: The body is not JSON, or does not match ``kind``.
         """
         return msgspec.json.decode(self.body, type=kind)
 
     def to_reply(self) -> Reply:
-        """Return the form that the receiver sends."""
+        """Return the form in which the receiver sends it; for the runtime."""
         return Reply(self.status, self._pairs, self.body, self._streamed)
 
 
 class StreamedResponse(Response):
-    """A response that is read while it comes: ``async for chunk in response``.
+    """A response whose body is read while it arrives; see ``ComponentClient.stream``.
 
-    Status and headers are there already; the body is not.
+    Status and headers have arrived; ``body`` is empty. ``async for chunk in response`` yields the
+    chunks of the body, once, and raises a FoxError if the rest of the body will not arrive.
     """
 
     __slots__ = ("_content",)
 
-    _content: Body | Incoming
+    _content: Body | IncomingStream
 
     @classmethod
-    def of(cls, head: ResponseHead, content: Body | Incoming) -> StreamedResponse:
-        """Return a response that another component sends."""
+    def of(
+        cls, head: ResponseHead, content: Body | IncomingStream, source: str
+    ) -> StreamedResponse:
+        """Return a response that is being received; for the runtime."""
         response = cls.__new__(cls)
-        response._begin(head, content)  # noqa: SLF001 - of the class itself
+        response._begin(head, content, source)  # noqa: SLF001 - of the class itself
         return response
 
-    def _begin(self, head: ResponseHead, content: Body | Incoming) -> None:
-        self.status, self.source, self.body = head.status, head.source, b""
+    def _begin(self, head: ResponseHead, content: Body | IncomingStream, source: str) -> None:
+        self.status, self.source, self.body = head.status, source, b""
         self._pairs, self._streamed, self._content = head.headers, None, content
 
-    def whole(self, body: bytes) -> Response:
-        """Return it with its whole body, once that is there."""
+    def with_body(self, body: bytes) -> Response:
+        """Return the response with its whole body; for the runtime."""
         head = ResponseHead(status=self.status, headers=self._pairs, source=self.source)
         return Response.from_wire(head, body)
 
     def to_reply(self) -> Reply:
-        """Refuse to be what a handler gives back: its body ends with the call.
+        """Refuse to be the result of a handler: the body ends with the call.
 
         Raises:
             TypeError: Always.
         """
-        raise TypeError("the answer of a call is read within it, and passed on by Response.stream")
+        raise TypeError(
+            "a handler cannot return the response of ComponentClient.stream: "
+            "pass its chunks on by Response.stream"
+        )
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body's chunks as they come.
-
-        Raises:
-            FoxError: The rest will never come.
-        """
         return chunks_of(self._content)
 
 
-async def chunks_of(content: Body | Incoming) -> AsyncIterator[bytes]:
-    """Yield the chunks of a body, whether it is here or comes as a stream."""
-    if not isinstance(content, Incoming):
+async def chunks_of(content: Body | IncomingStream) -> AsyncIterator[bytes]:
+    """Yield the chunks of a body: a stream's, or all of it at once."""
+    if not isinstance(content, IncomingStream):
         if content:
             yield bytes(content)
         return
@@ -218,7 +255,7 @@ async def chunks_of(content: Body | Incoming) -> AsyncIterator[bytes]:
 
 
 def to_reply(result: Response | Content) -> Reply:
-    """Return what a handler gave back in the form that the receiver sends; None is 204."""
+    """Return the result of a handler in the form that the receiver sends; None is 204."""
     if isinstance(result, Response):
         return result.to_reply()
     if result is None:
@@ -242,28 +279,31 @@ def _encode(content: Content) -> tuple[bytes, str]:
 def _check_status(status: int) -> int:
     if not isinstance(status, int) or not FIRST_STATUS <= status <= LAST_STATUS:
         raise ValueError(
-            f"status {status!r} ends no request: expected {FIRST_STATUS} to {LAST_STATUS}"
+            f"status {status!r} cannot end a request: expected {FIRST_STATUS} to {LAST_STATUS}"
         )
     return status
 
 
 def check_header(name: str, value: str) -> None:
-    """Refuse what is no header.
+    """Check that a header can be sent.
 
     Raises:
-        ValueError: Its name or its value says so.
+        ValueError: The name or the value is malformed.
     """
     if not is_header_name(name):
-        raise ValueError(f"{name!r} is no name of a header")
+        raise ValueError(f"{name!r} is not a valid name of a header")
     if not isinstance(value, str) or breaks_header(value):
         raise ValueError(f"header {name} must be one line of text, not {value!r}")
 
 
-def _plain(value: object) -> str:
-    # The names of ``ctx.headers`` are a kind of str that msgspec does not know.
+def _plain_text(value: object) -> str:
+    # The names in ``ctx.headers`` are a subclass of str, which msgspec does not encode.
     if isinstance(value, str):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+    hint = ""
+    if isinstance(value, AsyncIterable | Iterator):
+        hint = ": send chunks by Response.stream, server-sent events by Response.events"
+    raise TypeError(f"{type(value).__name__} cannot be sent as JSON{hint}")
 
 
-_encode_json = msgspec.json.Encoder(enc_hook=_plain).encode
+_encode_json = msgspec.json.Encoder(enc_hook=_plain_text).encode

@@ -1,8 +1,8 @@
 """A component's data: ``orders = kit.state_store("orders")``.
 
 The data belongs to the event's virtual environment and app, so the same code in ``team-a`` and
-``team-b`` sees each team's own orders. ``InMemoryStateStore`` stands in for the adapter in unit
-tests: it answers the same requests by the same code (``model.state_store``).
+``team-b`` sees each team's own orders. ``InMemoryStateStore`` replaces the adapter in unit tests;
+both run the same code (``kubefox.state_store``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Protocol
 import msgspec
 
 from fox.kit.response import Response
-from model import event
-from model.errors import RevisionConflict
-from model.event import Headers
-from model.state_store import (
+from kubefox.errors import RevisionConflict
+from kubefox.event import Headers, ResponseHead
+from kubefox.state_store import (
     IF_MATCH,
     PAGE_ENTRIES,
     REVISION,
@@ -46,25 +45,44 @@ class Caller(Protocol):
         headers: Headers = (),
         body: bytes = b"",
     ) -> Response:
-        """Call a declared dependency; raise the FoxError that stopped it."""
+        """Call a declared dependency; see ``Context.request``."""
 
 
 class StateStore:
-    """A named store of entries: text keys, values of bytes, a revision each.
+    """A named store of entries; returned by ``Kit.state_store``.
 
-    Every method raises InvalidRequest for a key that is empty or over 1 KiB, and the FoxError that
-    stopped the call.
+    An entry has a key, which is text of at most 1 KiB, a value of at most 512 KiB, and a revision
+    that grows with every write. Apps and virtual environments have separate stores. Every method
+    raises ``InvalidRequest`` for a key that is empty or too long, and ``FoxError`` if the state
+    store cannot be reached.
 
-    Args:
-        name: Name of the store; apps and virtual environments each have their own.
+    Attributes:
+        name: Name of the store.
+
+    Example:
+        >>> orders = kit.state_store("orders")
+        >>> @kit.route("Path(`/orders/{id}`) && Method(`PUT`)")
+        ... async def put_order(ctx: Context) -> Response:
+        ...     try:
+        ...         await orders.put(ctx.params["id"], ctx.json(), ctx=ctx, revision=0)
+        ...     except errors.RevisionConflict:
+        ...         return Response("the order exists already", status=409)
+        ...     return Response(status=201)
     """
 
     def __init__(self, name: str) -> None:
-        """Keep the name; the declaration itself is the kit's."""
         self.name = name
 
     async def get(self, key: str, *, ctx: Caller) -> Entry | None:
-        """Return the entry, or None."""
+        """Read an entry.
+
+        Args:
+            key: Key of the entry.
+            ctx: Context of the event; its virtual environment selects the data.
+
+        Returns:
+            The entry, or None if there is none.
+        """
         response = await ctx.request(STATE_STORE, "GET", key_path(self.name, key))
         if response.status == NOT_FOUND:
             return None
@@ -73,17 +91,21 @@ class StateStore:
     async def put(
         self, key: str, value: object, *, ctx: Caller, revision: int | None = None
     ) -> int:
-        """Write an entry and return its new revision.
+        """Write an entry.
 
         Args:
-            key: Any text; ``/`` groups keys, and listing a whole group is quick.
-            value: bytes as they are, str as UTF-8, anything else as JSON.
-            ctx: The event in whose virtual environment the store lies.
-            revision: Write only if the entry has this revision; 0: if there is none.
+            key: Any text. Keys in groups, such as ``eu/1``, make listing a group fast.
+            value: Bytes are stored as they are, text as UTF-8, any other value as JSON.
+            ctx: Context of the event; its virtual environment selects the data.
+            revision: Write only if the entry has this revision; 0 writes only if there is no
+                entry. None always writes.
+
+        Returns:
+            The new revision of the entry.
 
         Raises:
-            RevisionConflict: It has another one.
-            BodyTooLarge: The value is over 512 KiB.
+            RevisionConflict: The entry has another revision.
+            BodyTooLarge: The value is larger than 512 KiB.
         """
         response = await ctx.request(
             STATE_STORE,
@@ -95,24 +117,31 @@ class StateStore:
         return _revision(response)
 
     async def delete(self, key: str, *, ctx: Caller, revision: int | None = None) -> None:
-        """Delete an entry; one that does not exist is no error.
+        """Delete an entry; without an entry this has no effect.
 
         Args:
-            key: Of the entry.
-            ctx: The event in whose virtual environment the store lies.
-            revision: Delete only if the entry has this revision.
+            key: Key of the entry.
+            ctx: Context of the event; its virtual environment selects the data.
+            revision: Delete only if the entry has this revision. None always deletes.
 
         Raises:
-            RevisionConflict: It has another one.
+            RevisionConflict: The entry has another revision.
         """
         path = key_path(self.name, key)
         await ctx.request(STATE_STORE, "DELETE", path, headers=_if_match(revision))
 
     async def list(self, prefix: str = "", *, ctx: Caller) -> builtins.list[Entry]:
-        """Return the entries whose keys begin with ``prefix``, sorted by key.
+        """Read all entries whose keys begin with a prefix.
 
-        They come in pages, so this is no snapshot: an entry that is written meanwhile is returned
-        as it was before or after.
+        Entries are read in pages, so this is no snapshot: an entry that is written at the same
+        time is returned as it was before or after.
+
+        Args:
+            prefix: Prefix of the keys; empty reads all entries.
+            ctx: Context of the event; its virtual environment selects the data.
+
+        Returns:
+            The entries, sorted by key.
         """
         found: dict[str, Entry] = {}
         after: int | None = 0
@@ -120,7 +149,7 @@ class StateStore:
             query = list_query(prefix, after)
             response = await ctx.request(STATE_STORE, "GET", f"/{self.name}", query=query)
             page = decode_page(response.body)
-            found.update((each.key, each) for each in page.entries)
+            found.update((entry.key, entry) for entry in page.entries)
             after = page.after
         return [found[key] for key in sorted(found)]
 
@@ -128,12 +157,14 @@ class StateStore:
 class InMemoryStateStore:
     """The state store of one app in one virtual environment, for unit tests.
 
+    A test passes it as ``ctx`` to read and write what a component stores; see
+    ``TestClient.state_store``.
+
     Args:
-        page_entries: Most entries of a page.
+        page_entries: Number of entries in a page.
     """
 
     def __init__(self, *, page_entries: int = PAGE_ENTRIES) -> None:
-        """Start empty."""
         self._page_entries = page_entries
         self._stores: dict[str, _MemoryStorage] = {}
 
@@ -147,15 +178,15 @@ class InMemoryStateStore:
         headers: Headers = (),
         body: bytes = b"",
     ) -> Response:
-        """Answer as the adapter does; ``dependency`` is not looked at."""
+        """Answer as the adapter does; ``dependency`` is ignored."""
         store, operation = parse(method, path, query, headers, body)
         storage = self._stores.setdefault(store, _MemoryStorage(self._page_entries))
         status, answer_headers, content = await perform(operation, storage)
-        return Response.from_wire(event.Response(status=status, headers=answer_headers), content)
+        return Response.from_wire(ResponseHead(status=status, headers=answer_headers), content)
 
 
 class _MemoryStorage:
-    """The entries of one store; see ``model.state_store.Storage``."""
+    """The entries of one store; see ``kubefox.state_store.Storage``."""
 
     def __init__(self, page_entries: int) -> None:
         self._page_entries = page_entries
@@ -178,11 +209,11 @@ class _MemoryStorage:
     async def page(self, prefix: str, after: int) -> Page:
         found = sorted(
             (
-                each
-                for each in self._entries.values()
-                if each.revision > after and each.key.startswith(prefix)
+                entry
+                for entry in self._entries.values()
+                if entry.revision > after and entry.key.startswith(prefix)
             ),
-            key=lambda each: each.revision,
+            key=lambda entry: entry.revision,
         )
         page = tuple(found[: self._page_entries])
         return Page(page, page[-1].revision if len(found) > len(page) else None)

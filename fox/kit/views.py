@@ -1,47 +1,73 @@
-"""A pod's views of the contexts it has met: asked for once, then one look-up an event."""
+"""A pod's cache of component views: one query for each context, one look-up for each event."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from contextvars import Context
 from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import msgspec
 
-from broker.telemetry.scope import Scope
+from broker.dispatch.views import ViewReply, ViewRequest
+from broker.nats.requester import Requester
+from broker.telemetry.cache_figures import watch_contexts
+from broker.telemetry.labels import TelemetryLabels
+from broker.telemetry.metrics import Metrics
 from broker.telemetry.telemetry import Telemetry
-from broker.views import ViewReply, ViewRequest
-from fox.kit.context import Identity
-from fox.kit.requester import Requester
-from model import subjects
-from model.context import ComponentView
-from model.errors import NatsUnavailable, NoPodReady, from_detail
+from fox.kit.variables import Identity
+from kubefox import subjects
+from kubefox.context import ComponentView
+from kubefox.errors import DeadlineExceeded, NatsUnavailable, NoPodReady, from_detail
+from kubefox.sized_cache import SizedCache
 
-MAX_VIEWS = 4096
-# Of the question alone: an event that has less time is cancelled by its receiver.
-_ANSWER_S = 10
+_Part = TypeVar("_Part")
+
+CACHE_BYTES = 256 << 20
+"""Default memory for views."""
+
+VIEW_BYTES = 700
+"""Estimate of what a view takes besides its token and the values that no other view has."""
+
+# Bytes in memory for each byte of the encoded values: each name and value is an object.
+_DECODED = 4
+_MAX_SHARED = 1_024
+_MAX_SHARED_BYTES = 512
+# NATS chooses one of several brokers, and this one may die with the query. A broker that is alive
+# takes about a millisecond, so the query is soon sent again. Together the attempts limit the query
+# only: an event with less time is cancelled by its receiver.
+_ATTEMPTS_S = (0.25, 0.5, 1, 2)
+_LAST_ATTEMPT_S = 6.25
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ViewReply).decode
 
 
 class View(ComponentView, frozen=True, kw_only=True):
-    """A ComponentView with its telemetry.
+    """A ComponentView with its telemetry labels.
 
     Attributes:
-        scope: Whom events of the context are for.
+        telemetry_labels: Labels of the metrics, spans and log lines of the context's events.
+        size_bytes: Estimate of what the view takes in memory, with its token.
     """
 
-    scope: Scope
+    telemetry_labels: TelemetryLabels
+    size_bytes: int
 
 
 class Views:
-    """The cache of views by context token; a token never changes its meaning.
+    """The views of one component version, by context token; a token's view never changes.
 
     Args:
-        bus: Connection to ask brokers on.
-        identity: Who asks.
-        telemetry: Gives each view its scope.
-        limit: Views kept; the one met first goes first.
+        bus: Connection to the brokers.
+        identity: The component version.
+        telemetry: Returns the labels of a view.
+        max_bytes: Memory for the views; see ``SizedCache``.
+
+    Attributes:
+        cache: The views by token.
     """
 
     def __init__(
@@ -49,54 +75,84 @@ class Views:
         bus: Requester,
         identity: Identity,
         telemetry: Telemetry,
-        limit: int = MAX_VIEWS,
+        max_bytes: int = CACHE_BYTES,
     ) -> None:
-        """Start without any view."""
         self._telemetry = telemetry
         self._bus = bus
         self._identity = identity
-        self._limit = limit
-        self._views: dict[str, View] = {}
-        self._asked: dict[str, asyncio.Task[View]] = {}
+        self._subject = subjects.view(identity.sender)
+        self.cache: SizedCache[str, View] = SizedCache(max_bytes, attrgetter("size_bytes"))
+        self.get = self.cache.get
+        self._shared: dict[bytes, Any] = {}
+        self._queries: dict[str, asyncio.Task[View]] = {}
 
-    def get(self, token: str) -> View | None:
-        """Return the view if it is known already."""
-        return self._views.get(token)
+    def watch(self, metrics: Metrics) -> None:
+        """Show the figures of the cache."""
+        watch_contexts(metrics, self.cache)
 
     async def fetch(self, token: str) -> View:
-        """Ask a broker; events that ask at the same time share one question.
+        """Query a broker for the view; events that need it at the same time share the query.
 
         Raises:
-            FoxError: The view is refused, or no broker answers.
+            FoxError: The broker refuses the view, or no broker answers.
         """
-        task = self._asked.get(token)
-        if task is None:
-            task = self._asked[token] = asyncio.create_task(self._ask(token))
-            task.add_done_callback(partial(self._answered, token))
-        # Whoever asked first may be cancelled: the others still wait.
-        return await asyncio.shield(task)
+        query = self._queries.get(token)
+        if query is None:
+            # Not in the context of one of the events that wait for it.
+            query = asyncio.create_task(self._query(token), context=Context())
+            self._queries[token] = query
+            query.add_done_callback(partial(self._on_query_done, token))
+        # The event that began the query may be cancelled: the others still wait for it.
+        return await asyncio.shield(query)
 
-    def _answered(self, token: str, task: asyncio.Task[View]) -> None:
-        del self._asked[token]
-        if not task.cancelled():
-            # Seen, even when everybody who asked is gone.
-            task.exception()
+    def _on_query_done(self, token: str, query: asyncio.Task[View]) -> None:
+        del self._queries[token]
+        if not query.cancelled():
+            # Retrieve the exception even if all waiting events were cancelled.
+            query.exception()
 
-    async def _ask(self, token: str) -> View:
-        request = ViewRequest(token, self._identity.component, self._identity.hash)
+    async def _ask(self, query: bytes) -> bytes:
+        """Return a broker's answer; without one in time, ask again."""
+        for timeout_s in _ATTEMPTS_S:
+            with contextlib.suppress(DeadlineExceeded):
+                return await self._bus.request(self._subject, query, timeout_s)
+        return await self._bus.request(self._subject, query, _LAST_ATTEMPT_S)
+
+    async def _query(self, token: str) -> View:
         try:
-            answer = await self._bus.request(subjects.VIEW, _encode(request), _ANSWER_S)
-        except NoPodReady as error:
+            reply = _decode(await self._ask(_encode(ViewRequest(token))))
+        except (NoPodReady, DeadlineExceeded) as error:
             raise NatsUnavailable("no broker answers for the event's context") from error
-        reply = _decode(answer)
         if reply.error is not None:
             raise from_detail(reply.error)
         if reply.view is None:
-            raise NatsUnavailable("a broker gave no answer for the event's context")
-        identity = self._identity
-        scope = self._telemetry.scope(identity.component, identity.hash, reply.view)
-        view = View(**msgspec.structs.asdict(reply.view), scope=scope)
-        if len(self._views) >= self._limit:
-            del self._views[next(iter(self._views))]
-        self._views[token] = view
+            raise NatsUnavailable("a broker answered without a view of the event's context")
+        view = self._compact(token, reply.view)
+        self.cache.put(token, view)
         return view
+
+    def _compact(self, token: str, view: ComponentView) -> View:
+        """Return the view; parts that equal those of earlier views are the same objects."""
+        identity = self._identity
+        values = _encode(view.vars)
+        # A handler may change a list, which must not show in another context.
+        has_list = any(isinstance(value, list) for value in view.vars.values())
+        is_shared = len(values) <= _MAX_SHARED_BYTES and not has_list
+        return View(
+            app=identity.app,
+            deployment=view.deployment,
+            virtual_environment=view.virtual_environment,
+            release=view.release,
+            vars=self._share(values, view.vars) if is_shared else view.vars,
+            missing_vars=self._share(_encode(sorted(view.missing_vars)), view.missing_vars),
+            targets=self._share(b"targets" + _encode(view.targets), view.targets),
+            callers=self._share(b"callers" + _encode(sorted(view.callers)), view.callers),
+            telemetry_labels=self._telemetry.labels_of(identity.component, identity.hash, view),
+            size_bytes=VIEW_BYTES + len(token) + _DECODED * len(values),
+        )
+
+    def _share(self, content: bytes, part: _Part) -> _Part:
+        if len(self._shared) >= _MAX_SHARED:
+            self._shared.clear()
+        shared: _Part = self._shared.setdefault(content, part)
+        return shared

@@ -1,1 +1,1 @@
-"""From a Git repository to hashed components and their bundles."""
+"""Apps in Git repositories: reading them, hashing their components, exporting definitions."""

@@ -1,4 +1,4 @@
-"""Reads an app: its components, each with its files and its hash, from one Git tree."""
+"""An app in one Git tree: its components, each with its files and its hash."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ from fox.source.revision import HEAD, resolve, resolve_dirty
 from fox.source.spec import not_valid, parse
 from fox.source.tree import Tree, read_tree
 from fox.source.worktree import changes, written_tree
-from model.app import AppSpec, ComponentSpec
-from model.deployment import SourceRef
-from model.digest import RuntimeSpec, SourceFile, content_hash
-from model.errors import Conflict, NotFound, Problem
+from kubefox.app import AppSpec, ComponentSpec
+from kubefox.deployment import SourceRef
+from kubefox.digest import RuntimeSpec, SourceFile, content_hash
+from kubefox.errors import BodyTooLarge, Conflict, NotFound, Problem
 
 SHOWN_CHANGES = 10
+MAX_APP_BYTES = 512 << 20
+"""Size of all components of an app together; their files are in memory while it is read."""
 
 
 class ComponentSource(msgspec.Struct, frozen=True, kw_only=True):
-    """One component as its files say.
+    """One component of an app.
 
     Attributes:
         name: Name of its folder.
         hash: Content hash of ``files`` and ``runtime``.
-        files: Its folder and what it includes, sorted by path.
-        runtime: How they are run.
+        files: The files of its folder and of ``include``, sorted by path.
+        runtime: The runtime of its ``component.yaml``.
     """
 
     name: str
@@ -50,9 +52,9 @@ class AppSource(msgspec.Struct, frozen=True, kw_only=True):
     """An app at one state of its repository.
 
     Attributes:
-        spec: Its ``app.yaml``.
-        source: Which state that is.
-        components: By name, sorted.
+        spec: The content of ``app.yaml``.
+        source: The commit, branch and tag that it was read from.
+        components: Components by name, sorted.
     """
 
     spec: AppSpec
@@ -61,44 +63,48 @@ class AppSource(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hashes(self) -> dict[str, str]:
-        """Component name to hash: what a deployment is."""
-        return {name: each.hash for name, each in self.components.items()}
+        """The hash of each component by name, as a deployment holds it."""
+        return {name: component.hash for name, component in self.components.items()}
 
 
 def find_app(start: Path) -> Path:
     """Return the nearest folder with ``app.yaml``: ``start`` or one above it.
 
     Raises:
-        NotFound: There is none.
+        NotFound: None of these folders has one.
     """
     for folder in (start.absolute(), *start.absolute().parents):
         if (folder / APP_FILE).is_file():
             return folder
-    raise NotFound(f"no {APP_FILE} in {start.absolute()} or above: go to an app, or use --app DIR")
+    raise NotFound(
+        f"there is no {APP_FILE} in {start.absolute()} or above: change to the folder of an app, "
+        "or use --app DIR"
+    )
 
 
 def read_app(folder: Path, *, ref: str | None = None, is_dirty: bool = False) -> AppSource:
-    """Return the app in ``folder`` as it was committed, or as it lies there.
+    """Return the app in ``folder``: a commit of it, or its working tree.
 
     Args:
-        folder: Holds ``app.yaml``.
-        ref: Branch, tag or commit; None takes the checked-out commit and refuses changes that
-            are not in it.
-        is_dirty: Take the working tree instead.
+        folder: The folder that holds ``app.yaml``.
+        ref: Branch, tag or commit; None reads the checked-out commit, and refuses uncommitted
+            changes.
+        is_dirty: Whether to read the working tree instead.
 
     Raises:
-        Conflict: Uncommitted changes, listed by name.
-        NotFound: The ref or the app in it does not exist.
-        ProblemsFound: ``app.yaml`` or a component is not right; every problem is listed.
-        InvalidRequest: Not a Git repository, or files that cannot be deployed.
+        Conflict: There are uncommitted changes; the message lists them.
+        NotFound: The ref does not exist, or has no app in this folder.
+        ProblemsFound: ``app.yaml`` or a component is not valid; every problem is listed.
+        InvalidRequest: The folder is not in a Git repository, or a file cannot be deployed.
+        BodyTooLarge: A file, a component or the app is over its limit.
     """
     git = open_repository(folder)
     if ref is None and not is_dirty:
         _refuse_changes(git)
-    named = HEAD if ref is None else ref
-    with _tree(git, named, is_dirty=is_dirty) as tree:
-        spec = _app_spec(tree, named)
-        source = resolve_dirty(git) if is_dirty else resolve(git, named)
+    ref = HEAD if ref is None else ref
+    with _tree(git, ref, is_dirty=is_dirty) as tree:
+        spec = _app_spec(tree, ref)
+        source = resolve_dirty(git) if is_dirty else resolve(git, ref)
         return AppSource(spec=spec, source=source, components=_components(tree, spec))
 
 
@@ -111,7 +117,7 @@ def _refuse_changes(git: Git) -> None:
     raise Conflict(
         f"the app has uncommitted changes:{names}"
         + (f"\n  … and {more} more" if more > 0 else "")
-        + "\ncommit them, take them along with --dirty, or name a commit with --ref"
+        + "\ncommit them, deploy them with --dirty, or name a commit with --ref"
     )
 
 
@@ -132,10 +138,19 @@ def _app_spec(tree: Tree, ref: str) -> AppSpec:
 
 def _components(tree: Tree, spec: AppSpec) -> dict[str, ComponentSource]:
     folders = (path.split("/") for path in tree.below(COMPONENTS))
-    # A file right in components/ belongs to no component.
+    # A file directly in components/ is not part of a component.
     names = sorted({parts[1] for parts in folders if len(parts) > 2})
     problems = list(app_problems(spec, names))
-    components = {name: _component(tree, name, problems) for name in names}
+    components: dict[str, ComponentSource] = {}
+    size = 0
+    for name in names:
+        components[name] = component = _component(tree, name, problems)
+        size += sum(len(file.content) for file in component.files)
+        if size > MAX_APP_BYTES:
+            raise BodyTooLarge(
+                f"the components of an app may have {MAX_APP_BYTES:,} bytes together, and have "
+                f"more from {name!r} on: make several apps of them"
+            )
     if problems:
         raise not_valid(problems)
     return components
@@ -143,10 +158,10 @@ def _components(tree: Tree, spec: AppSpec) -> dict[str, ComponentSource]:
 
 def _component(tree: Tree, name: str, problems: list[Problem]) -> ComponentSource:
     spec = _component_spec(tree, name)
-    included = {each: tree.below(each.rstrip("/")) for each in spec.include}
+    included = {path: tree.below(path.rstrip("/")) for path in spec.include}
     paths = {*tree.below(folder_of(name)), *chain.from_iterable(included.values())}
     files = tree.read(sorted(paths))
-    missing = [each for each, found in included.items() if not found]
+    missing = [path for path, found in included.items() if not found]
     problems.extend(component_problems(name, spec, files, missing))
     return ComponentSource(
         name=name,

@@ -1,4 +1,4 @@
-"""What would not run although it can be read: looked for here, before anything is deployed."""
+"""Checks of an app that can be read but would not run; they are made before it is deployed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from fox.source.spec import problem
-from model.app import AppSpec, ComponentSpec
-from model.bundle import check_file
-from model.digest import FileMode, SourceFile
-from model.errors import InvalidBundle, InvalidRequest, Problem
-from model.names import check_name
+from kubefox.app import AppSpec, ComponentSpec
+from kubefox.bundle import check_file, check_parents
+from kubefox.digest import FileMode, SourceFile
+from kubefox.errors import InvalidBundle, InvalidRequest, Problem
+from kubefox.names import check_name
 
 APP_FILE = "app.yaml"
 COMPONENT_FILE = "component.yaml"
@@ -19,12 +19,12 @@ RUNTIMES = ("python",)
 
 
 def folder_of(component: str) -> str:
-    """Return the folder of a component, relative to the app's."""
+    """Return the folder of a component, relative to the app's folder."""
     return f"{COMPONENTS}/{component}"
 
 
 def app_problems(spec: AppSpec, components: Iterable[str]) -> Iterator[Problem]:
-    """Yield what is wrong with ``app.yaml`` itself.
+    """Yield the problems of ``app.yaml``.
 
     Args:
         spec: The file.
@@ -38,43 +38,48 @@ def app_problems(spec: AppSpec, components: Iterable[str]) -> Iterator[Problem]:
     for name, module in spec.modules.items():
         for index, component in enumerate(module.components):
             if component not in known:
-                where = f"modules.{name}.components[{index}]"
-                text = f"no folder {folder_of(component)}: expected one of {_listed(known)}"
-                yield problem("ComponentNotFound", APP_FILE, where, text)
+                path = f"modules.{name}.components[{index}]"
+                text = f"there is no folder {folder_of(component)}: expected {_one_of(known)}"
+                yield problem("ComponentNotFound", APP_FILE, path, text)
 
 
 def component_problems(
     name: str, spec: ComponentSpec, files: Mapping[str, SourceFile], missing: Iterable[str]
 ) -> Iterator[Problem]:
-    """Yield what is wrong with one component.
+    """Yield the problems of one component.
 
     Args:
         name: Name of its folder.
         spec: Its ``component.yaml``, or the defaults.
-        files: All it consists of, by path.
-        missing: Entries of ``include`` that name nothing.
+        files: All files of the component, by path.
+        missing: Entries of ``include`` for which there is no file.
     """
     folder = folder_of(name)
     file = f"{folder}/{COMPONENT_FILE}"
     yield from _name_problems(name, "component", folder, "")
     if spec.runtime.kind not in RUNTIMES:
-        text = f"runtime {spec.runtime.kind!r} is not known: expected {_listed(RUNTIMES)}"
+        text = f"runtime {spec.runtime.kind!r} is not known: expected {_one_of(RUNTIMES)}"
         yield problem("RuntimeNotFound", file, "runtime.kind", text)
     if f"{folder}/{spec.runtime.entry}" not in files:
-        yield problem("EntryNotFound", file, "runtime.entry", _no_entry(folder, spec.runtime.entry))
+        text = _no_entry(folder, spec.runtime.entry)
+        yield problem("EntryNotFound", file, "runtime.entry", text)
     for include in missing:
-        where = f"include[{spec.include.index(include)}]"
-        text = f"{include!r} names no committed file or folder inside the app"
-        yield problem("IncludeNotFound", file, where, text)
-    for each in files.values():
-        yield from _file_problems(each, files)
-
-
-def _name_problems(name: str, what: str, file: str, where: str) -> Iterator[Problem]:
+        path = f"include[{spec.include.index(include)}]"
+        text = f"there is no committed file or folder {include!r} in the app"
+        yield problem("IncludeNotFound", file, path, text)
+    for source_file in files.values():
+        yield from _file_problems(source_file, files)
     try:
-        check_name(name, what)
+        check_parents(files)
+    except InvalidBundle as error:
+        yield problem("FileNotAllowed", folder, "", error.detail)
+
+
+def _name_problems(name: str, noun: str, file: str, path: str) -> Iterator[Problem]:
+    try:
+        check_name(name, noun)
     except InvalidRequest as error:
-        yield problem("InvalidName", file, where, error.detail)
+        yield problem("InvalidName", file, path, error.detail)
 
 
 def _file_problems(file: SourceFile, files: Mapping[str, SourceFile]) -> Iterator[Problem]:
@@ -88,24 +93,24 @@ def _file_problems(file: SourceFile, files: Mapping[str, SourceFile]) -> Iterato
 
 
 def _link_problems(link: SourceFile, files: Mapping[str, SourceFile]) -> Iterator[Problem]:
-    """A link to what the component does not hold would dangle wherever the component runs."""
+    """Yield a problem if the target of a link is not a file or folder of the component."""
     target = link.content.decode()
-    leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
-    if not _holds(files, leads_to):
-        text = f"link to {target!r}, which is no part of the component: add it to include"
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
+    if not _contains(files, path):
+        text = f"the link's target {target!r} is not part of the component: add it to include"
         yield problem("LinkTargetNotFound", link.path, "", text)
 
 
-def _holds(files: Mapping[str, SourceFile], path: str) -> bool:
-    return path in files or any(each.startswith(f"{path}/") for each in files)
+def _contains(files: Mapping[str, SourceFile], path: str) -> bool:
+    return path in files or any(file.startswith(f"{path}/") for file in files)
 
 
 def _no_entry(folder: str, entry: str) -> str:
     return (
-        f"no file {folder}/{entry}: every folder in {COMPONENTS}/ is a component; "
-        "shared code belongs elsewhere, named in include"
+        f"there is no file {folder}/{entry}: every folder in {COMPONENTS}/ is a component; move "
+        "shared code elsewhere, and name it in include"
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _one_of(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"

@@ -1,43 +1,52 @@
-"""The YAML kinds of ``kubefox.xigxog.io/v1alpha1``, as ``fox apply -f`` reads them.
+"""Reading of YAML manifests, as ``fox apply -f`` does: documents become objects of the platform.
 
-Several documents may lie in one file. Every error names the file, the document and the dotted
-path in it; an unknown field is an error, because a misspelt one would be lost in silence.
+A file may hold several documents. Each error names the file, the document and the dotted path.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, assert_never
 
 import msgspec
 
 from fox.source import yaml_text
-from fox.source.spec import located
-from model.component import Value
-from model.environment import (
+from fox.source.spec import split_message
+from fox.source.yaml_kinds import (
+    KINDS,
+    Data,
+    Document,
+    EnvironmentDocument,
+    HTTPAdapterDocument,
+    ReleaseFields,
+    ReleasePolicyFields,
+    VirtualEnvironmentDocument,
+)
+from kubefox import printable
+from kubefox.component import Value
+from kubefox.environment import (
     Environment,
     EnvironmentData,
     HTTPAdapter,
-    PolicyType,
     ReleasePolicy,
     VirtualEnvironment,
 )
-from model.errors import InvalidRequest
-from model.names import check_name
-from model.release import ReleasedApp
+from kubefox.errors import InvalidRequest
+from kubefox.names import check_name
+from kubefox.release import ReleasedApp
 
 _MAX_INTEGER = (1 << 63) - 1
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """One document.
+    """An object that a document describes.
 
     Attributes:
-        object: What is to be stored.
-        release: Which deployment is to serve each app, when the document of a virtual
-            environment asks for a release; empty when nothing is to be, None when it does not ask.
-        place: File and document it was read from, for errors.
+        object: The object to store.
+        release: The deployment to release for each app, from the document of a virtual
+            environment; empty withdraws the release, None does not change it.
+        place: The file and the document, for errors.
     """
 
     object: Environment | VirtualEnvironment | HTTPAdapter
@@ -45,143 +54,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
 
 
-class _Strict(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
-):
-    """A part of a document: no field but those it names."""
-
-
-class _Metadata(_Strict, frozen=True, kw_only=True):
-    name: str
-
-
-class _HistoryLimits(_Strict, frozen=True, kw_only=True):
-    count: int | None = None
-
-
-class _ReleasePolicy(_Strict, frozen=True, kw_only=True):
-    type: PolicyType = PolicyType.STABLE
-    activation_deadline_seconds: float | None = None
-    history_limits: _HistoryLimits = _HistoryLimits()
-
-    def to_policy(self) -> ReleasePolicy:
-        given = {
-            "activation_deadline_s": self.activation_deadline_seconds,
-            "history_limit": self.history_limits.count,
-        }
-        changes = {name: value for name, value in given.items() if value is not None}
-        return msgspec.structs.replace(ReleasePolicy(type=self.type), **changes)
-
-
-class _Data(_Strict, frozen=True, kw_only=True):
-    vars: dict[str, Any] = {}
-    secrets: dict[str, Any] = {}
-
-    def to_data(self) -> EnvironmentData:
-        return EnvironmentData(
-            vars=_values(self.vars, "data.vars"), secrets=_values(self.secrets, "data.secrets")
-        )
-
-
-class _EnvironmentSpec(_Strict, frozen=True, kw_only=True):
-    release_policy: _ReleasePolicy | None = None
-
-
-class _AppRelease(_Strict, frozen=True, kw_only=True):
-    app_deployment: str
-    version: str | None = None
-
-
-class _Release(_Strict, frozen=True, kw_only=True):
-    apps: dict[str, _AppRelease]
-
-    def to_apps(self) -> dict[str, ReleasedApp]:
-        return {
-            app: ReleasedApp(deployment=wanted.app_deployment, version=wanted.version)
-            for app, wanted in self.apps.items()
-        }
-
-
-class _VirtualEnvironmentSpec(_Strict, frozen=True, kw_only=True):
-    environment: str
-    release_policy: _ReleasePolicy | None = None
-    release: _Release | None = None
-
-
-class _HTTPAdapterSpec(_Strict, frozen=True, kw_only=True):
-    url: str
-    headers: dict[str, str] = {}
-    insecure_skip_verify: bool = False
-    follow_redirects: bool = False
-
-
-class _Document(_Strict, frozen=True, kw_only=True):
-    """What all kinds have."""
-
-    api_version: Literal["kubefox.xigxog.io/v1alpha1"]
-    kind: str
-    metadata: _Metadata
-
-
-class _Environment(_Document, frozen=True, kw_only=True):
-    spec: _EnvironmentSpec = _EnvironmentSpec()
-    data: _Data = _Data()
-
-    def to_manifest(self) -> Manifest:
-        return Manifest(
-            object=Environment(
-                name=self.metadata.name,
-                data=self.data.to_data(),
-                release_policy=_policy(self.spec.release_policy),
-            )
-        )
-
-
-class _VirtualEnvironment(_Document, frozen=True, kw_only=True):
-    spec: _VirtualEnvironmentSpec
-    data: _Data = _Data()
-
-    def to_manifest(self) -> Manifest:
-        release = self.spec.release
-        return Manifest(
-            object=VirtualEnvironment(
-                name=self.metadata.name,
-                environment=self.spec.environment,
-                data=self.data.to_data(),
-                release_policy=_policy(self.spec.release_policy),
-            ),
-            release=release.to_apps() if release else None,
-        )
-
-
-class _HTTPAdapter(_Document, frozen=True, kw_only=True):
-    spec: _HTTPAdapterSpec
-
-    def to_manifest(self) -> Manifest:
-        fields = msgspec.structs.asdict(self.spec)
-        return Manifest(object=HTTPAdapter(name=self.metadata.name, **fields))
-
-
-_KINDS: dict[str, type[_Environment | _VirtualEnvironment | _HTTPAdapter]] = {
-    "Environment": _Environment,
-    "VirtualEnvironment": _VirtualEnvironment,
-    "HTTPAdapter": _HTTPAdapter,
-}
-
-
 def read_manifests(text: str, source: str) -> tuple[Manifest, ...]:
-    """Return the documents of a YAML text, in their order; empty ones are left out.
+    """Return the manifests of a YAML text, in their order; empty documents are left out.
 
     Args:
         text: Content of the file.
         source: Name of the file, for errors.
 
     Raises:
-        InvalidRequest: It is not YAML, or a document is not of a known kind; the message names
-            the file, the document and the path.
+        InvalidRequest: The text is not YAML, or a document is not of a known kind; the message
+            names the file, the document and the path.
     """
     return tuple(
-        _located(f"{source}, document {number}", _read, document)
+        _errors_located(f"{source}, document {number}", _manifest, document)
         for number, document in enumerate(_documents(text, source), start=1)
         if document is not None
     )
@@ -190,26 +75,28 @@ def read_manifests(text: str, source: str) -> tuple[Manifest, ...]:
 def _documents(text: str, source: str) -> Iterator[Any]:
     try:
         yield from yaml_text.documents(text)
-    except yaml_text.NOT_YAML as error:
-        why = yaml_text.reason(error)
-        raise InvalidRequest(f"{source} is not valid YAML: {why}") from error
+    except yaml_text.READ_ERRORS as error:
+        reason = yaml_text.reason(error)
+        raise InvalidRequest(f"{source} is not valid YAML: {reason}") from error
 
 
-def _located(place: str, read: Callable[[Any], Manifest], document: Any) -> Manifest:
+def _errors_located(place: str, read: Callable[[Any], Manifest], document: Any) -> Manifest:
     try:
         return msgspec.structs.replace(read(document), place=place)
     except msgspec.ValidationError as error:
-        what, path = located(error)
-        raise InvalidRequest(f"{place}: {path}: {what}" if path else f"{place}: {error}") from error
+        fault, path = split_message(error)
+        text = f"{place}: {path}: {fault}" if path else f"{place}: {fault}"
+        raise InvalidRequest(text) from error
     except InvalidRequest as error:
         raise InvalidRequest(f"{place}: {error.detail}") from error
 
 
-def _read(document: Any) -> Manifest:
+def _manifest(document: Any) -> Manifest:
     kind = document.get("kind") if isinstance(document, dict) else None
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise InvalidRequest(f"kind: expected one of {', '.join(_KINDS)}, got {kind!r}")
-    manifest = msgspec.convert(document, _KINDS[kind]).to_manifest()
+    if not isinstance(kind, str) or kind not in KINDS:
+        shown = printable.shortened(repr(kind))
+        raise InvalidRequest(f"kind: expected one of {', '.join(KINDS)}, got {shown}")
+    manifest = _to_manifest(msgspec.convert(document, KINDS[kind]))
     try:
         check_name(manifest.object.name, kind)
     except InvalidRequest as error:
@@ -217,25 +104,78 @@ def _read(document: Any) -> Manifest:
     return manifest
 
 
-def _policy(policy: _ReleasePolicy | None) -> ReleasePolicy | None:
-    return policy.to_policy() if policy else None
+def _to_manifest(document: Document) -> Manifest:
+    name = document.metadata.name
+    match document:
+        case EnvironmentDocument(spec=spec, data=data):
+            environment = Environment(
+                name=name,
+                data=_data(data),
+                release_policy=_policy(spec.release_policy),
+                production=spec.production,
+                selection=spec.selection,
+            )
+            return Manifest(object=environment)
+        case VirtualEnvironmentDocument(spec=spec, data=data):
+            virtual_environment = VirtualEnvironment(
+                name=name,
+                environment=spec.environment,
+                data=_data(data),
+                release_policy=_policy(spec.release_policy),
+                production=spec.production,
+                selection=spec.selection,
+            )
+            return Manifest(object=virtual_environment, release=_release(spec.release))
+        case HTTPAdapterDocument(spec=spec):
+            return Manifest(object=HTTPAdapter(name=name, **msgspec.structs.asdict(spec)))
+        case _:
+            assert_never(document)
+
+
+def _release(release: ReleaseFields | None) -> dict[str, ReleasedApp] | None:
+    if release is None:
+        return None
+    return {
+        app: ReleasedApp(deployment=target.app_deployment, version=target.version)
+        for app, target in release.apps.items()
+    }
+
+
+def _policy(policy: ReleasePolicyFields | None) -> ReleasePolicy | None:
+    if policy is None:
+        return None
+    limits = {
+        "activation_deadline_s": policy.activation_deadline_seconds,
+        "history_limit": policy.history_limits.count,
+    }
+    given = {name: value for name, value in limits.items() if value is not None}
+    return msgspec.structs.replace(ReleasePolicy(type=policy.type), **given)
+
+
+def _data(data: Data) -> EnvironmentData:
+    return EnvironmentData(
+        vars=_values(data.vars, "data.vars"), secrets=_values(data.secrets, "data.secrets")
+    )
 
 
 def _values(raw: dict[str, Any], path: str) -> dict[str, Value]:
-    """Return the values, each of an allowed type; msgspec's own error would not name the key."""
+    """Return values after a check of their types; an error of msgspec would not name the key."""
     for name, value in raw.items():
-        parts = value if isinstance(value, list) else [value]
-        nested = isinstance(value, list)
-        if not all(_is_allowed(part, in_list=nested) for part in parts):
+        is_list = isinstance(value, list)
+        elements = value if is_list else [value]
+        if not all(_is_allowed(element, in_list=is_list) for element in elements):
             raise InvalidRequest(
-                f"{path}.{name}: expected a string, number, boolean, or list of strings or "
-                f"numbers, got {_shown(value, path)}"
+                f"{path}.{printable.shortened(name)}: expected a string, number, boolean, or "
+                f"list of strings or numbers, got {_shown(value, path)}"
             )
     return raw
 
 
 def _shown(value: Any, path: str) -> str:
-    return repr(value) if path == "data.vars" else f"{type(value).__name__}, which is not shown"
+    """Return a value for an error message; of a secret, only the type."""
+    if path == "data.vars":
+        return printable.shortened(repr(value))
+    return f"{type(value).__name__}, which is not shown"
 
 
 def _is_allowed(value: Any, *, in_list: bool) -> bool:

@@ -1,22 +1,22 @@
-"""What a ref names: its commit, branch and tag at this time."""
+"""Refs: the commit, branch and tag that a name means now."""
 
 from __future__ import annotations
 
 from fox.source.git import Git, GitFailed
-from model.deployment import SourceRef
-from model.errors import NotFound
+from kubefox.deployment import SourceRef
+from kubefox.errors import NotFound
 
 HEAD = "HEAD"
 
 
 def resolve(git: Git, ref: str = HEAD) -> SourceRef:
-    """Return the source ref of a branch, tag or commit.
+    """Return the source of a branch, tag or commit.
 
-    A commit that has a tag is known by it too, whichever way it was named; of several tags the
-    highest version counts.
+    The source holds the tag of the commit, also if ``ref`` is a branch or the commit itself. If
+    the commit has several tags, the highest version is taken.
 
     Raises:
-        NotFound: No such ref, or a repository without a commit.
+        NotFound: The ref does not exist, or the repository has no commit.
     """
     commit = _commit(git, ref)
     tag = ref if _exists(git, f"refs/tags/{ref}") else _tag_at(git, commit)
@@ -24,7 +24,7 @@ def resolve(git: Git, ref: str = HEAD) -> SourceRef:
 
 
 def resolve_dirty(git: Git) -> SourceRef:
-    """Return the source ref of the working tree: no tag, as it is not what the tag names."""
+    """Return the source of the working tree; it has no tag, because its content may differ."""
     commit = git.find("rev-parse", "--verify", "--quiet", f"{HEAD}^{{commit}}")
     return SourceRef(commit=commit, branch=_branch(git, HEAD), is_dirty=True)
 
@@ -37,7 +37,7 @@ def _commit(git: Git, ref: str) -> str:
             raise NotFound(
                 "the repository has no commit yet: commit the app, or use --dirty"
             ) from error
-        raise NotFound(f"{ref!r} names no branch, tag or commit of the repository") from error
+        raise NotFound(f"the repository has no branch, tag or commit {ref!r}") from error
 
 
 def _branch(git: Git, ref: str) -> str:
@@ -51,7 +51,9 @@ def _branch(git: Git, ref: str) -> str:
 
 
 def _tag_at(git: Git, commit: str) -> str:
-    tags = git.find("tag", "--points-at", commit, "--sort=-version:refname")
+    # `git tag` would run the pager and the checks that the configuration names.
+    options = ("--sort=-version:refname", "--format=%(refname:strip=2)")
+    tags = git.find("for-each-ref", f"--points-at={commit}", *options, "refs/tags")
     return tags.partition("\n")[0]
 
 

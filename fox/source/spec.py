@@ -1,4 +1,4 @@
-"""Reads ``app.yaml`` and ``component.yaml``: every complaint names the file and the place in it."""
+"""Parsing of ``app.yaml`` and ``component.yaml``: problems name the file and the path in it."""
 
 from __future__ import annotations
 
@@ -8,48 +8,53 @@ from typing import TypeVar
 import msgspec
 
 from fox.source import yaml_text
-from model import printable
-from model.errors import Problem, ProblemsFound
+from kubefox import printable
+from kubefox.errors import Problem, ProblemsFound
 
 Spec = TypeVar("Spec")
-_PLACE = re.compile(r"(?P<what>.*) - at `(?:key in )?\$\.?(?P<where>.*)`", re.DOTALL)
+# The form of msgspec's messages: the fault, then the path of the field.
+_MESSAGE = re.compile(r"(?P<fault>.*) - at `(?:key in )?\$\.?(?P<path>.*)`", re.DOTALL)
 
 
 def parse(content: bytes, kind: type[Spec], file: str) -> Spec:
     """Return a YAML file as a struct.
 
     Args:
-        content: Bytes of the file; an empty one is an empty mapping.
+        content: Bytes of the file; an empty file is an empty mapping.
         kind: The struct.
-        file: Its path, for messages.
+        file: Path of the file, for messages.
 
     Raises:
-        ProblemsFound: It is not YAML, or not of that kind.
+        ProblemsFound: The file is not YAML, or does not fit the struct.
     """
     try:
         loaded = yaml_text.document(content)
-    except yaml_text.NOT_YAML as error:
+    except yaml_text.READ_ERRORS as error:
         raise not_valid([problem("InvalidYaml", file, "", yaml_text.reason(error))]) from error
     try:
         return msgspec.convert({} if loaded is None else loaded, kind)
     except msgspec.ValidationError as error:
-        what, where = located(error)
-        raise not_valid([problem("InvalidField", file, where, what)]) from error
+        fault, path = split_message(error)
+        raise not_valid([problem("InvalidField", file, path, fault)]) from error
 
 
-def located(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return what msgspec finds wrong, and the dotted path where; empty for the whole."""
-    found = _PLACE.fullmatch(str(error))
-    return (found["what"], found["where"]) if found else (str(error), "")
+def split_message(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return the fault and the dotted path in a message; the path is empty for the whole file.
+
+    Both are shortened: they may contain a value or a key of the file.
+    """
+    found = _MESSAGE.fullmatch(str(error))
+    fault, path = (found["fault"], found["path"]) if found else (str(error), "")
+    return printable.shortened(fault), printable.shortened(path)
 
 
-def problem(kind: str, file: str, where: str, message: str) -> Problem:
+def problem(kind: str, file: str, path: str, message: str) -> Problem:
     """Return a problem at a dotted path in a file; an empty path means the whole file."""
-    path = f"{file}: {where}" if where else file
-    # A file may be called anything.
-    return Problem(type=kind, message=message, path=printable.one_line(path))
+    place = f"{file}: {path}" if path else file
+    # The name of a file may hold any character.
+    return Problem(type=kind, message=message, path=printable.one_line(place))
 
 
 def not_valid(problems: list[Problem]) -> ProblemsFound:
     """Return the error that carries ``problems``, at least one."""
-    return ProblemsFound("the app cannot be deployed as it is", tuple(problems))
+    return ProblemsFound("the app cannot be deployed: its files have problems", tuple(problems))

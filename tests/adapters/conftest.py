@@ -1,4 +1,4 @@
-"""A broker on a nats-server of its own."""
+"""A world without deployments, on a nats-server of its own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.broker import Broker
-from tests.adapters.world import World, open_test_broker
+from broker.dispatch.broker import Broker
 from tests.support.nats import NatsServer
+from tests.support.world import World, open_world
 
 
 @pytest.fixture
-async def broker(own_nats_server: NatsServer) -> AsyncIterator[Broker]:
-    async with open_test_broker(own_nats_server.url, "broker-1") as broker:
-        yield broker
+async def world(own_nats_server: NatsServer) -> AsyncIterator[World]:
+    async with open_world(own_nats_server.url, environments={}) as world:
+        yield world
 
 
 @pytest.fixture
-def world(broker: Broker) -> World:
-    return World(broker)
+def broker(world: World) -> Broker:
+    return world.broker

@@ -4,7 +4,7 @@ import pytest
 
 from adapters import base
 from adapters.base import AdapterFactory
-from model.errors import NotFound
+from kubefox.errors import NotFound
 from tests.adapters.adapter_contract import AdapterContract
 
 
@@ -19,10 +19,10 @@ def test_the_built_in_adapters_are_installed() -> None:
 
 
 @pytest.mark.parametrize("kind", base.kinds())
-def test_an_entry_points_name_is_the_adapters_kind(kind: str) -> None:
+def test_the_name_of_an_entry_point_is_the_adapters_kind(kind: str) -> None:
     assert getattr(base.load(kind), "kind", None) == kind
 
 
-def test_a_kind_that_is_not_installed_is_refused_with_those_that_are() -> None:
+def test_an_unknown_kind_is_refused_with_the_installed_ones() -> None:
     with pytest.raises(NotFound, match=r"'pigeon' .*state-store"):
         base.load("pigeon")

@@ -1,4 +1,4 @@
-"""Every contestant does the work it is measured at, with its processes known."""
+"""Every contestant answers as expected, and its processes are known."""
 
 from __future__ import annotations
 
@@ -22,14 +22,23 @@ def test_every_contestant_answers_with_the_same_bytes(tmp_path: Path) -> None:
 
 async def _start_and_ask(folder: Path) -> None:
     async with AsyncExitStack() as stack:
-        stage = await set_up(folder, stack, deployments=(1, 3), turn=1)
+        stage = await set_up(folder, stack, deployments=(1, 3), start=1)
 
-        everyone = [*stage.everyone.values(), *stage.estates, *stage.workers]
-        await check(everyone, BODY)
-        assert {each.baseline for each in stage.everyone.values()} <= {"", FLOOR, FLOOR_HOP}
-        assert [len(each.paths) for each in stage.estates] == [1, 3]
-        assert [len(each.processes["adapter"]) for each in stage.workers] == [1, 3]
-        pids = {pid for each in everyone for pids in each.processes.values() for pid in pids}
+        contestants = [*stage.contestants.values(), *stage.shared_pods, *stage.workers]
+        await check(contestants, BODY)
+        assert {contestant.baseline for contestant in stage.contestants.values()} <= {
+            "",
+            FLOOR,
+            FLOOR_HOP,
+        }
+        assert [len(contestant.paths) for contestant in stage.shared_pods] == [1, 3]
+        assert [len(contestant.processes["adapter"]) for contestant in stage.workers] == [1, 3]
+        pids = {
+            pid
+            for contestant in contestants
+            for pids in contestant.processes.values()
+            for pid in pids
+        }
         assert all(map(psutil.pid_exists, pids))
         assert min(cpu_s([pid]) for pid in pids) > 0
         assert min(rss_bytes([pid]) for pid in pids) > 0

@@ -1,46 +1,46 @@
-"""What came of a load is told over all starts, in the order in which loads were first applied."""
+"""An experiment combines the rounds of all starts; experiments keep the order of their loads."""
 
 from __future__ import annotations
 
 import pytest
 from aiohttp import web
 
-from benchmarks.e2e.experiments import Notebook
+from benchmarks.e2e.experiments import ExperimentRunner
 from benchmarks.support.job import Job
 from benchmarks.support.load import open_generator
 from benchmarks.support.rounds import WrongAnswer
 from tests.benchmarks.test_load import answer, serving
 from tests.benchmarks.test_rounds import contestant
 
-LOAD = Job(port=0, paths=(), connections=2, duration_s=0.05)
+LOAD = Job(port=0, paths=(), connections=2, duration_s=60, max_answers=20)
 
 
-async def test_a_load_is_told_over_all_starts_and_for_the_first_one() -> None:
+async def test_an_experiment_combines_all_starts() -> None:
     async with open_generator() as generator, serving(answer) as port:
-        notebook = Notebook(generator, rounds=2)
+        runner = ExperimentRunner(generator, rounds=2)
         for _ in range(3):
-            await notebook.play("one", "One load", [contestant("bare", port)], LOAD)
-            await notebook.play("two", "Another", [contestant("bare", port)], LOAD)
+            await runner.apply("one", "One load", [contestant("bare", port)], LOAD)
+            await runner.apply("two", "Another", [contestant("bare", port)], LOAD)
 
-    first = notebook.first("one")
-    one, two = notebook.experiments
-    assert [(each.name, each.rounds) for each in (first, one, two)] == [
+    first = runner.first("one")
+    one, two = runner.experiments
+    assert [(found.name, found.rounds) for found in (first, one, two)] == [
         ("one", 2),
         ("one", 6),
         ("two", 6),
     ]
-    lows = [each.of("bare").rate_per_s.low for each in (one, first)]
+    lows = [found.of("bare").rate_per_s.low for found in (one, first)]
     assert lows == sorted(lows)
     assert one.of("bare").failures == {}
 
 
-async def test_whoever_does_other_work_is_not_measured() -> None:
+async def test_a_contestant_with_a_wrong_answer_is_not_measured() -> None:
     async def answer_less(_request: web.BaseRequest) -> web.Response:
         return web.Response(body=b"x")
 
     async with open_generator() as generator, serving(answer_less) as port:
-        notebook = Notebook(generator, rounds=1)
+        runner = ExperimentRunner(generator, rounds=1)
         with pytest.raises(WrongAnswer, match="lazy"):
-            await notebook.play("one", "One load", [contestant("lazy", port)], LOAD)
+            await runner.apply("one", "One load", [contestant("lazy", port)], LOAD)
 
-    assert notebook.experiments == ()
+    assert runner.experiments == ()

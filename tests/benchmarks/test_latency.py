@@ -1,4 +1,4 @@
-"""A percentile is a latency that was measured, and the smallest that covers so many of them."""
+"""A percentile is a measured latency: the smallest that covers this share of all."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ def test_a_percentile_of_1_to_100_is_its_number(percent: float, expected: int) -
     assert percentile(range(1, 101), percent) == expected
 
 
-def test_the_middle_of_an_even_count_is_the_lower_one() -> None:
+def test_the_median_of_an_even_count_is_the_lower_value() -> None:
     assert percentile([1, 2, 3, 4], 50) == 2
 
 
 @given(TIMES_NS, st.floats(0.1, 100))
-def test_a_percentile_covers_as_many_as_it_says_and_no_smaller_one_does(
+def test_a_percentile_is_the_smallest_value_that_covers_its_share(
     times: list[int], percent: float
 ) -> None:
     ordered = sorted(times)
 
     found = percentile(ordered, percent)
 
-    covered = sum(each <= found for each in ordered)
-    below = sum(each < found for each in ordered)
+    covered = sum(time <= found for time in ordered)
+    below = sum(time < found for time in ordered)
     assert found in ordered
     assert covered * 100 >= percent * len(ordered) * (1 - 1e-9)
     assert below * 100 <= percent * len(ordered) * (1 + 1e-9)
 
 
-def test_latencies_are_told_in_microseconds_whatever_their_order() -> None:
+def test_latencies_are_in_microseconds_for_times_in_any_order() -> None:
     found = latencies([3_000, 1_000, 2_000])
 
     assert (found.p50_us, found.p99_us, found.max_us) == (2, 3, 3)
 
 
-def test_no_answer_at_all_has_latencies_of_0() -> None:
+def test_latencies_without_an_answer_are_0() -> None:
     assert latencies([]) == Latencies()

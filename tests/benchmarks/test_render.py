@@ -1,4 +1,4 @@
-"""What was measured is shown as it is: in a page, as a picture, and as the JSON has it."""
+"""The page and the picture show the measured results, as the JSON holds them."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ def test_the_results_name_no_host(report: Report) -> None:
 
 def test_every_contestant_answered_every_request(report: Report) -> None:
     failures = {
-        (each.name, result.name): result.failures
-        for each in report.experiments
-        for result in each.results
+        (experiment.name, result.name): result.failures
+        for experiment in report.experiments
+        for result in experiment.results
         if result.failures
     }
 
     assert failures == {}
 
 
-def test_every_aim_says_what_was_reached(report: Report) -> None:
+def test_every_aim_has_a_measured_value(report: Report) -> None:
     found = aims(report)
 
     assert len(found) == 15
-    assert all(each.wanted and each.reached for each in found)
+    assert all(aim.wanted and aim.reached for aim in found)
 
 
 @pytest.mark.parametrize(("cores", "is_judged"), [(2, False), (8, True)])
@@ -80,7 +80,7 @@ def test_workers_are_judged_where_there_are_cores_for_them(
 
     found = aims(msgspec.structs.replace(report, machine=machine))
 
-    [workers] = [each for each in found if each.text.startswith("2 workers")]
+    [workers] = [aim for aim in found if aim.text.startswith("2 workers")]
     assert (workers.is_met is not None) is is_judged
 
 
@@ -110,16 +110,16 @@ def test_bars_are_as_long_as_their_values_and_names_are_escaped() -> None:
     drawn = ET.fromstring(svg([Panel(title="A & B", bars=bars)]))  # noqa: S314 - our own
 
     short, long = (
-        float(each.attrib["width"])
-        for each in drawn.iter("{http://www.w3.org/2000/svg}rect")
-        if each.attrib["height"] == "18"
+        float(element.attrib["width"])
+        for element in drawn.iter("{http://www.w3.org/2000/svg}rect")
+        if element.attrib["height"] == "18"
     )
-    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert long == 2 * short
     assert texts[:2] == ["A & B", "<50>"]
 
 
-def test_what_wrk_prints_is_read() -> None:
+def test_the_output_of_wrk_is_parsed() -> None:
     found = parse(WRK)
 
     assert (found.answers, round(found.rate_per_s)) == (20_000, 19_465)
@@ -127,17 +127,17 @@ def test_what_wrk_prints_is_read() -> None:
     assert found.failures == {"other": 3}
 
 
-def test_what_wrk_never_prints_is_refused() -> None:
+def test_unexpected_output_of_wrk_is_refused() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         parse("unable to connect to 127.0.0.1:1 Connection refused")
 
 
-def test_how_long_a_waking_takes_is_shown_once_it_was_measured(report: Report) -> None:
+def test_the_duration_of_a_wake_up_is_shown(report: Report) -> None:
     found = Spread(median=0.2, low=0.1, high=0.3)
     lifecycle = msgspec.structs.replace(report.lifecycle, wake_s=found)
 
     measured = msgspec.structs.replace(report, lifecycle=lifecycle)
 
-    (aim,) = [each for each in aims(measured) if "sleeping" in each.text]
+    (aim,) = [aim for aim in aims(measured) if "idle version" in aim.text]
     assert (aim.reached, aim.is_met) == ("0.2 s", True)
     assert "0.20 (0.10–0.30)" in page(measured, PICTURE.name)

@@ -1,4 +1,4 @@
-"""Contestants take turns; what is told of them is their middle, their spread and their ratios."""
+"""Contestants alternate; the results are medians, spreads and ratios."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ async def test_each_round_begins_with_another_contestant_after_a_warm_up_of_all(
     assert sender.ports == [1, 2, 1, 2, 2, 1]
 
 
-async def test_a_ratio_is_that_of_the_same_round() -> None:
-    everyone = [contestant("floor", 10), contestant("own", 5, baseline="floor")]
+async def test_ratios_compare_within_a_round() -> None:
+    contestants = [contestant("floor", 10), contestant("own", 5, baseline="floor")]
 
-    floor, own = results(everyone, await alternate(Recorded(), everyone, LOAD, rounds=3))
+    floor, own = results(contestants, await alternate(Recorded(), contestants, LOAD, rounds=3))
 
     assert floor.rate_ratio is None
     assert own.rate_ratio == spread([0.5, 0.5, 0.5])
@@ -59,24 +59,24 @@ async def test_a_ratio_is_that_of_the_same_round() -> None:
     assert own.cpu_us["server"] >= 0
 
 
-async def test_rounds_of_several_starts_are_taken_together() -> None:
-    everyone = [contestant("floor", 10), contestant("own", 5, baseline="floor")]
+async def test_results_combine_the_rounds_of_several_starts() -> None:
+    contestants = [contestant("floor", 10), contestant("own", 5, baseline="floor")]
     sender = Recorded()
-    played = [await alternate(sender, everyone, LOAD, rounds=2) for _ in range(2)]
+    played = [await alternate(sender, contestants, LOAD, rounds=2) for _ in range(2)]
 
-    floor, own = results(everyone, *played)
+    floor, own = results(contestants, *played)
 
-    assert [len(each["own"]) for each in played] == [2, 2]
+    assert [len(rounds["own"]) for rounds in played] == [2, 2]
     assert own.rate_ratio == spread([0.5])
     assert floor.rate_per_s.high > spread([x.outcome.rate_per_s for x in played[0]["floor"]]).high
 
 
-async def test_a_contestant_that_answers_is_let_in() -> None:
+async def test_a_contestant_with_the_right_answer_passes_the_check() -> None:
     async with serving(answer) as port:
         await check([contestant("bare", port)], b"x" * 512)
 
 
-async def test_a_contestant_that_answers_something_else_is_not_measured() -> None:
+async def test_a_contestant_with_another_body_fails_the_check() -> None:
     async with serving(answer) as port:
         with pytest.raises(WrongAnswer, match="bare: /: 200 b'xxx"):
             await check([contestant("bare", port)], b"y" * 512)

@@ -1,4 +1,4 @@
-"""What lies on a nats-server of its own: a connection, the records, control and data planes."""
+"""A data plane on a nats-server of its own, and a pod's connection."""
 
 from __future__ import annotations
 
@@ -6,34 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker import bus as buses
-from broker.broker import Broker
-from broker.bus import Bus
-from broker.store import Store, open_store
+from broker.dispatch.broker import Broker
+from broker.nats import bus as buses
+from broker.nats.bus import Bus
 from fox import Kit
-from routing.bindings import Target
-from tests.broker.asking import web
-from tests.support.control_plane import Plane, open_plane
+from routing.snapshot.route_binding import Target
+from tests.broker.broker_requests import web
 from tests.support.data_plane import DataPlane, open_data_plane
 from tests.support.nats import NatsServer
-
-
-@pytest.fixture
-async def bus(own_nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with buses.connect(own_nats_server.url, process_id="one") as bus:
-        yield bus
-
-
-@pytest.fixture
-async def store(bus: Bus) -> AsyncIterator[Store]:
-    async with open_store(bus) as store:
-        yield store
-
-
-@pytest.fixture
-async def plane(own_nats_server: NatsServer) -> AsyncIterator[Plane]:
-    async with open_plane(own_nats_server.url) as plane:
-        yield plane
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
-"""The record that the tests of the store write, and what they wait for."""
+"""A record for the tests of the store, and conditions to wait for."""
 
 from __future__ import annotations
 
 import asyncio
 
-from broker.bus import Bus
-from broker.store import Store
-from model.environment import Environment, EnvironmentData
+from broker.nats.bus import Bus
+from broker.storage.store import Store
+from kubefox.environment import Environment, EnvironmentData
 
 KEY = "environment.dev"
 

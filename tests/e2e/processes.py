@@ -9,7 +9,7 @@ ZOMBIE = "Z"
 
 
 def family(pid: int) -> dict[int, str]:
-    """Return the program names of a process and of all that it has started, by process id."""
+    """Return the program names of a process and its descendants, by process id."""
     found = {pid: (PROC / str(pid) / "comm").read_text().strip()}
     for task in (PROC / str(pid) / "task").iterdir():
         for child in (task / "children").read_text().split():
@@ -18,9 +18,9 @@ def family(pid: int) -> dict[int, str]:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process runs."""
+    """Return whether a process is running."""
     try:
-        # The name stands in brackets and may hold anything.
+        # The name is in brackets and may contain any character.
         state = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -1,4 +1,4 @@
-"""An app that waits for a sign, or for a time, so that a test decides how long it takes."""
+"""An app that waits for a signal file or blocks for a time, as a test requests."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ kit = Kit(title="Slow")
 
 @kit.route("Path(`/slow`)")
 async def wait(ctx: Context) -> str:
-    """Say that it has begun, and end when it is told to."""
-    signs = Path(ctx.query["signs"])
-    (signs / "begun").touch()
-    while not (signs / "end").exists():
+    """Create the file ``begun``, and answer when the file ``end`` exists."""
+    signals = Path(ctx.query["signals"])
+    (signals / "begun").touch()
+    while not (signals / "end").exists():
         await asyncio.sleep(0.02)
     return "done"
 
 
 @kit.route("Path(`/block`)")
 async def block(ctx: Context) -> str:
-    """Hold up the event loop, as a handler never should."""
+    """Block the event loop, which a handler must not do."""
     time.sleep(float(ctx.query["for_s"]))
     return "done"
 '''
 
 
 def build(folder: Path) -> None:
-    """Make ``folder`` a repository with the app, uncommitted."""
+    """Create a repository with the app in ``folder``, uncommitted."""
     component = folder / "components" / "slow"
     component.mkdir(parents=True)
     (component / "main.py").write_text(_MAIN)

@@ -1,4 +1,4 @@
-"""An app with bodies that no message holds: one component streams, another one passes on."""
+"""An app with streamed bodies: one component streams, another one passes the bodies on."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ async def parts(size):
         yield PART
 
 
-async def until_told(signs):
+async def until_signalled(signals):
     yield b"begun"
-    while not (signs / "end").exists():
+    while not (signals / "end").exists():
         await asyncio.sleep(0.02)
     yield b"done"
 
 
 @kit.route("Path(`/bytes/{size}`)")
 async def make(ctx: Context) -> Response:
-    """Answer with as many bytes."""
+    """Return ``size`` bytes."""
     return Response.stream(parts(int(ctx.params["size"])))
 
 
 @kit.route("Path(`/slow`)")
 async def slow(ctx: Context) -> Response:
-    """Begin, and end at a sign."""
-    return Response.stream(until_told(Path(ctx.query["signs"])))
+    """Begin, and end when the signal file ``end`` exists."""
+    return Response.stream(until_signalled(Path(ctx.query["signals"])))
 
 
 @kit.route("Path(`/count`)", streams_body=True)
@@ -82,7 +82,7 @@ async def via(ctx: Context) -> Response:
 
 
 def build(folder: Path) -> None:
-    """Make ``folder`` a repository with the app, uncommitted."""
+    """Create a repository with the app in ``folder``, uncommitted."""
     slow_app.build(folder)
     (folder / "components" / "slow" / "main.py").unlink()
     (folder / "components" / "slow").rmdir()

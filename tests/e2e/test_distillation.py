@@ -1,10 +1,10 @@
-"""Deploying adds pods for what is new or changed, and for nothing else."""
+"""Deploying starts pods for new and changed component versions only."""
 
 import json
 
 import pytest
 
-from tests.e2e.world import World
+from tests.e2e.order_app_platform import OrderAppPlatform
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
     ],
 )
 async def test_a_version_adds_pods_for_its_new_and_changed_components(
-    world: World, version: str, components: list[str]
+    world: OrderAppPlatform, version: str, components: list[str]
 ) -> None:
     pods = world.pods_after[version]
 
@@ -27,7 +27,9 @@ async def test_a_version_adds_pods_for_its_new_and_changed_components(
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
-async def test_deploying_a_version_again_starts_no_pod(world: World, version: str) -> None:
+async def test_deploying_a_version_again_starts_no_pod(
+    world: OrderAppPlatform, version: str
+) -> None:
     before = await world.platform.pods()
 
     await world.deploy(version)
@@ -35,7 +37,9 @@ async def test_deploying_a_version_again_starts_no_pod(world: World, version: st
     assert await world.platform.pods() == before
 
 
-async def test_the_plan_names_what_is_reused_and_what_is_new_with_hashes(world: World) -> None:
+async def test_the_plan_shows_reused_and_new_components_with_hashes(
+    world: OrderAppPlatform,
+) -> None:
     versions = await world.platform.versions()
 
     plan = world.output_of["v2"]
@@ -49,7 +53,7 @@ async def test_the_plan_names_what_is_reused_and_what_is_new_with_hashes(world: 
         assert ("new" if component == "api-server" else "reused") in steps[digest]
 
 
-async def test_a_dry_run_says_what_would_happen_and_does_nothing(world: World) -> None:
+async def test_a_dry_run_prints_the_plan_and_changes_nothing(world: OrderAppPlatform) -> None:
     before = await world.platform.pods()
 
     plan = await world.fox("deploy", "never", "--ref", "snoop", "--dry-run")
@@ -59,7 +63,9 @@ async def test_a_dry_run_says_what_would_happen_and_does_nothing(world: World) -
     assert await world.platform.pods() == before
 
 
-async def test_undeploying_stops_the_pods_that_nobody_else_uses(world: World) -> None:
+async def test_undeploying_stops_pods_that_no_other_deployment_uses(
+    world: OrderAppPlatform,
+) -> None:
     before = await world.platform.pods()
 
     await world.fox("deploy", "short-lived", "--ref", "snoop", "--wait")
@@ -71,7 +77,9 @@ async def test_undeploying_stops_the_pods_that_nobody_else_uses(world: World) ->
     assert await world.platform.pods() == before
 
 
-async def test_a_version_cannot_be_deployed_again_with_other_content(world: World) -> None:
+async def test_a_version_cannot_be_deployed_again_with_other_content(
+    world: OrderAppPlatform,
+) -> None:
     versions = await world.platform.versions()
 
     refused = await world.platform.run(
@@ -83,7 +91,9 @@ async def test_a_version_cannot_be_deployed_again_with_other_content(world: Worl
     assert await world.platform.versions() == versions
 
 
-async def test_uncommitted_changes_are_refused_by_name_and_taken_with_dirty(world: World) -> None:
+async def test_uncommitted_changes_are_refused_by_name_and_taken_with_dirty(
+    world: OrderAppPlatform,
+) -> None:
     style = world.repository / "components/order-ui/style.css"
     committed = style.read_text()
     style.write_text(committed + "/* changed */\n")
@@ -93,6 +103,6 @@ async def test_uncommitted_changes_are_refused_by_name_and_taken_with_dirty(worl
 
     assert refused.code == 1
     assert "components/order-ui/style.css" in refused.err
-    steps = [each["step"] for each in json.loads(printed)["plan"]["components"]]
+    steps = [component["step"] for component in json.loads(printed)["plan"]["components"]]
     assert sorted(steps) == ["new", "reused", "reused", "reused"]
     style.write_text(committed)

@@ -1,4 +1,4 @@
-"""Emitted events on a whole platform: what happens when a part of it dies or restarts."""
+"""Emitted events on a whole platform of which a part dies or restarts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from examples.demo.fox import Platform, wait_for
+from examples.demo.platform import Platform, wait_for
 from tests.support import emitting
 
 SOON_S = 30
@@ -19,7 +19,7 @@ SOON_S = 30
 
 @pytest.fixture
 async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
-    """A platform with the emitting app, whose pauses are short and attempts many."""
+    """A platform with the emitting app, with short pauses and many attempts."""
     monkeypatch.setenv("FOX_EMIT_RETRY_S", "0.1")
     monkeypatch.setenv("FOX_EMIT_ATTEMPTS", "50")
     emitting.build(tmp_path / "app", "jobs")
@@ -29,15 +29,15 @@ async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield platform
 
 
-async def emit(platform: Platform, name: str, signs: Path) -> str:
-    query = {"kf-dep": "jobs-v1", "kf-ve": "jobs", "signs": str(signs)}
+async def emit(platform: Platform, name: str, signals: Path) -> str:
+    query = {"kf-dep": "jobs-v1", "kf-ve": "jobs", "signals": str(signals)}
     async with aiohttp.request("GET", f"{platform.http_url}/jobs/{name}", params=query) as answer:
         assert answer.status == 200, await answer.text()
         return await answer.text()
 
 
 async def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until a condition of files holds."""
+    """Wait until a condition on files holds."""
 
     async def holds() -> bool:
         return bool(condition())
@@ -50,7 +50,7 @@ async def test_an_event_whose_pod_is_killed_is_delivered_to_the_next_one(
 ) -> None:
     assert await emit(platform, "slow", tmp_path) == "stored"
     await wait_until((tmp_path / "slow-1").exists)
-    worker = next(each for each in await platform.pods() if each["component"] == "worker")
+    worker = next(pod for pod in await platform.pods() if pod["component"] == "worker")
 
     os.kill(worker["pid"], signal.SIGKILL)
     await wait_until(lambda: len([*tmp_path.glob("slow-*")]) > 1)
@@ -62,7 +62,7 @@ async def test_an_event_whose_pod_is_killed_is_delivered_to_the_next_one(
     assert await platform.get("dead-letters") == []
 
 
-async def test_a_restart_ends_what_is_in_hand_and_goes_on_with_the_rest(
+async def test_a_restart_finishes_events_in_progress_and_delivers_the_rest(
     platform: Platform, tmp_path: Path
 ) -> None:
     await emit(platform, "slow", tmp_path)
@@ -84,7 +84,7 @@ async def test_a_restart_ends_what_is_in_hand_and_goes_on_with_the_rest(
     assert not (tmp_path / "slow-2").exists()
 
 
-async def test_pods_of_what_is_undeployed_stay_until_its_events_are_handled(
+async def test_pods_of_an_undeployed_version_stay_until_its_events_are_handled(
     platform: Platform, tmp_path: Path
 ) -> None:
     await emit(platform, "poison", tmp_path)

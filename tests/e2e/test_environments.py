@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from tests.e2e.world import World
+from tests.e2e.order_app_platform import OrderAppPlatform
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_one_deployment_shows_each_environments_values_from_the_same_pods(
-    world: World,
+    world: OrderAppPlatform,
 ) -> None:
     a, b = [
         await world.browser.get(team, deployment="order-app-v1") for team in ("team-a", "team-b")
@@ -23,7 +23,7 @@ async def test_one_deployment_shows_each_environments_values_from_the_same_pods(
     assert "GBP 14" in b.text
 
 
-async def test_each_environment_has_its_own_orders(world: World) -> None:
+async def test_each_environment_has_its_own_orders(world: OrderAppPlatform) -> None:
     one, other = await world.new_environment(), await world.new_environment()
 
     first = await world.browser.place_order(one, "Grace", deployment="order-app-v1")
@@ -34,13 +34,15 @@ async def test_each_environment_has_its_own_orders(world: World) -> None:
     assert "Edsger" in second.text
 
 
-async def test_the_clock_moves_each_released_environments_own_orders_on(world: World) -> None:
+async def test_the_clock_moves_each_released_environments_own_orders_on(
+    world: OrderAppPlatform,
+) -> None:
     released = [await world.new_environment(), await world.new_environment()]
     unreleased = await world.new_environment()
     for environment in released:
         await world.release("v1", environment)
 
-    moving = [await world.browser.place_order(each, "Barbara") for each in released]
+    moving = [await world.browser.place_order(environment, "Barbara") for environment in released]
     resting = await world.browser.place_order(unreleased, "Tony", deployment="order-app-v1")
     await asyncio.gather(*(world.wait_status(page, "delivered") for page in moving))
 
@@ -50,13 +52,13 @@ async def test_the_clock_moves_each_released_environments_own_orders_on(world: W
     assert steps.count(f"by order-worker {worker}") == 3
 
 
-async def test_orders_placed_at_once_all_get_a_number_of_their_own(world: World) -> None:
+async def test_orders_placed_at_once_all_get_a_number_of_their_own(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
 
     placed = await asyncio.gather(
         *(
-            world.browser.place_order(environment, f"Customer {each}", deployment="order-app-v2")
-            for each in range(5)
+            world.browser.place_order(environment, f"Customer {number}", deployment="order-app-v2")
+            for number in range(5)
         )
     )
 

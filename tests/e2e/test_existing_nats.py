@@ -1,4 +1,4 @@
-"""``fox up --nats-url``: the platform on a NATS that was there before it, and outlives it."""
+"""``fox up --nats-url``: the platform uses an existing NATS, which it does not stop."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo.fox import Platform, wait_for
 from examples.demo.page import Browser
+from examples.demo.platform import Platform, wait_for
 from examples.order_app import ENVIRONMENTS, build
-from tests.e2e.world import SOON_S
+from tests.e2e.order_app_platform import SOON_S
 from tests.support.nats import NatsServer
 
 
 @pytest.fixture
 async def platform(
-    own_nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_secured_nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Platform]:
-    """A platform on somebody else's NATS, with version 1 of the Order App."""
-    monkeypatch.setenv("FOX_NATS_URL", own_nats_server.url)
+    """A platform on an existing NATS, with version 1 of the Order App."""
+    for name, value in own_secured_nats_server.environ.items():
+        monkeypatch.setenv(name, value)
     build(tmp_path / "order-app")
     async with Platform(tmp_path / "data") as platform:
         repository = tmp_path / "order-app"
@@ -31,7 +32,7 @@ async def platform(
 
 
 async def test_requests_fail_at_once_while_nats_is_away_and_go_on_when_it_is_back(
-    platform: Platform, own_nats_server: NatsServer
+    platform: Platform, own_secured_nats_server: NatsServer
 ) -> None:
     async with Browser(platform.http_url) as browser:
 
@@ -41,9 +42,9 @@ async def test_requests_fail_at_once_while_nats_is_away_and_go_on_when_it_is_bac
 
         assert await serves()
 
-        await asyncio.to_thread(own_nats_server.stop)
+        await asyncio.to_thread(own_secured_nats_server.stop)
         away = await browser.get("team-a", deployment="order-app-v1")
-        await asyncio.to_thread(own_nats_server.start)
+        await asyncio.to_thread(own_secured_nats_server.start)
 
         assert away.status == HTTPStatus.SERVICE_UNAVAILABLE
         await wait_for(serves, SOON_S)

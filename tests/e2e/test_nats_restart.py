@@ -1,8 +1,9 @@
-"""A platform whose NATS restarts says so, and goes on with what it knows."""
+"""A platform whose NATS restarts reports it, and serves by its last snapshot."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -10,34 +11,36 @@ from typing import Any
 import aiohttp
 import pytest
 
-from examples.demo.fox import Platform, wait_for
+from examples.demo.platform import Platform, wait_for
 from examples.order_app import ENVIRONMENTS, build
-from tests.e2e.world import SOON_S
+from tests.e2e.order_app_platform import SOON_S
 from tests.support.nats import NatsServer
 
 PLAIN = "/v1/explain?url=%2F%3Fkf-ve%3Dteam-a"
 
 
-async def get(url: str) -> tuple[int, Any]:
+async def get(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
     """Return status and JSON, or text."""
-    async with aiohttp.request("GET", url) as answer:
+    async with aiohttp.request("GET", url, headers=headers) as answer:
         is_json = "json" in answer.content_type
         return answer.status, await (answer.json(content_type=None) if is_json else answer.text())
 
 
-async def test_readiness_names_what_is_behind_while_routing_goes_on(
-    own_nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_readiness_names_unready_parts_while_routing_works_without_nats(
+    own_secured_nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FOX_NATS_URL", own_nats_server.url)
+    for name, value in own_secured_nats_server.environ.items():
+        monkeypatch.setenv(name, value)
     build(tmp_path / "app")
     async with Platform(tmp_path / "data") as platform:
         await platform.fox("apply", "-f", ENVIRONMENTS, cwd=tmp_path / "app")
         ready = f"{platform.control_url}/readyz"
         adapter_ready = f"{platform.http_url}/.well-known/kubefox/ready"
         _, before = await get(ready)
-        _, known = await get(f"{platform.control_url}{PLAIN}")
+        explain = platform.control_url + PLAIN
+        _, known = await get(explain, platform.credentials)
 
-        await asyncio.to_thread(own_nats_server.kill)
+        await asyncio.to_thread(own_secured_nats_server.kill)
 
         async def is_away() -> bool:
             return (await get(ready))[0] == HTTPStatus.SERVICE_UNAVAILABLE
@@ -47,10 +50,10 @@ async def test_readiness_names_what_is_behind_while_routing_goes_on(
         assert before["parts"].keys() >= {"nats", "snapshot", "adapter/http"}
         assert all(name in away["detail"] for name in ("nats", "snapshot", "adapter/http"))
         assert (await get(adapter_ready))[0] == HTTPStatus.SERVICE_UNAVAILABLE
-        assert await get(f"{platform.control_url}{PLAIN}") == (HTTPStatus.OK, known)
+        assert await get(explain, platform.credentials) == (HTTPStatus.OK, known)
         assert known["error"]["code"] == "release_not_found"
 
-        await asyncio.to_thread(own_nats_server.start)
+        await asyncio.to_thread(own_secured_nats_server.start)
 
         async def is_back() -> bool:
             return (await get(ready))[0] == HTTPStatus.OK

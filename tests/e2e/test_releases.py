@@ -1,18 +1,18 @@
-"""A release decides what plain URLs mean in a virtual environment."""
+"""A release decides which deployment serves the plain URLs of a virtual environment."""
 
 import asyncio
 
 import pytest
 
 from examples.demo.load import visitors
-from tests.e2e.world import DEPLOYMENTS, SOON_S, World, is_within
+from tests.e2e.order_app_platform import DEPLOYMENTS, SOON_S, OrderAppPlatform, is_within
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MEANWHILE = 50
 
 
-async def test_a_plain_url_is_404_before_any_release(world: World) -> None:
+async def test_a_plain_url_is_404_before_any_release(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
 
     page = await world.browser.get(environment)
@@ -21,7 +21,9 @@ async def test_a_plain_url_is_404_before_any_release(world: World) -> None:
     assert "route_not_found" in page.text
 
 
-async def test_a_release_serves_plain_urls_and_hides_no_other_version(world: World) -> None:
+async def test_a_release_serves_plain_urls_and_hides_no_other_version(
+    world: OrderAppPlatform,
+) -> None:
     environment = await world.new_environment()
     versions = await world.platform.versions()
 
@@ -35,7 +37,7 @@ async def test_a_release_serves_plain_urls_and_hides_no_other_version(world: Wor
         assert is_within(explicit, versions, name)
 
 
-async def test_another_release_takes_over_without_a_failed_request(world: World) -> None:
+async def test_another_release_takes_over_without_a_failed_request(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
     await world.release("v2", environment)
 
@@ -49,7 +51,7 @@ async def test_another_release_takes_over_without_a_failed_request(world: World)
     assert (await world.browser.get(environment)).deployment == "order-app-v1"
 
 
-async def test_a_rollback_brings_the_release_before_it_back(world: World) -> None:
+async def test_a_rollback_brings_the_release_before_it_back(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
     await world.release("v2", environment)
     await world.release("v3", environment)
@@ -59,7 +61,7 @@ async def test_a_rollback_brings_the_release_before_it_back(world: World) -> Non
     assert (await world.browser.get(environment)).deployment == "order-app-v2"
 
 
-async def test_a_release_of_something_unknown_is_not_found(world: World) -> None:
+async def test_a_release_of_something_unknown_is_not_found(world: OrderAppPlatform) -> None:
     refused = await world.platform.run("release", "v9", "--virtual-env", "team-a")
 
     assert refused.code == 3

@@ -1,4 +1,4 @@
-"""Large bodies through real pods: how much memory they take, and what happens when one dies."""
+"""Large bodies through real pods: their memory, and the failure when a pod dies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from examples.demo.fox import Platform, wait_for
+from examples.demo.platform import Platform, wait_for
 from tests.e2e import stream_app
 from tests.e2e.processes import PROC
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SIZE = 64_000_000
-# What a process takes besides: windows, chunks in hand, buffers of sockets, what malloc keeps.
-MOST_BYTES = 16_000_000
-SOON_S = 20
-AT_ONCE_S = 5
+# Memory besides the body: windows, chunks, socket buffers, and memory that malloc keeps. It depends
+# on the machine; a process that gathers a body needs all of its size.
+MOST_BYTES = SIZE // 2
+SOON_S = 60
+# Long before the deadline of a request.
+AT_ONCE_S = 15
 SELECTED = {"kf-dep": "streams", "kf-ve": "here"}
 
 
@@ -37,12 +39,12 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pl
 
 
 async def processes(platform: Platform) -> list[int]:
-    """Return the platform's process and its pods."""
-    return [platform.process.pid, *(each["pid"] for each in await platform.pods())]
+    """Return the process ids of the platform and its pods."""
+    return [platform.process.pid, *(pod["pid"] for pod in await platform.pods())]
 
 
 def reset_peak(pid: int) -> int:
-    """Forget the largest memory of a process until now, and return what it has."""
+    """Reset the peak memory of a process, and return its memory now."""
     (PROC / str(pid) / "clear_refs").write_text("5")
     return memory(pid, "VmRSS")
 
@@ -50,7 +52,7 @@ def reset_peak(pid: int) -> int:
 def memory(pid: int, name: str) -> int:
     """Return a figure of a process's memory in bytes."""
     status = (PROC / str(pid) / "status").read_text()
-    line = next(each for each in status.splitlines() if each.startswith(f"{name}:"))
+    line = next(line for line in status.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024
 
 
@@ -60,16 +62,16 @@ async def parts(size: int) -> AsyncIterator[bytes]:
 
 
 async def download(platform: Platform, path: str, **query: str) -> int:
-    """Return how many bytes came."""
+    """Return the number of received bytes."""
     async with aiohttp.request(
         "GET", f"{platform.http_url}{path}", params={**SELECTED, **query}
     ) as answer:
         assert answer.status == 200
-        return sum([len(each) async for each in answer.content.iter_any()])
+        return sum([len(chunk) async for chunk in answer.content.iter_any()])
 
 
 async def upload(platform: Platform, path: str) -> int:
-    """Return how many bytes are said to have come."""
+    """Return the number of bytes that the app reports as received."""
     async with aiohttp.request(
         "POST", f"{platform.http_url}{path}", params=SELECTED, data=parts(SIZE)
     ) as answer:
@@ -94,7 +96,7 @@ async def test_64_mb_up_and_down_and_through_two_components_take_little_memory(
     assert max(grown.values()) < MOST_BYTES
 
 
-async def test_a_slow_reader_takes_no_memory_either(platform: Platform) -> None:
+async def test_a_slow_reader_takes_little_memory(platform: Platform) -> None:
     before = {pid: reset_peak(pid) for pid in await processes(platform)}
 
     url = f"{platform.http_url}/bytes/{SIZE}"
@@ -103,7 +105,7 @@ async def test_a_slow_reader_takes_no_memory_either(platform: Platform) -> None:
         for _ in range(10):
             assert await download(platform, "/bytes/1000000") == 1_000_000
         grown = {pid: memory(pid, "VmHWM") - was for pid, was in before.items()}
-        rest = sum([len(each) async for each in answer.content.iter_any()])
+        rest = sum([len(chunk) async for chunk in answer.content.iter_any()])
 
     assert rest > SIZE // 2
     assert max(grown.values()) < MOST_BYTES
@@ -112,8 +114,8 @@ async def test_a_slow_reader_takes_no_memory_either(platform: Platform) -> None:
 async def test_after_kill_9_in_mid_stream_the_client_is_cut_off_at_once(
     platform: Platform, tmp_path: Path
 ) -> None:
-    pod = next(each for each in await platform.pods() if each["component"] == "store")
-    url, query = f"{platform.http_url}/slow", {**SELECTED, "signs": str(tmp_path)}
+    pod = next(pod for pod in await platform.pods() if pod["component"] == "store")
+    url, query = f"{platform.http_url}/slow", {**SELECTED, "signals": str(tmp_path)}
     async with aiohttp.request("GET", url, params=query) as answer:
         assert await answer.content.readany() == b"begun"
 
@@ -123,7 +125,7 @@ async def test_after_kill_9_in_mid_stream_the_client_is_cut_off_at_once(
                 await answer.content.read()
 
     event_id = answer.headers["kubefox-event-id"]
-    assert f"the answer to event {event_id} was cut" in platform.log.read_text()
+    assert f"the response to event {event_id} was cut off" in platform.log.read_text()
 
     async def serves_again() -> bool:
         async with aiohttp.request(
@@ -134,28 +136,29 @@ async def test_after_kill_9_in_mid_stream_the_client_is_cut_off_at_once(
     await wait_for(serves_again, SOON_S)
 
 
-async def test_figures_and_traces_tell_what_streams_carried(platform: Platform) -> None:
+async def test_metrics_and_traces_count_the_bytes_of_streams(platform: Platform) -> None:
     url = f"{platform.http_url}/bytes/700000"
     async with aiohttp.request("GET", url, params={**SELECTED, "kf-sample": "true"}) as answer:
         assert len(await answer.read()) == 700_000
         trace = answer.headers["kubefox-trace-id"]
 
     async def is_traced() -> bool:
-        told = await platform.run("traces", trace, "-o", "json")
-        return told.out.count('"kubefox.stream.bytes_out": 700000') == 2
+        listed = await platform.run("traces", trace, "-o", "json")
+        return listed.out.count('"kubefox.stream.bytes_out": 700000') == 2
 
     await wait_for(is_traced, SOON_S)
-    async with aiohttp.request("GET", f"{platform.control_url}/metrics") as metrics:
+    url = f"{platform.control_url}/metrics"
+    async with aiohttp.request("GET", url, headers=platform.credentials) as metrics:
         lines = (await metrics.text()).splitlines()
     for way in ("in", "out"):
-        counted = [each for each in lines if each.startswith(f"kubefox_stream_bytes_{way}_total{{")]
+        counted = [line for line in lines if line.startswith(f"kubefox_stream_bytes_{way}_total{{")]
         for role in ('role="genesis"', 'role="component"'):
-            assert any(role in each and not each.endswith(" 0") for each in counted)
+            assert any(role in line and not line.endswith(" 0") for line in counted)
 
 
-# The last one: it ends the platform.
-async def test_ctrl_c_lets_a_stream_end(platform: Platform, tmp_path: Path) -> None:
-    url, query = f"{platform.http_url}/slow", {**SELECTED, "signs": str(tmp_path)}
+# This test is the last one: it stops the platform.
+async def test_ctrl_c_waits_for_streams(platform: Platform, tmp_path: Path) -> None:
+    url, query = f"{platform.http_url}/slow", {**SELECTED, "signals": str(tmp_path)}
     async with aiohttp.request("GET", url, params=query) as answer:
         assert await answer.content.readany() == b"begun"
 

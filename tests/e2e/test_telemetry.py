@@ -1,4 +1,4 @@
-"""Each version has telemetry of its own, even for the components and pods that it shares."""
+"""Each version has its own telemetry, even for the components and pods that versions share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from examples.demo.fox import Platform, wait_for
 from examples.demo.page import Browser
+from examples.demo.platform import Platform, wait_for
 from examples.order_app import ENVIRONMENTS, build
-from tests.e2e.world import DEPLOYMENTS, SOON_S, World
+from tests.e2e.order_app_platform import DEPLOYMENTS, SOON_S, OrderAppPlatform
 from tests.support.otlp_receiver import collector
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 VISITS = {"order-app-v1": 30, "order-app-v2": 20, "order-app-v3": 10}
 
 
-async def load(world: World, environment: str) -> None:
-    """Ask order-worker, which is the same pod for all, in each deployment at once."""
+async def load(world: OrderAppPlatform, environment: str) -> None:
+    """Send requests to each deployment at once; all are served by the same pod of order-worker."""
     await asyncio.gather(
         *(
             world.browser.get(environment, "/fulfillment", deployment=deployment)
@@ -33,19 +33,19 @@ async def load(world: World, environment: str) -> None:
     )
 
 
-async def stats(world: World) -> dict[str, Any]:
+async def stats(world: OrderAppPlatform) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(await world.fox("stats", "-o", "json"))
     return found
 
 
 def component(found: dict[str, Any], name: str) -> dict[str, Any]:
-    (one,) = [each for each in found["components"] if each["component"] == name]
-    return dict(one)
+    (component_row,) = [row for row in found["components"] if row["component"] == name]
+    return dict(component_row)
 
 
-async def test_the_figures_of_v1_v2_and_v3_add_up_though_one_pod_serves_all(world: World) -> None:
+async def test_stats_of_three_versions_on_one_shared_pod_add_up(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
-    pods = [each for each in await world.platform.pods() if each["component"] == "order-worker"]
+    pods = [pod for pod in await world.platform.pods() if pod["component"] == "order-worker"]
 
     await load(world, environment)
 
@@ -69,7 +69,7 @@ async def test_the_figures_of_v1_v2_and_v3_add_up_though_one_pod_serves_all(worl
         assert 0 < row["total"]["p50_ms"] <= row["total"]["p95_ms"] <= row["total"]["p99_ms"]
 
 
-async def test_stats_are_shown_as_tables(world: World) -> None:
+async def test_stats_are_shown_as_tables(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
     await load(world, environment)
 
@@ -86,14 +86,15 @@ async def test_stats_are_shown_as_tables(world: World) -> None:
     assert row[:3] == ["order-app-v2", environment, str(VISITS["order-app-v2"])]
 
 
-async def test_prometheus_reads_the_same_figures(world: World) -> None:
+async def test_prometheus_reads_the_same_figures(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
     await load(world, environment)
 
-    async with aiohttp.request("GET", f"{world.platform.control_url}/metrics") as response:
+    url, credentials = f"{world.platform.control_url}/metrics", world.platform.credentials
+    async with aiohttp.request("GET", url, headers=credentials) as response:
         text = await response.text()
 
-    families = {each.name: each for each in text_string_to_metric_families(text)}
+    families = {family.name: family for family in text_string_to_metric_families(text)}
     counted = {
         sample.labels["deployment"]: sample.value
         for sample in families["kubefox_requests"].samples
@@ -109,15 +110,15 @@ async def test_prometheus_reads_the_same_figures(world: World) -> None:
     assert ready[0] >= 6
 
 
-async def sampled(world: World, environment: str, path: str = "") -> tuple[str, str]:
-    """Ask for a page and its trace; return the ids of trace and event."""
+async def sampled(world: OrderAppPlatform, environment: str, path: str = "") -> tuple[str, str]:
+    """Request a page with a trace; return the ids of trace and event."""
     url = world.browser.url(environment, path, deployment="order-app-v3")
     async with aiohttp.request("GET", f"{url}&kf-sample=true") as response:
         await response.read()
         return response.headers["kubefox-trace-id"], response.headers["kubefox-event-id"]
 
 
-async def spans_of(world: World, name: str, count: int) -> list[dict[str, Any]]:
+async def spans_of(world: OrderAppPlatform, name: str, count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
     async def is_whole() -> bool:
@@ -129,7 +130,7 @@ async def spans_of(world: World, name: str, count: int) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_trace_shows_every_hop_of_its_own_deployment(world: World) -> None:
+async def test_a_trace_shows_every_hop_of_its_own_deployment(world: OrderAppPlatform) -> None:
     trace_id, event_id = await sampled(world, "team-a")
     versions = (await world.platform.versions())["order-app-v3"]
 
@@ -152,7 +153,7 @@ async def test_a_trace_shows_every_hop_of_its_own_deployment(world: World) -> No
     assert trace_id in await world.fox("traces", "-o", "json", "--component", "review")
 
 
-async def test_an_answer_names_its_trace_whatever_it_is(world: World) -> None:
+async def test_every_answer_has_a_trace_id_header(world: OrderAppPlatform) -> None:
     header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     url = world.browser.url("team-a", deployment="order-app-v1")
 
@@ -167,7 +168,7 @@ async def test_an_answer_names_its_trace_whatever_it_is(world: World) -> None:
     assert [trace_id in header for _, trace_id in found] == [False, True, False, False, False, True]
 
 
-async def test_log_lines_of_one_deployment_in_one_environment(world: World) -> None:
+async def test_log_lines_of_one_deployment_in_one_environment(world: OrderAppPlatform) -> None:
     environment = await world.new_environment()
     await world.release("v1", environment)
     page = await world.browser.place_order(environment, "Ada")
@@ -191,7 +192,7 @@ async def test_log_lines_of_one_deployment_in_one_environment(world: World) -> N
     assert "info    moved" in readable
 
 
-async def test_all_of_it_goes_to_a_collector_too(
+async def test_spans_metrics_and_logs_reach_an_otlp_collector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asyncio.to_thread(build, tmp_path / "order-app")
@@ -200,7 +201,9 @@ async def test_all_of_it_goes_to_a_collector_too(
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "200")
         platform = Platform(tmp_path / "data")
         async with platform, Browser(platform.http_url) as browser:
-            own = World(platform=platform, browser=browser, repository=tmp_path / "order-app")
+            own = OrderAppPlatform(
+                platform=platform, browser=browser, repository=tmp_path / "order-app"
+            )
             await own.fox("apply", "-f", ENVIRONMENTS)
             await own.deploy("v1")
             url = browser.url("team-a", deployment=DEPLOYMENTS[0])
@@ -208,18 +211,18 @@ async def test_all_of_it_goes_to_a_collector_too(
                 assert response.status == 200
 
             async def has_all() -> bool:
-                names = {each["name"] for each in await asyncio.to_thread(receiver.metrics)}
+                names = {metric["name"] for metric in await asyncio.to_thread(receiver.metrics)}
                 return "kubefox.request.duration" in names
 
             await wait_for(has_all, SOON_S)
 
-        # The platform has ended, and so has said its last words.
+        # The platform has ended, and has exported all its telemetry.
         spans, metrics, lines = receiver.spans(), receiver.metrics(), receiver.logs()
-    services = {each["service"] for each in spans}
+    services = {span["service"] for span in spans}
     assert services >= {"adapter/http", "order-ui", "api-server", "adapter/state-store"}
-    assert len({each["traceId"] for each in spans if each["service"] == "api-server"}) >= 1
-    assert {each["attributes"]["kubefox.deployment"] for each in spans} == {"order-app-v1"}
-    assert {"order-ui", "api-server", "adapter/http"} <= {each["service"] for each in metrics}
+    assert len({span["traceId"] for span in spans if span["service"] == "api-server"}) >= 1
+    assert {span["attributes"]["kubefox.deployment"] for span in spans} == {"order-app-v1"}
+    assert {"order-ui", "api-server", "adapter/http"} <= {metric["service"] for metric in metrics}
     assert {"order-ui", "api-server", "order-worker", "kubefox"} <= {
-        each["service"] for each in lines
+        line["service"] for line in lines
     }

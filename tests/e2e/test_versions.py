@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from tests.e2e.world import DEPLOYMENTS, World, is_within
+from tests.e2e.order_app_platform import DEPLOYMENTS, OrderAppPlatform, is_within
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -23,7 +23,7 @@ TEAMS = ("team-a", "team-b")
     ],
 )
 async def test_an_explicit_url_is_served_by_the_components_of_its_deployment(
-    world: World, deployment: str, components: set[str]
+    world: OrderAppPlatform, deployment: str, components: set[str]
 ) -> None:
     page = await world.browser.get("team-a", deployment=deployment)
 
@@ -32,7 +32,7 @@ async def test_an_explicit_url_is_served_by_the_components_of_its_deployment(
     assert (page.environment, page.chosen_by) == ("team-a", "explicit URL")
 
 
-async def test_a_thousand_mixed_requests_are_not_mixed_up(world: World) -> None:
+async def test_a_thousand_mixed_requests_are_not_mixed_up(world: OrderAppPlatform) -> None:
     versions = await world.platform.versions()
     limit = asyncio.Semaphore(AT_A_TIME)
     wanted = [
@@ -49,12 +49,12 @@ async def test_a_thousand_mixed_requests_are_not_mixed_up(world: World) -> None:
             )
         return is_within(page, versions, deployment) and page.environment == team
 
-    right = await asyncio.gather(*(is_right(*each) for each in wanted))
+    right = await asyncio.gather(*(is_right(*request) for request in wanted))
 
     assert right.count(True) == MIXED
 
 
-async def test_selectors_may_come_as_headers(world: World) -> None:
+async def test_selectors_may_come_as_headers(world: OrderAppPlatform) -> None:
     selectors = {"kf-dep": "order-app-v2", "kf-ve": "team-a"}
 
     async with aiohttp.request("GET", world.browser.url("team-a"), headers=selectors) as response:
@@ -74,8 +74,8 @@ async def test_selectors_may_come_as_headers(world: World) -> None:
         ("kf-dep=order-app-v1&kf-dep=order-app-v2&kf-ve=team-a", 400, "kf-dep"),
     ],
 )
-async def test_a_selector_that_leads_nowhere_is_an_error_that_says_so(
-    world: World, query: str, status: int, named: str
+async def test_an_unknown_or_ambiguous_selector_is_an_error_that_names_it(
+    world: OrderAppPlatform, query: str, status: int, named: str
 ) -> None:
     page = await world.browser.visit(f"{world.browser.url('team-a')}?{query}")
 
@@ -83,7 +83,9 @@ async def test_a_selector_that_leads_nowhere_is_an_error_that_says_so(
     assert named in page.text
 
 
-async def test_links_and_forms_stay_in_the_deployment_that_was_asked_for(world: World) -> None:
+async def test_links_and_forms_stay_in_the_deployment_that_was_asked_for(
+    world: OrderAppPlatform,
+) -> None:
     placed = await world.browser.place_order("team-a", "Linus", deployment="order-app-v1")
 
     assert placed.status == 200
@@ -91,19 +93,19 @@ async def test_links_and_forms_stay_in_the_deployment_that_was_asked_for(world: 
     assert "kf-dep=order-app-v1&amp;kf-ve=team-a" in placed.text
 
 
-async def test_what_was_placed_in_one_version_is_there_in_the_next(world: World) -> None:
+async def test_an_order_placed_in_one_version_exists_in_the_next(world: OrderAppPlatform) -> None:
     placed = await world.browser.place_order("team-a", "Ada", deployment="order-app-v1")
     path = placed.url.partition("/order-app")[2].partition("?")[0]
 
-    said = {"author": "Ada", "stars": "5", "text": "Keeps its warmth"}
-    await world.browser.submit("team-a", f"{path}/reviews", said, deployment="order-app-v3")
-    v1, v2, v3 = [await world.browser.get("team-a", path, deployment=each) for each in DEPLOYMENTS]
+    review = {"author": "Ada", "stars": "5", "text": "Keeps its warmth"}
+    await world.browser.submit("team-a", f"{path}/reviews", review, deployment="order-app-v3")
+    v1, v2, v3 = [await world.browser.get("team-a", path, deployment=name) for name in DEPLOYMENTS]
 
     assert [("Total" in page.text) for page in (v1, v2, v3)] == [False, True, True]
     assert [("Keeps its warmth" in page.text) for page in (v1, v2, v3)] == [False, False, True]
 
 
-async def test_explain_tells_what_would_serve_a_url(world: World) -> None:
+async def test_explain_shows_the_component_that_would_serve_a_url(world: OrderAppPlatform) -> None:
     url = world.browser.url("team-a", deployment="order-app-v2")
 
     explained = await world.fox("explain", url)

@@ -1,4 +1,4 @@
-"""The Order App's components, each version as a kit in this process."""
+"""The components of the Order App, each version as a kit in this process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Load = Callable[[str, str], Kit]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Iterator[Load]:
-    """Return the kit of a component at a version; its modules are forgotten afterwards."""
+    """Return a function that loads a component at a version; its modules are removed afterwards."""
     path, modules = list(sys.path), set(sys.modules)
 
     def load_version(version: str, component: str) -> Kit:
         bundle = tmp_path / version
-        for each in [name for name in VERSIONS if name <= version]:
-            lay_out(each, bundle)
+        for earlier in [name for name in VERSIONS if name <= version]:
+            lay_out(earlier, bundle)
         return load_kit(bundle, component, "main.py")
 
     yield load_version

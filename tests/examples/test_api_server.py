@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from fox.kit.testing import TestClient
+from fox.testing import TestClient
 from tests.examples.conftest import Load
 
-WISH = {"customer": "Ada", "product": "mug", "quantity": "2"}
+ORDER = {"customer": "Ada", "product": "mug", "quantity": "2"}
 
 
 @pytest.fixture(params=["v1"])
@@ -14,26 +14,32 @@ def client(load: Load, request: pytest.FixtureRequest) -> TestClient:
     return TestClient(kit, name="api-server", env={"currency": "CHF"})
 
 
-async def test_orders_are_numbered_in_turn_and_listed_newest_first(client: TestClient) -> None:
+async def test_orders_get_ascending_numbers_and_are_listed_newest_first(client: TestClient) -> None:
     for customer in ("Ada", "Grace"):
-        await client.call("POST", "/orders", json={**WISH, "customer": customer})
+        await client.call("POST", "/orders", json={**ORDER, "customer": customer})
 
     orders = (await client.call("GET", "/orders")).json()["orders"]
 
-    assert [(each["number"], each["customer"]) for each in orders] == [
+    assert [(order["number"], order["customer"]) for order in orders] == [
         (1002, "Grace"),
         (1001, "Ada"),
     ]
 
 
-async def test_orders_placed_at_once_get_different_numbers(client: TestClient) -> None:
-    placed = await asyncio.gather(*(client.call("POST", "/orders", json=WISH) for _ in range(5)))
+async def test_concurrent_orders_get_different_numbers(client: TestClient) -> None:
+    placed = await asyncio.gather(*(client.call("POST", "/orders", json=ORDER) for _ in range(5)))
 
-    assert sorted(each.json()["number"] for each in placed) == [1001, 1002, 1003, 1004, 1005]
+    assert sorted(response.json()["number"] for response in placed) == [
+        1001,
+        1002,
+        1003,
+        1004,
+        1005,
+    ]
 
 
-async def test_an_order_remembers_who_took_each_step(client: TestClient) -> None:
-    await client.call("POST", "/orders", json=WISH)
+async def test_an_order_records_the_component_of_each_step(client: TestClient) -> None:
+    await client.call("POST", "/orders", json=ORDER)
 
     await client.call("PUT", "/orders/1001/status", json={"from": "placed", "to": "packed"})
 
@@ -43,8 +49,8 @@ async def test_an_order_remembers_who_took_each_step(client: TestClient) -> None
     assert order["steps"][0]["by"].startswith("test-client@")
 
 
-async def test_a_step_that_comes_twice_is_taken_once(client: TestClient) -> None:
-    await client.call("POST", "/orders", json=WISH)
+async def test_a_repeated_step_is_refused_with_409(client: TestClient) -> None:
+    await client.call("POST", "/orders", json=ORDER)
     step = {"from": "placed", "to": "packed"}
 
     first, second = [await client.call("PUT", "/orders/1001/status", json=step) for _ in range(2)]
@@ -63,17 +69,17 @@ async def test_a_step_that_comes_twice_is_taken_once(client: TestClient) -> None
         ({"colour": "red"}, "colour"),
     ],
 )
-async def test_an_order_that_makes_no_sense_is_refused_with_the_reason(
+async def test_an_invalid_order_is_refused_with_the_reason(
     client: TestClient, wrong: dict[str, str], problem: str
 ) -> None:
-    refused = await client.call("POST", "/orders", json=WISH | wrong)
+    refused = await client.call("POST", "/orders", json=ORDER | wrong)
 
     assert refused.status == 422
     assert problem in refused.json()["problem"]
 
 
 @pytest.mark.parametrize("path", ["/orders/1", "/nothing"])
-async def test_what_is_not_there_is_404(client: TestClient, path: str) -> None:
+async def test_an_unknown_order_or_path_is_404(client: TestClient, path: str) -> None:
     response = await client.call("GET", path)
 
     assert response.status == 404
@@ -98,7 +104,7 @@ async def test_what_is_not_there_is_404(client: TestClient, path: str) -> None:
 async def test_version_2_adds_totals(
     client: TestClient, facts: dict[str, str], figures: dict[str, str]
 ) -> None:
-    placed = await client.call("POST", "/orders", json=WISH)
+    placed = await client.call("POST", "/orders", json=ORDER)
 
     assert placed.json()["facts"] == facts
     assert (await client.call("GET", "/orders")).json()["figures"] == figures

@@ -5,7 +5,7 @@ from examples.order_app import build
 from fox.source.app import read_app
 
 
-def test_the_versions_differ_in_the_components_of_the_story_only(tmp_path: Path) -> None:
+def test_the_versions_differ_in_the_expected_components_only(tmp_path: Path) -> None:
     build(tmp_path)
 
     v1, v2, v3, snoop = (read_app(tmp_path, ref=ref).hashes for ref in ("v1", "v2", "v3", "snoop"))
@@ -16,7 +16,7 @@ def test_the_versions_differ_in_the_components_of_the_story_only(tmp_path: Path)
     assert dict(snoop.items() - v3.items()).keys() == {"snoop"}
 
 
-def test_the_repository_has_the_same_commits_on_every_machine(tmp_path: Path) -> None:
+def test_two_builds_have_the_same_commits(tmp_path: Path) -> None:
     for name in ("one", "other"):
         build(tmp_path / name)
 
@@ -28,7 +28,7 @@ def test_the_repository_has_the_same_commits_on_every_machine(tmp_path: Path) ->
     assert one == other
 
 
-def test_the_modules_of_the_app_are_those_of_the_story(tmp_path: Path) -> None:
+def test_the_app_has_two_modules(tmp_path: Path) -> None:
     build(tmp_path)
 
     modules = read_app(tmp_path, ref="v1").spec.modules

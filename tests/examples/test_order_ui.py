@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fox.kit.testing import TestClient
+from fox.testing import TestClient
 from tests.examples.conftest import Load
 
 ORDER = {"customer": "Ada <b>", "product": "mug", "quantity": "2"}
@@ -38,7 +38,7 @@ all_versions = pytest.mark.parametrize("shop", ["v1", "v3"], indirect=True)
 
 
 @all_versions
-async def test_a_placed_order_has_its_own_page_and_stands_in_the_list(shop: Shop) -> None:
+async def test_a_placed_order_has_a_page_and_is_listed(shop: Shop) -> None:
     client = shop()
 
     placed = await client.post("/dev/order-app/orders", form=ORDER)
@@ -52,7 +52,7 @@ async def test_a_placed_order_has_its_own_page_and_stands_in_the_list(shop: Shop
 
 
 @all_versions
-async def test_what_people_type_is_escaped(shop: Shop) -> None:
+async def test_form_values_are_escaped(shop: Shop) -> None:
     client = shop()
 
     await client.post("/dev/order-app/orders", form=ORDER)
@@ -62,7 +62,7 @@ async def test_what_people_type_is_escaped(shop: Shop) -> None:
 
 
 @all_versions
-async def test_a_wrong_order_comes_back_with_the_reason(shop: Shop) -> None:
+async def test_an_invalid_order_shows_the_reason(shop: Shop) -> None:
     refused = await shop().post("/dev/order-app/orders", form=ORDER | {"quantity": "0"})
 
     assert refused.status == 422
@@ -70,7 +70,7 @@ async def test_a_wrong_order_comes_back_with_the_reason(shop: Shop) -> None:
 
 
 @all_versions
-async def test_an_order_that_is_not_there_is_404(shop: Shop) -> None:
+async def test_an_unknown_order_is_404(shop: Shop) -> None:
     page = await shop().get("/dev/order-app/orders/1")
 
     assert page.status == 404
@@ -78,7 +78,7 @@ async def test_an_order_that_is_not_there_is_404(shop: Shop) -> None:
 
 
 @all_versions
-async def test_a_visitor_by_explicit_url_stays_in_that_deployment(shop: Shop) -> None:
+async def test_links_of_an_explicit_url_keep_the_deployment(shop: Shop) -> None:
     client = shop()
     selectors = "?kf-dep=order-app-v1&amp;kf-ve=team-a"
 
@@ -92,7 +92,7 @@ async def test_a_visitor_by_explicit_url_stays_in_that_deployment(shop: Shop) ->
 
 
 @all_versions
-async def test_a_visitor_of_the_release_has_plain_urls(shop: Shop) -> None:
+async def test_links_of_the_release_are_plain_urls(shop: Shop) -> None:
     client = shop(release="r-7")
 
     placed = await client.post("/dev/order-app/orders", form=ORDER)
@@ -108,7 +108,7 @@ async def test_a_visitor_of_the_release_has_plain_urls(shop: Shop) -> None:
     [("v1", ["order-ui", "api-server"]), ("v3", ["order-ui", "api-server", "review"])],
     indirect=["shop"],
 )
-async def test_a_page_names_its_environment_and_every_component_that_took_part(
+async def test_a_page_shows_its_environment_and_component_versions(
     shop: Shop, parts: list[str]
 ) -> None:
     front = await shop().get("/dev/order-app")
@@ -116,11 +116,11 @@ async def test_a_page_names_its_environment_and_every_component_that_took_part(
     assert "Hello &amp; welcome" in front.text
     assert "--accent: teal" in front.text
     assert '<dd id="environment">team-a</dd>' in front.text
-    assert [f'data-source="{each}@' in front.text for each in parts] == [True] * len(parts)
+    assert [f'data-source="{part}@' in front.text for part in parts] == [True] * len(parts)
 
 
 @pytest.mark.parametrize("shop", ["v3"], indirect=True)
-async def test_a_review_stands_below_its_order_and_its_stars_in_the_list(shop: Shop) -> None:
+async def test_a_review_is_shown_with_its_order_and_in_the_list(shop: Shop) -> None:
     client = shop()
     await client.post("/dev/order-app/orders", form=ORDER)
 
@@ -133,7 +133,7 @@ async def test_a_review_stands_below_its_order_and_its_stars_in_the_list(shop: S
 
 
 @pytest.mark.parametrize("shop", ["v3"], indirect=True)
-async def test_a_wrong_review_comes_back_with_the_reason(shop: Shop) -> None:
+async def test_an_invalid_review_shows_the_reason(shop: Shop) -> None:
     client = shop()
     await client.post("/dev/order-app/orders", form=ORDER)
 
@@ -144,7 +144,7 @@ async def test_a_wrong_review_comes_back_with_the_reason(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("shop", ["v3"], indirect=True)
-async def test_an_order_that_is_not_there_cannot_be_reviewed(shop: Shop) -> None:
+async def test_an_unknown_order_cannot_be_reviewed(shop: Shop) -> None:
     refused = await shop().post("/dev/order-app/orders/1/reviews", form=REVIEW)
 
     assert refused.status == 404

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from fox.kit.state_store import StateStore
-from fox.kit.testing import TestClient
+from fox.testing import TestClient
 from tests.examples.conftest import Load
 
 ORDERS = StateStore("orders")
@@ -22,11 +22,11 @@ def client(load: Load) -> TestClient:
 
 
 def order(number: int, *statuses: str) -> dict[str, Any]:
-    steps = [{"status": each, "at_s": 0.0, "by": "order-ui@0"} for each in statuses]
+    steps = [{"status": status, "at_s": 0.0, "by": "order-ui@0"} for status in statuses]
     return {"number": number, "customer": "Ada", "product": "mug", "quantity": 1, "steps": steps}
 
 
-async def test_every_tick_moves_an_order_one_step_on_until_it_is_delivered(
+async def test_each_tick_moves_an_order_one_step_until_it_is_delivered(
     client: TestClient,
 ) -> None:
     await ORDERS.put("1001", order(1001, "placed"), ctx=client.state_store)
@@ -37,25 +37,25 @@ async def test_every_tick_moves_an_order_one_step_on_until_it_is_delivered(
     entry = await ORDERS.get("1001", ctx=client.state_store)
     assert entry is not None
     steps = entry.json()["steps"]
-    assert [each["status"] for each in steps] == ["placed", "packed", "shipped", "delivered"]
-    assert all(each["by"].startswith("order-worker@") for each in steps[1:])
+    assert [step["status"] for step in steps] == ["placed", "packed", "shipped", "delivered"]
+    assert all(step["by"].startswith("order-worker@") for step in steps[1:])
 
 
-async def test_the_report_counts_orders_and_names_who_counted(client: TestClient) -> None:
+async def test_the_report_counts_orders_and_names_its_components(client: TestClient) -> None:
     await ORDERS.put("1001", order(1001, "placed"), ctx=client.state_store)
     await ORDERS.put("1002", order(1002, "placed", "packed"), ctx=client.state_store)
 
     report = (await client.get("/dev/order-app/fulfillment")).json()
 
     assert report["orders"] == {"placed": 1, "packed": 1, "shipped": 0, "delivered": 0}
-    assert [each.partition("@")[0] for each in report["components"]] == [
+    assert [source.partition("@")[0] for source in report["components"]] == [
         "order-worker",
         "api-server",
     ]
     assert (report["deployment"], report["virtual_environment"]) == ("order-app-v1", "team-a")
 
 
-async def test_a_browser_is_shown_the_report_as_a_page(client: TestClient) -> None:
+async def test_a_browser_gets_the_report_as_html(client: TestClient) -> None:
     await ORDERS.put("1001", order(1001, "placed"), ctx=client.state_store)
     browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -68,7 +68,7 @@ async def test_a_browser_is_shown_the_report_as_a_page(client: TestClient) -> No
     assert page.text.count("data-source=") == 2
 
 
-async def test_other_components_may_ask_for_the_report_too(client: TestClient) -> None:
+async def test_other_components_can_call_for_the_report(client: TestClient) -> None:
     report = (await client.call("GET", "/")).json()
 
     assert sum(report["orders"].values()) == 0

@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from fox.kit.testing import TestClient
+from fox.testing import TestClient
 from tests.examples.conftest import Load
 
-SAID = {"author": "Grace", "stars": "4", "text": "Warm"}
+REVIEW = {"author": "Grace", "stars": "4", "text": "Warm"}
 
 
 @pytest.fixture
@@ -13,20 +13,23 @@ def client(load: Load) -> TestClient:
     return TestClient(load("v3", "review"), name="review")
 
 
-async def test_of_reviews_sent_at_once_none_is_lost(client: TestClient) -> None:
-    authors = [f"author {each}" for each in range(5)]
+async def test_concurrent_reviews_are_all_stored(client: TestClient) -> None:
+    authors = [f"author {number}" for number in range(5)]
 
     await asyncio.gather(
-        *(client.call("POST", "/orders/1001", json=SAID | {"author": each}) for each in authors)
+        *(
+            client.call("POST", "/orders/1001", json=REVIEW | {"author": author})
+            for author in authors
+        )
     )
 
-    kept = (await client.call("GET", "/orders/1001")).json()
-    assert sorted(each["author"] for each in kept) == authors
+    stored = (await client.call("GET", "/orders/1001")).json()
+    assert sorted(review["author"] for review in stored) == authors
 
 
 async def test_the_rating_of_an_order_is_the_mean_of_its_stars(client: TestClient) -> None:
     for stars in ("4", "5"):
-        await client.call("POST", "/orders/1001", json=SAID | {"stars": stars})
+        await client.call("POST", "/orders/1001", json=REVIEW | {"stars": stars})
 
     ratings = (await client.call("GET", "/ratings")).json()
 
@@ -35,16 +38,16 @@ async def test_the_rating_of_an_order_is_the_mean_of_its_stars(client: TestClien
 
 @pytest.mark.parametrize(
     ("wrong", "problem"),
-    [({"stars": "0"}, "1 to 5"), ({"text": " "}, "what you think"), ({"stars": "x"}, "stars")],
+    [({"stars": "0"}, "1 to 5"), ({"text": " "}, "a review"), ({"stars": "x"}, "stars")],
 )
-async def test_a_review_that_makes_no_sense_is_refused_with_the_reason(
+async def test_an_invalid_review_is_refused_with_the_reason(
     client: TestClient, wrong: dict[str, str], problem: str
 ) -> None:
-    refused = await client.call("POST", "/orders/1001", json=SAID | wrong)
+    refused = await client.call("POST", "/orders/1001", json=REVIEW | wrong)
 
     assert refused.status == 422
     assert problem in refused.json()["problem"]
 
 
-async def test_another_path_is_404(client: TestClient) -> None:
+async def test_an_unknown_path_is_404(client: TestClient) -> None:
     assert (await client.call("GET", "/nothing")).status == 404

@@ -1,4 +1,4 @@
-"""A reconciler's surroundings, none of whose pods outlives its test."""
+"""A reconciler with its dependencies; no pod outlives its test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pods.guardian import GUARDIAN
 from tests.pods.platform import Platform, open_platform
 from tests.pods.processes import children
 from tests.support.nats import NatsServer
@@ -17,4 +18,4 @@ async def platform(own_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator
     others = children()
     async with open_platform(own_nats_server.url, tmp_path / "data") as opened:
         yield opened
-    assert children() <= others | {own_nats_server.pid}
+    assert children() <= others | {own_nats_server.pid, GUARDIAN.pid}

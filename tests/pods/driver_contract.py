@@ -1,4 +1,4 @@
-"""What every pod driver must do. A driver's own test module derives from the class here."""
+"""The contract of every pod driver: a driver's test module derives from ``DriverContract``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 import pytest
 
-from model.errors import NotFound
+from kubefox.errors import NotFound
 from pods.base import PodDriver, PodSpec
 from tests.pods import programs
 
@@ -45,20 +45,22 @@ class DriverContract(ABC):
     def driver(self, bundles: Bundles) -> PodDriver:
         return self.open_driver(bundles)
 
-    async def test_a_pod_is_ready_when_it_says_so(
+    async def test_a_pod_is_ready_when_it_writes_to_the_ready_pipe(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         async with driver.run(bundles.add(programs.GOOD)) as pod:
             assert await pod.wait_ready()
 
-    async def test_leaving_lets_the_pod_drain(self, driver: PodDriver, bundles: Bundles) -> None:
+    async def test_leaving_the_context_drains_the_pod(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
         async with driver.run(bundles.add(programs.GOOD)) as pod:
             await pod.wait_ready()
 
         await pod.wait_gone()
         assert pod.end.is_clean
 
-    async def test_a_pod_that_does_not_drain_is_ended_after_the_grace_time(
+    async def test_a_pod_that_does_not_drain_is_killed_after_the_grace_time(
         self, bundles: Bundles
     ) -> None:
         driver = self.open_driver(bundles, grace_s=0.1)
@@ -69,7 +71,7 @@ class DriverContract(ABC):
         assert not pod.end.is_clean
         assert "did not stop within 0.1 s" in pod.end.message
 
-    async def test_a_pod_that_ends_before_it_is_ready_tells_why(
+    async def test_the_end_of_a_pod_that_was_never_ready_has_a_reason(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         async with driver.run(bundles.add(programs.BROKEN)) as pod:
@@ -88,7 +90,7 @@ class DriverContract(ABC):
 
         assert not pod.end.is_clean
 
-    async def test_killing_a_pod_that_is_gone_changes_nothing(
+    async def test_killing_a_pod_that_has_ended_has_no_effect(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         async with driver.run(bundles.add(programs.BROKEN)) as pod:
@@ -97,7 +99,7 @@ class DriverContract(ABC):
 
         assert "no such table" in pod.end.message
 
-    async def test_cancelled_while_it_drains_the_pod_is_ended_at_once(
+    async def test_cancelling_the_drain_kills_the_pod(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         ready = asyncio.Event()
@@ -117,7 +119,7 @@ class DriverContract(ABC):
         with pytest.raises(asyncio.CancelledError):
             await serving
 
-    async def test_a_start_that_is_cancelled_leaves_no_pod(
+    async def test_a_cancelled_start_leaves_no_pod(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         spec = bundles.add(programs.GOOD)
@@ -134,7 +136,9 @@ class DriverContract(ABC):
             with pytest.raises(asyncio.CancelledError):
                 await serving
 
-    async def test_several_pods_run_side_by_side(self, driver: PodDriver, bundles: Bundles) -> None:
+    async def test_several_pods_run_at_the_same_time(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
         first = bundles.add(programs.GOOD, component="api-server", pod="pod-1")
         second = bundles.add(programs.GOOD, component="order-worker", pod="pod-2")
 
@@ -145,25 +149,23 @@ class DriverContract(ABC):
 
         assert two.end.is_clean
 
-    async def test_tidying_leaves_what_is_named_and_what_was_not_can_run_again(
+    async def test_garbage_collection_keeps_used_versions_and_removed_ones_can_run_again(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
-        named = bundles.add(programs.GOOD)
-        unnamed = bundles.add(programs.GOOD + "# another")
-        for spec in (named, unnamed):
+        used = bundles.add(programs.GOOD)
+        unused = bundles.add(programs.GOOD + "# another")
+        for spec in (used, unused):
             async with driver.run(spec):
                 pass
-        del bundles.held[named.hash]
+        del bundles.held[used.hash]
 
-        await driver.tidy(frozenset({named.hash}))
+        await driver.collect_garbage(frozenset({used.hash}))
 
-        for spec in (named, unnamed):
+        for spec in (used, unused):
             async with driver.run(spec) as pod:
                 assert await pod.wait_ready()
 
-    async def test_without_its_bundle_a_pod_is_refused_with_the_reason(
-        self, driver: PodDriver
-    ) -> None:
+    async def test_a_pod_without_its_bundle_is_refused(self, driver: PodDriver) -> None:
         spec = PodSpec(id="pod-1", app="order-app", component="api-server", hash="f" * 32)
 
         with pytest.raises(NotFound, match="no bundle ffff"):

@@ -1,4 +1,4 @@
-"""What lies in a folder."""
+"""The content of a folder."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def names(folder: Path) -> set[str]:
-    """Return the names of what lies directly in ``folder``."""
+    """Return the names of the files and folders in ``folder``."""
     return {path.name for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""A reconciler with all that it needs: real NATS, real store, real processes."""
+"""A reconciler with its dependencies: real NATS, real store, real processes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,40 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from broker import bus as buses
-from broker.bus import Bus
-from broker.pod_board import PodBoard, open_pod_board
-from broker.store import Store, open_store
-from model import records, subjects
-from model.component import ComponentDefinition, ComponentVersion, Dependency, Route
-from model.deployment import Deployment
-from model.pod import PodPhase, PodStatus
+import msgspec
+
+from broker.dispatch.usage import used_lately
+from broker.nats import bus as buses
+from broker.nats.access import Access
+from broker.nats.bus import Bus
+from broker.nats.gone_pods import PodGone
+from broker.storage.pod_board import PodBoard, open_pod_board
+from broker.storage.store import Store, open_store
+from kubefox import records
+from kubefox.component import ComponentDefinition, ComponentVersion, Dependency, Route
+from kubefox.deployment import Deployment
+from kubefox.environment import Environment
+from kubefox.pod import PodPhase, PodStatus, RunnerStatus
 from pods.base import PodSpec
-from pods.fleet import Limits
+from pods.idle_controller import FindUsed
+from pods.limits import PodLimits
+from pods.liveness import NOT_WATCHED, LivenessBounds
 from pods.local import LocalDriver
+from pods.logins import PodLogins
 from pods.logs import PodLogs, open_logs
 from pods.reconciler import Reconciler, open_reconciler
+from pods.runner_server import serve_runner
 from tests.pods import programs
 from tests.pods.driver_contract import Bundles
+from tests.support import records as build
+from tests.support.keys import KEYS
 
 APP = "order-app"
-LIMITS = Limits(event_ttl_s=5)
+LIMITS = PodLimits(event_ttl_s=5)
 
 
 class Platform:
-    """The parts around a reconciler, and what a deployer would do with them."""
+    """The dependencies of a reconciler, and the writes of a deployer."""
 
     def __init__(
         self, url: str, bus: Bus, store: Store, board: PodBoard, logs: PodLogs, folder: Path
@@ -46,30 +58,39 @@ class Platform:
         self,
         *,
         holder: str = "one",
-        limits: Limits = LIMITS,
+        limits: PodLimits = LIMITS,
         ttl_s: float = 10,
         grace_s: float = 30,
-        liveness_s: float = 0,
+        liveness: LivenessBounds = NOT_WATCHED,
         command: Sequence[str] = programs.COMMAND,
+        find_used: FindUsed = used_lately,
     ) -> AsyncIterator[Reconciler]:
         driver = LocalDriver(
             data_dir=self.folder,
-            nats_url=self.url,
+            logins=PodLogins(Access(self.url, None)),
             fetch=self.bundles.get,
             logs=self._logs,
             command=command,
             grace_s=grace_s,
-            liveness_s=liveness_s,
+            liveness=liveness,
         )
-        async with open_reconciler(
-            self.bus,
-            self.store,
-            self.board,
-            driver,
-            holder=holder,
-            limits=limits,
-            lease_ttl_s=ttl_s,
-        ) as reconciler:
+
+        async def collect_files() -> None:
+            await reconciler.collect_files()
+
+        async with (
+            serve_runner(self.bus, holder, self._logs, collect_files),
+            open_reconciler(
+                self.bus,
+                self.store,
+                self.board,
+                driver,
+                runner=RunnerStatus(name=holder),
+                limits=limits,
+                lease_ttl_s=ttl_s,
+                find_used=find_used,
+            ) as reconciler,
+        ):
             yield reconciler
 
     async def version(
@@ -80,7 +101,7 @@ class Platform:
         calls: tuple[str, ...] = (),
         routes: tuple[str, ...] = (),
     ) -> PodSpec:
-        """Make a component version known: its bundle and its record."""
+        """Store the bundle and the record of a component version."""
         spec = self.bundles.add(source, component=component)
         definition = ComponentDefinition(
             name=component,
@@ -88,11 +109,11 @@ class Platform:
             routes=tuple(Route(id=at, rule=rule) for at, rule in enumerate(routes)),
         )
         record = ComponentVersion(app=APP, hash=spec.hash, definition=definition)
-        await self.store.put_new(records.component_key(APP, component, spec.hash), record)
+        await self.store.create_if_missing(records.component_key(APP, component, spec.hash), record)
         return spec
 
     async def deploy(self, name: str, *members: PodSpec) -> None:
-        components = {each.component: each.hash for each in members}
+        components = {spec.component: spec.hash for spec in members}
         deployment = Deployment(name=name, app=APP, components=components)
         key = records.deployment_key(name)
         found = await self.store.get(key)
@@ -100,6 +121,16 @@ class Platform:
             await self.store.create(key, deployment)
         else:
             await self.store.update(key, deployment, found[1])
+
+    async def release(self, deployment: str) -> None:
+        """Release a deployment in a virtual environment of its name, and wait for the snapshot."""
+        written: list[tuple[str, records.Record]] = [
+            (records.environment_key("dev"), Environment(name="dev")),
+            build.virtual_environment(deployment, {}),
+            build.active_release(deployment, {APP: deployment}, release_id="r1"),
+        ]
+        for key, record in written:
+            await self.store.wait_revision(await self.store.create(key, record))
 
     async def undeploy(self, name: str) -> None:
         key = records.deployment_key(name)
@@ -120,40 +151,40 @@ class Platform:
         """Return the statuses as soon as ready pods of exactly these versions are there."""
         wanted = sorted((APP, spec.component, spec.hash) for spec in specs)
 
-        def is_so(statuses: tuple[PodStatus, ...]) -> bool:
+        def is_reached(statuses: tuple[PodStatus, ...]) -> bool:
             ready = all(status.phase is PodPhase.READY for status in statuses)
             return ready and sorted(status.version for status in statuses) == wanted
 
-        return await self.wait_pods(is_so)
+        return await self.wait_pods(is_reached)
 
-    async def wait_asleep(self, *specs: PodSpec) -> None:
-        """Return as soon as exactly these versions sleep, and have no pods."""
+    async def wait_idle(self, *specs: PodSpec) -> None:
+        """Return as soon as exactly these versions are idle, and have no pods."""
         wanted = {(APP, spec.component, spec.hash) for spec in specs}
 
-        def is_so(statuses: tuple[PodStatus, ...]) -> bool:
-            asleep = {sleeper.version for sleeper in self.board.sleepers}
-            return asleep == wanted and asleep.isdisjoint(each.version for each in statuses)
+        def is_reached(statuses: tuple[PodStatus, ...]) -> bool:
+            idle = {idle_version.version for idle_version in self.board.idle_versions}
+            return idle == wanted and idle.isdisjoint(status.version for status in statuses)
 
-        await self.wait_pods(is_so)
+        await self.wait_pods(is_reached)
 
-    async def hear_gone(self) -> None:
-        """Note every subject whose last pod died in ``gone``."""
+    async def collect_gone(self) -> None:
+        """Append each subject whose last pod died to ``gone``."""
 
         async def note(payload: bytes, _reply: str) -> None:
-            self.gone.append(payload.decode())
+            self.gone.append(msgspec.msgpack.decode(payload, type=PodGone).subject)
 
-        await self.bus.serve(subjects.PODS_GONE, note)
+        await self.bus.serve("pods.gone.>", note)
 
 
 @contextlib.asynccontextmanager
 async def open_platform(url: str, folder: Path) -> AsyncIterator[Platform]:
-    """Connect to NATS and open the parts."""
+    """Connect to NATS and open the dependencies of a reconciler."""
     async with (
         buses.connect(url, process_id="test") as bus,
-        open_store(bus) as store,
+        open_store(bus, KEYS, creates_keys=True) as store,
         open_pod_board(bus) as board,
         open_logs(folder / "logs") as logs,
     ):
         platform = Platform(url, bus, store, board, logs, folder)
-        await platform.hear_gone()
+        await platform.collect_gone()
         yield platform

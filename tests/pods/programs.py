@@ -1,15 +1,15 @@
-"""Tiny pods: one Python file each, which honours the environment that a driver gives."""
+"""Small pods: one Python file each, with the environment that a driver sets."""
 
 from __future__ import annotations
 
 import sys
 
-from model.bundle import pack
-from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
+from kubefox.bundle import pack
+from kubefox.digest import FileMode, RuntimeSpec, SourceFile, content_hash
 
 RUNTIME = RuntimeSpec()
 
-# Runs the entry file itself: what a pod does is written in its bundle.
+# Runs the entry file of the bundle, without the kit.
 _RUN_ENTRY = (
     "import os, runpy; e = os.environ;"
     "runpy.run_path('/'.join([e['FOX_BUNDLE'], 'components', e['FOX_COMPONENT'], e['FOX_ENTRY']]))"
@@ -21,10 +21,10 @@ DRAIN = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0
 UNTIL_LIFELINE_ENDS = "import sys; sys.stdin.read()\n"
 
 BEAT = (
-    "import os, time\n"
+    "import os, struct, time\n"
     "def beat():\n"
-    "    line = b'alive %.3f\\n' % time.monotonic()\n"
-    "    os.write(int(os.environ['FOX_READY_FD']), line)\n"
+    "    beat = struct.pack('<dd', time.monotonic(), float(os.environ['FOX_BEAT_S']))\n"
+    "    os.pwrite(int(os.environ['FOX_BEAT_FD']), beat, 0)\n"
 )
 
 GOOD = DRAIN + READY + UNTIL_LIFELINE_ENDS

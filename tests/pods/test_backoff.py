@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 from pods.backoff import LIMIT_S, STABLE_S, BackOff
 
 
-def test_the_first_restart_comes_almost_at_once() -> None:
+def test_the_first_restart_waits_100_ms() -> None:
     assert BackOff().after_death(ready_for_s=0).delay_s == 0.1
 
 
-def test_a_pod_that_keeps_dying_waits_twice_as_long_each_time() -> None:
+def test_the_delay_doubles_up_to_the_limit() -> None:
     back_off = BackOff()
     delays = []
 
@@ -20,22 +20,22 @@ def test_a_pod_that_keeps_dying_waits_twice_as_long_each_time() -> None:
     assert delays[9:] == [30, 30]
 
 
-def test_a_pod_that_was_ready_for_a_while_begins_again_with_the_first_delay() -> None:
+def test_a_stable_pod_resets_the_back_off() -> None:
     back_off = BackOff(deaths=7)
 
     assert back_off.after_death(ready_for_s=STABLE_S).delay_s == 0.1
 
 
-def test_a_pod_that_was_ready_only_briefly_waits_longer() -> None:
+def test_a_pod_that_was_ready_only_briefly_does_not_reset_the_back_off() -> None:
     back_off = BackOff(deaths=3)
 
     assert back_off.after_death(ready_for_s=STABLE_S / 2).delay_s == 0.8
 
 
-def test_nothing_waits_before_the_first_start() -> None:
+def test_the_first_start_has_no_delay() -> None:
     assert BackOff().delay_s == 0
 
 
 @given(st.integers(min_value=0, max_value=10**9))
-def test_no_pod_waits_longer_than_the_limit_however_often_it_died(deaths: int) -> None:
+def test_the_delay_never_exceeds_the_limit(deaths: int) -> None:
     assert 0 <= BackOff(deaths=deaths).delay_s <= LIMIT_S

@@ -1,15 +1,16 @@
 import asyncio
+import os
 import resource
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from model.bundle import pack
-from model.digest import FileMode, RuntimeSpec, SourceFile, content_hash
-from model.errors import InternalError, InvalidBundle, NotFound
+from kubefox.bundle import pack
+from kubefox.digest import FileMode, RuntimeSpec, SourceFile, content_hash
+from kubefox.errors import InternalError, InvalidBundle, NotFound
 from pods.bundle_folders import BundleFolders
 from tests.pods.folders import names
 
@@ -56,7 +57,7 @@ async def test_a_bundle_becomes_a_folder_with_its_files_modes_and_links(
     assert (folder / "shared" / "names.py").read_bytes() == b""
 
 
-async def test_nothing_in_the_folder_may_be_written(tmp_path: Path, source: Source) -> None:
+async def test_an_unpacked_folder_is_read_only(tmp_path: Path, source: Source) -> None:
     folder = await BundleFolders(tmp_path, source.fetch).folder(DIGEST, RUNTIME)
 
     for path in (folder, *folder.rglob("*")):
@@ -74,21 +75,65 @@ async def test_a_bundle_is_fetched_once_even_by_another_process_later(
     assert source.fetched[DIGEST] == 1
 
 
-async def test_what_python_caches_beside_the_code_is_not_taken_for_a_change(
-    tmp_path: Path, source: Source
+def plant_compiled(folder: Path) -> None:
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "main.cpython-311.pyc").write_bytes(b"planted")
+
+
+def plant_module(folder: Path) -> None:
+    (folder / "json.py").write_text("planted")
+
+
+def plant_package(folder: Path) -> None:
+    (folder / "yaml").mkdir()
+
+
+def plant_pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+
+def plant_link(folder: Path) -> None:
+    (folder / "linked.py").symlink_to("/etc/hostname")
+
+
+@pytest.mark.parametrize(
+    "plant", [plant_compiled, plant_module, plant_package, plant_pipe, plant_link]
+)
+async def test_a_folder_with_something_planted_is_unpacked_again(
+    tmp_path: Path, source: Source, plant: Callable[[Path], None]
 ) -> None:
     folders = BundleFolders(tmp_path, source.fetch)
-    folder = await folders.folder(DIGEST, RUNTIME)
-    folder.chmod(0o755)
-    (folder / "__pycache__").mkdir()
-    (folder / "__pycache__" / "main.pyc").write_bytes(b"cached")
+    component = await folders.folder(DIGEST, RUNTIME) / "components" / "api"
+    before = names(component)
+    component.chmod(0o755)
+    plant(component)
 
     await folders.folder(DIGEST, RUNTIME)
 
-    assert source.fetched[DIGEST] == 1
+    assert names(component) == before
+    assert source.fetched[DIGEST] == 2
 
 
-async def test_a_folder_that_was_changed_is_put_right(tmp_path: Path, source: Source) -> None:
+async def test_a_link_in_place_of_the_folder_is_replaced(tmp_path: Path, source: Source) -> None:
+    elsewhere = await BundleFolders(tmp_path / "elsewhere", source.fetch).folder(DIGEST, RUNTIME)
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / DIGEST).symlink_to(elsewhere)
+
+    folder = await BundleFolders(tmp_path / "bundles", source.fetch).folder(DIGEST, RUNTIME)
+
+    assert not folder.is_symlink()
+    assert elsewhere.is_dir()
+
+
+async def test_nobody_else_gets_into_the_folder_of_the_bundles(
+    tmp_path: Path, source: Source
+) -> None:
+    await BundleFolders(tmp_path / "bundles", source.fetch).folder(DIGEST, RUNTIME)
+
+    assert stat.S_IMODE((tmp_path / "bundles").stat().st_mode) == 0o700
+
+
+async def test_a_changed_folder_is_unpacked_again(tmp_path: Path, source: Source) -> None:
     folders = BundleFolders(tmp_path, source.fetch)
     file = await folders.folder(DIGEST, RUNTIME) / "components" / "api" / "main.py"
     file.chmod(0o644)
@@ -99,7 +144,9 @@ async def test_a_folder_that_was_changed_is_put_right(tmp_path: Path, source: So
     assert file.read_bytes() == b"kit = 1\n"
 
 
-async def test_what_a_crash_left_half_unpacked_is_removed(tmp_path: Path, source: Source) -> None:
+async def test_a_half_unpacked_folder_left_by_a_crash_is_removed(
+    tmp_path: Path, source: Source
+) -> None:
     leftover = tmp_path / f".{DIGEST}-abc"
     leftover.mkdir(mode=0o555)
 
@@ -108,7 +155,7 @@ async def test_what_a_crash_left_half_unpacked_is_removed(tmp_path: Path, source
     assert names(tmp_path) == {DIGEST}
 
 
-async def test_a_bundle_of_other_content_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_bundle_with_other_content_than_its_hash_is_refused(tmp_path: Path) -> None:
     other = SourceFile(path="main.py", mode=FileMode.REGULAR, content=b"other")
     source = Source(**{DIGEST: pack([other], RUNTIME)})
 
@@ -125,12 +172,12 @@ async def test_a_corrupt_bundle_is_refused(tmp_path: Path) -> None:
         await BundleFolders(tmp_path, source.fetch).folder(DIGEST, RUNTIME)
 
 
-async def test_a_missing_bundle_is_reported_as_it_is(tmp_path: Path) -> None:
+async def test_a_missing_bundle_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no bundle"):
         await BundleFolders(tmp_path, Source().fetch).folder(DIGEST, RUNTIME)
 
 
-async def test_a_folder_that_cannot_be_written_is_named_with_the_reason(
+async def test_an_unwritable_folder_is_named_with_the_reason(
     tmp_path: Path, source: Source
 ) -> None:
     (tmp_path / "bundles").write_text("in the way")
@@ -139,7 +186,7 @@ async def test_a_folder_that_cannot_be_written_is_named_with_the_reason(
         await BundleFolders(tmp_path / "bundles", source.fetch).folder(DIGEST, RUNTIME)
 
 
-async def test_a_file_that_cannot_be_written_whole_is_reported_and_nothing_half_written_stays(
+async def test_a_full_disk_leaves_no_half_unpacked_folder(
     tmp_path: Path, small_files_only: int
 ) -> None:
     large = SourceFile(path="main.py", mode=FileMode.REGULAR, content=b"x" * (small_files_only + 1))

@@ -10,16 +10,37 @@ from pathlib import Path
 
 import pytest
 
-from broker.pod_logs import LogQuery
-from model.errors import InternalError
+from broker.nats.credentials.login import Login, encode_login
+from broker.runtime.confinement import Confinement, encode
+from broker.storage.pod_logs import LogQuery
+from kubefox.distill import Version
+from kubefox.errors import InternalError
 from pods.base import PodDriver, PodSpec
+from pods.guardian import GUARDIAN
+from pods.liveness import NOT_WATCHED, LivenessBounds
 from pods.local import LocalDriver
 from pods.logs import PodLogs, open_logs
 from tests.pods import programs
 from tests.pods.driver_contract import Bundles, DriverContract
-from tests.pods.processes import children, is_gone, wait_until
+from tests.pods.processes import children, is_gone, reap_zombies, wait_until
 
-NATS_URL = "nats://127.0.0.1:4222"
+
+class SameLogins:
+    """Logins that are the same for each start of a pod."""
+
+    def log_in(self, spec: PodSpec) -> Login:
+        return Login(url="nats://127.0.0.1:4222", process_id=spec.id)
+
+    def retire(self, version: Version) -> None:
+        """Do nothing: nothing was made."""
+
+
+LOGINS = SameLogins()
+
+
+def pods_of_this_process() -> frozenset[int]:
+    """Return its children without the guardian, which ends with it."""
+    return children() - {GUARDIAN.pid}
 
 
 async def lines_of(logs: PodLogs, count: int) -> list[str]:
@@ -35,39 +56,45 @@ class TestLocalDriver(DriverContract):
     @pytest.fixture(autouse=True)
     async def _opened_logs(self, tmp_path: Path) -> AsyncIterator[None]:
         self.data_dir = tmp_path
-        before = children()
+        reap_zombies()
+        before = pods_of_this_process()
         async with open_logs(tmp_path / "logs") as self.logs:
             yield
-        # Whatever a test did with its pods, none is left, not even as a zombie.
-        assert children() == before
+        # No pod of the test is left, not even as a zombie; adopted orphans are reaped at times.
+        await wait_until(lambda: reap_zombies() - {GUARDIAN.pid} <= before)
 
     def open_driver(
         self,
         bundles: Bundles,
         *,
         grace_s: float = 30,
-        liveness_s: float = 0,
+        liveness: LivenessBounds = NOT_WATCHED,
         command: tuple[str, ...] = programs.COMMAND,
     ) -> LocalDriver:
         return LocalDriver(
             data_dir=self.data_dir,
-            nats_url=NATS_URL,
+            logins=LOGINS,
             fetch=bundles.get,
             logs=self.logs,
             command=command,
             grace_s=grace_s,
-            liveness_s=liveness_s,
+            liveness=liveness,
         )
 
-    async def test_a_pod_is_told_who_it_is_and_where_its_code_lies(
+    def confinement(self, bundle: str) -> str:
+        work = str(self.data_dir / "work" / "pod-1")
+        return encode(Confinement(readable=(bundle,), writable=(work,)))
+
+    async def test_the_environment_of_a_pod_names_its_version_and_its_bundle(
         self, driver: PodDriver, bundles: Bundles, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spec = bundles.add(
             "import os\n"
             "for name in sorted(os.environ):\n"
-            "    if name.startswith('FOX_') and name != 'FOX_READY_FD':\n"
+            "    if name.startswith('FOX_') and not name.endswith('_FD'):\n"
             "        print(name, os.environ[name])\n"
-            "print(os.getcwd())"
+            "print(os.read(int(os.environ['FOX_NATS_LOGIN_FD']), 99).decode())\n"
+            "print(os.environ['HOME'], os.environ['TMPDIR'], os.getcwd())"
         )
         monkeypatch.setenv("FOX_CONTROL_PORT", "8081")
         monkeypatch.setenv("FOX_STREAM_IDLE_S", "5")
@@ -76,22 +103,23 @@ class TestLocalDriver(DriverContract):
             await pod.wait_gone()
 
         folder = str(self.data_dir / "bundles" / spec.hash)
-        assert await lines_of(self.logs, 12) == [
+        assert await lines_of(self.logs, 13) == [
             "FOX_APP order-app",
             f"FOX_BUNDLE {folder}",
             "FOX_COMPONENT api-server",
+            f"FOX_CONFINEMENT {self.confinement(folder)}",
             "FOX_ENTRY main.py",
             f"FOX_HASH {spec.hash}",
             "FOX_LIFELINE stdin",
             "FOX_LOG_FORMAT console",
             "FOX_LOG_LEVEL INFO",
-            f"FOX_NATS_URL {NATS_URL}",
             "FOX_POD pod-1",
             "FOX_STREAM_IDLE_S 5",
-            folder,
+            encode_login(LOGINS.log_in(spec)).decode(),
+            " ".join([str(self.data_dir / "work" / "pod-1")] * 3),
         ]
 
-    async def test_output_and_errors_are_kept_in_order(
+    async def test_stdout_and_stderr_are_logged_in_order(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         source = "import sys; print('out'); print('err', file=sys.stderr); sys.stdout.write('end')"
@@ -101,7 +129,7 @@ class TestLocalDriver(DriverContract):
 
         assert await lines_of(self.logs, 3) == ["out", "err", "end"]
 
-    async def test_a_flood_of_output_is_read_to_its_end(
+    async def test_large_output_is_read_to_its_end(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         async with driver.run(bundles.add("print('x' * 8191, *range(20_000), sep='\\n')")) as pod:
@@ -110,7 +138,7 @@ class TestLocalDriver(DriverContract):
         (line,) = [line async for line in self.logs.read(LogQuery(tail=1))]
         assert line.line == "19999"
 
-    async def test_the_signal_that_killed_a_pod_is_told(
+    async def test_the_end_of_a_killed_pod_names_the_signal(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         async with driver.run(bundles.add(programs.GOOD)) as pod:
@@ -121,7 +149,7 @@ class TestLocalDriver(DriverContract):
 
         assert pod.end.message == "killed by SIGKILL"
 
-    async def test_a_pod_that_ends_without_a_word_is_not_explained_by_its_normal_life(
+    async def test_an_info_line_is_not_the_exit_reason(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         line = '{"time": "now", "level": "info", "message": "ready"}'
@@ -132,9 +160,9 @@ class TestLocalDriver(DriverContract):
 
         assert pod.end.message == "exited with code 3"
 
-    async def test_a_pod_that_says_no_more_that_it_runs_is_killed(self, bundles: Bundles) -> None:
+    async def test_a_pod_without_further_heartbeats_is_killed(self, bundles: Bundles) -> None:
         source = programs.READY + programs.BEAT + "beat()\n" + programs.UNTIL_LIFELINE_ENDS
-        driver = self.open_driver(bundles, liveness_s=0.2)
+        driver = self.open_driver(bundles, liveness=LivenessBounds(alone_s=0.2))
 
         async with driver.run(bundles.add(source)) as pod:
             await pod.wait_ready()
@@ -142,16 +170,16 @@ class TestLocalDriver(DriverContract):
 
         assert "after its event loop stood still for" in pod.end.message
 
-    async def test_a_pod_that_says_that_it_runs_is_left_alone(self, bundles: Bundles) -> None:
-        source = programs.READY + programs.BEAT + "for _ in range(20): beat(); time.sleep(0.05)\n"
-        driver = self.open_driver(bundles, liveness_s=0.2)
+    async def test_a_pod_with_heartbeats_is_not_killed(self, bundles: Bundles) -> None:
+        source = programs.READY + programs.BEAT + "for _ in range(40): beat(); time.sleep(0.05)\n"
+        driver = self.open_driver(bundles, liveness=LivenessBounds(alone_s=1.5))
 
         async with driver.run(bundles.add(source)) as pod:
             await pod.wait_gone()
 
         assert pod.end.is_clean
 
-    async def test_what_a_pod_started_goes_with_it(
+    async def test_the_child_processes_of_a_pod_end_with_it(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         source = (
@@ -169,7 +197,7 @@ class TestLocalDriver(DriverContract):
 
         await wait_until(lambda: is_gone(int(child)))
 
-    async def test_ctrl_c_in_a_terminal_does_not_reach_a_pod(
+    async def test_a_pod_leads_its_own_session_so_ctrl_c_does_not_reach_it(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         async with driver.run(bundles.add(programs.GOOD)) as pod:
@@ -183,9 +211,11 @@ class TestLocalDriver(DriverContract):
             async with driver.run(bundles.add(programs.GOOD)):
                 raise AssertionError("it runs")
 
-    async def test_a_pod_whose_driver_was_killed_ends_by_itself(self, bundles: Bundles) -> None:
+    async def test_a_pod_exits_when_its_driver_was_killed(self, bundles: Bundles) -> None:
         spec = bundles.add(programs.STUBBORN)
         (self.data_dir / "bundle").write_bytes(bundles.held[spec.hash])
+        # Servers of other tests may be children of this process too.
+        before = reap_zombies()
         platform = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PLATFORM, self.data_dir, spec.hash, stdout=subprocess.PIPE
         )
@@ -197,6 +227,7 @@ class TestLocalDriver(DriverContract):
 
         assert len(pids) == 2
         await wait_until(lambda: all(is_gone(pid) for pid in pids))
+        await wait_until(lambda: reap_zombies() - {GUARDIAN.pid} <= before)
 
 
 PLATFORM = textwrap.dedent("""
@@ -205,6 +236,8 @@ PLATFORM = textwrap.dedent("""
     from pods.base import PodSpec
     from pods.local import LocalDriver
     from pods.logs import open_logs
+    from broker.nats.access import Access
+    from pods.logins import PodLogins
     from tests.pods import programs
 
     data_dir, digest = Path(sys.argv[1]), sys.argv[2]
@@ -214,7 +247,8 @@ PLATFORM = textwrap.dedent("""
 
     async def main():
         async with open_logs(data_dir / "logs") as logs:
-            driver = LocalDriver(data_dir=data_dir, nats_url="", fetch=fetch, logs=logs,
+            driver = LocalDriver(data_dir=data_dir, fetch=fetch, logs=logs,
+                                 logins=PodLogins(Access("", None)),
                                  command=programs.COMMAND)
             spec = PodSpec(id="pod-1", app="order-app", component="api-server", hash=digest)
             async with driver.run(spec) as one, driver.run(spec) as two:

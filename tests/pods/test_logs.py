@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.pod_logs import LogQuery
-from model.pod import LogLine
-from pods import log_files, logs
+from broker.storage.pod_logs import LogQuery
+from kubefox.pod import LogLine
 from pods.base import PodSpec
 from pods.log_files import LogFiles
-from pods.logs import PodLogs, open_logs
+from pods.logs import LINES_PER_POD, PodLogs, open_logs
 from tests.pods.folders import names
 from tests.pods.processes import wait_until
 
@@ -28,7 +27,7 @@ async def read(pod_logs: PodLogs, query: LogQuery) -> list[str]:
     return [line.line async for line in pod_logs.read(query)]
 
 
-async def test_a_line_tells_which_pod_wrote_it(pod_logs: PodLogs) -> None:
+async def test_a_line_names_its_pod(pod_logs: PodLogs) -> None:
     pod_logs.write(API, ["hello"])
 
     (line,) = [line async for line in pod_logs.read(LogQuery())]
@@ -51,7 +50,7 @@ async def test_lines_of_several_pods_come_in_order_of_time(pod_logs: PodLogs) ->
     assert await read(pod_logs, LogQuery()) == ["1", "2", "3"]
 
 
-async def test_a_query_picks_by_component_and_by_pod(pod_logs: PodLogs) -> None:
+async def test_a_query_filters_by_component_and_by_pod(pod_logs: PodLogs) -> None:
     pod_logs.write(API, ["from the api"])
     pod_logs.write(WORKER, ["from the worker"])
 
@@ -68,7 +67,7 @@ async def test_the_tail_counts_for_each_pod(pod_logs: PodLogs) -> None:
     assert await read(pod_logs, LogQuery(tail=0)) == []
 
 
-async def test_a_reader_that_follows_gets_the_tail_and_then_each_new_line_once(
+async def test_a_follower_gets_the_tail_and_then_each_new_line_once(
     pod_logs: PodLogs,
 ) -> None:
     pod_logs.write(API, ["before"])
@@ -81,7 +80,7 @@ async def test_a_reader_that_follows_gets_the_tail_and_then_each_new_line_once(
     assert [(await anext(reader)).line for _ in range(2)] == ["after", "and more"]
 
 
-async def test_a_reader_that_follows_waits_for_a_pod_that_is_not_there_yet(
+async def test_a_follower_waits_for_the_first_line_of_a_new_pod(
     pod_logs: PodLogs,
 ) -> None:
     reader = pod_logs.read(LogQuery(follow=True))
@@ -93,7 +92,7 @@ async def test_a_reader_that_follows_waits_for_a_pod_that_is_not_there_yet(
     assert (await waiting).line == "hello"
 
 
-async def test_a_closed_reader_holds_nothing(pod_logs: PodLogs) -> None:
+async def test_a_closed_reader_is_removed(pod_logs: PodLogs) -> None:
     pod_logs.write(API, ["hello"])
     reader = pod_logs.read(LogQuery(follow=True))
     await anext(reader)
@@ -103,19 +102,17 @@ async def test_a_closed_reader_holds_nothing(pod_logs: PodLogs) -> None:
     assert not pod_logs._readers
 
 
-async def test_memory_holds_the_latest_lines_only(pod_logs: PodLogs) -> None:
-    pod_logs.write(API, [str(number) for number in range(logs.LINES_PER_POD + 5)])
+async def test_memory_keeps_only_the_latest_lines_of_a_pod(pod_logs: PodLogs) -> None:
+    pod_logs.write(API, [str(number) for number in range(LINES_PER_POD + 5)])
 
     lines = await read(pod_logs, LogQuery(tail=10**6))
 
-    assert len(lines) == logs.LINES_PER_POD
+    assert len(lines) == LINES_PER_POD
     assert lines[0] == "5"
 
 
-async def test_memory_forgets_the_pod_that_has_been_silent_longest(
-    pod_logs: PodLogs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logs, "MAX_PODS", 1)
+async def test_memory_drops_the_pod_that_has_been_silent_longest(tmp_path: Path) -> None:
+    pod_logs = PodLogs(LogFiles(tmp_path), max_pods=1)
     pod_logs.write(API, ["old"])
 
     pod_logs.write(WORKER, ["new"])
@@ -123,14 +120,14 @@ async def test_memory_forgets_the_pod_that_has_been_silent_longest(
     assert await read(pod_logs, LogQuery()) == ["new"]
 
 
-async def test_what_a_pod_wrote_is_in_its_file_when_the_logs_are_closed(tmp_path: Path) -> None:
+async def test_closing_the_logs_flushes_the_files(tmp_path: Path) -> None:
     async with open_logs(tmp_path / "logs") as pod_logs:
         pod_logs.write(API, ["one", "two"])
 
     assert (tmp_path / "logs" / "api-server-1.log").read_text() == "one\ntwo\n"
 
 
-async def test_a_pods_files_have_a_limit(tmp_path: Path) -> None:
+async def test_log_files_rotate_at_their_size_limit(tmp_path: Path) -> None:
     files = LogFiles(tmp_path, file_bytes=100)
 
     for number in range(50):
@@ -143,18 +140,17 @@ async def test_a_pods_files_have_a_limit(tmp_path: Path) -> None:
     assert (written["api.log.1"] + written["api.log"]).endswith("line 048\nline 049\n")
 
 
-async def test_what_is_too_much_to_write_is_counted_in_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_lines_over_the_pending_limit_are_dropped_and_counted_in_the_file(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(log_files, "PENDING_BYTES", 10)
-    files = LogFiles(tmp_path)
+    files = LogFiles(tmp_path, pending_bytes=10)
 
     files.append("api", ["1234567"])
     files.append("api", ["too", "much"])
     await files.flush()
 
     text = (tmp_path / "api.log").read_text()
-    assert text == "1234567\n… 2 lines were not kept: too many at once\n"
+    assert text == "1234567\n… 2 lines were dropped: too many at once\n"
 
 
 async def test_a_folder_that_cannot_be_written_is_reported_once_and_lines_stay_readable(
@@ -172,15 +168,14 @@ async def test_a_folder_that_cannot_be_written_is_reported_once_and_lines_stay_r
     assert "File exists" in record.message
 
 
-async def test_an_old_file_that_cannot_be_removed_holds_up_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_writing_goes_on_when_an_old_file_cannot_be_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log_files, "MAX_FILES", 1)
     (tmp_path / "folder.log").mkdir()
     os.utime(tmp_path / "folder.log", (0, 0))
     (tmp_path / "newer.log").write_text("x")
 
-    files = LogFiles(tmp_path)
+    files = LogFiles(tmp_path, max_files=1)
     running = asyncio.create_task(files.run())
     files.append("api", ["one"])
     await wait_until((tmp_path / "api.log").exists)
@@ -189,16 +184,15 @@ async def test_an_old_file_that_cannot_be_removed_holds_up_nothing(
     assert "directory" in caplog.text
 
 
-async def test_old_files_are_removed_at_the_start_and_whenever_there_is_a_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_old_files_are_removed_at_the_start_and_with_each_new_file(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(log_files, "MAX_FILES", 2)
     for number in range(4):
         file = tmp_path / f"pod-{number}.log"
         file.write_text("x")
         os.utime(file, (number, number))
 
-    files = LogFiles(tmp_path)
+    files = LogFiles(tmp_path, max_files=2)
     running = asyncio.create_task(files.run())
     await wait_until(lambda: names(tmp_path) == {"pod-2.log", "pod-3.log"})
     files.append("api", ["of a new pod"])
@@ -206,7 +200,7 @@ async def test_old_files_are_removed_at_the_start_and_whenever_there_is_a_new_on
     running.cancel()
 
 
-async def test_lines_of_handlers_are_found_by_deployment_and_environment(pod_logs: PodLogs) -> None:
+async def test_a_query_filters_by_deployment_and_virtual_environment(pod_logs: PodLogs) -> None:
     v1 = '{"message": "one", "deployment": "v1", "virtual_environment": "live"}'
     v2 = '{"message": "two", "deployment": "v2", "virtual_environment": "live"}'
     pod_logs.write(API, [v1, "printed", '{"no JSON', v2, v1])
@@ -218,7 +212,7 @@ async def test_lines_of_handlers_are_found_by_deployment_and_environment(pod_log
     assert len(await read(pod_logs, LogQuery())) == 5
 
 
-async def test_a_reader_of_one_deployment_is_not_woken_by_others(pod_logs: PodLogs) -> None:
+async def test_a_follower_of_one_deployment_gets_no_lines_of_others(pod_logs: PodLogs) -> None:
     line = '{"deployment": "v1"}'
     reader = pod_logs.read(LogQuery(deployment="v1", follow=True, tail=0))
     first = asyncio.ensure_future(anext(reader))
@@ -231,7 +225,7 @@ async def test_a_reader_of_one_deployment_is_not_woken_by_others(pod_logs: PodLo
     await reader.aclose()
 
 
-async def test_older_lines_are_left_out(pod_logs: PodLogs) -> None:
+async def test_a_query_filters_by_time(pod_logs: PodLogs) -> None:
     pod_logs.write(API, ["old"])
     (old,) = [line async for line in pod_logs.read(LogQuery())]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
-from broker.usage import Usage
-from model import subjects
-from model.pod import PodPhase, PodStatus
-from pods.fleet import Limits
+from broker.dispatch.usage import Usage
+from broker.nats.bus import Bus
+from kubefox import subjects
+from kubefox.pod import PodPhase, PodStatus, RunnerStatus
+from pods.limits import PodLimits
+from routing.snapshot.usage_index import UsageIndex
 from tests.pods import programs
 from tests.pods.platform import Platform
 from tests.pods.processes import is_gone, wait_until
@@ -31,7 +34,7 @@ async def test_each_version_of_a_deployment_gets_a_pod(platform: Platform) -> No
     assert all(status.pid and status.started_at_s for status in statuses)
 
 
-async def test_a_deployment_of_known_versions_starts_only_what_differs(platform: Platform) -> None:
+async def test_a_deployment_starts_only_versions_that_do_not_run_yet(platform: Platform) -> None:
     api, api_2 = await platform.version(GOOD), await platform.version(GOOD_2)
     worker = await platform.version(GOOD, "order-worker")
     async with platform.reconciling():
@@ -44,7 +47,7 @@ async def test_a_deployment_of_known_versions_starts_only_what_differs(platform:
     assert {status.id for status in before} < {status.id for status in after}
 
 
-async def test_what_is_deployed_before_the_reconciler_comes_gets_its_pods(
+async def test_a_new_reconciler_starts_pods_of_existing_deployments(
     platform: Platform,
 ) -> None:
     api = await platform.version(GOOD)
@@ -54,7 +57,29 @@ async def test_what_is_deployed_before_the_reconciler_comes_gets_its_pods(
         await platform.wait_ready(api)
 
 
-async def test_an_undeployed_version_loses_its_pod_and_its_entry(platform: Platform) -> None:
+async def test_released_versions_start_before_the_usage_index_is_made(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, other = await platform.version(GOOD, "a"), await platform.version(GOOD, "b")
+    await platform.deploy("v1", released)
+    await platform.deploy("v2", other)
+    await platform.release("v1")
+    made, usage = asyncio.Event(), platform.store.usage
+
+    async def late_usage() -> UsageIndex:
+        await made.wait()
+        return await usage()
+
+    monkeypatch.setattr(platform.store, "usage", late_usage)
+    async with platform.reconciling():
+        early = await platform.wait_ready(released)
+        made.set()
+        late = await platform.wait_ready(released, other)
+
+    assert early[0].id in {status.id for status in late}
+
+
+async def test_undeploying_a_version_stops_its_pod(platform: Platform) -> None:
     api, api_2 = await platform.version(GOOD), await platform.version(GOOD_2)
     async with platform.reconciling():
         await platform.deploy("v1", api)
@@ -67,7 +92,7 @@ async def test_an_undeployed_version_loses_its_pod_and_its_entry(platform: Platf
     assert platform.gone == []
 
 
-async def test_a_pod_stays_while_a_broker_has_requests_that_may_need_it(
+async def test_a_pod_is_not_stopped_while_a_request_in_flight_may_need_it(
     platform: Platform,
 ) -> None:
     api = await platform.version(GOOD)
@@ -80,7 +105,7 @@ async def test_a_pod_stays_while_a_broker_has_requests_that_may_need_it(
         asked.set()
 
     await platform.bus.serve(subjects.USAGE, answer)
-    async with platform.reconciling(limits=Limits(event_ttl_s=60)):
+    async with platform.reconciling(limits=PodLimits(event_ttl_s=60)):
         await platform.deploy("v1", api)
         (status,) = await platform.wait_ready(api)
 
@@ -94,7 +119,7 @@ async def test_a_pod_stays_while_a_broker_has_requests_that_may_need_it(
         await platform.wait_ready()
 
 
-async def test_a_version_that_is_wanted_again_before_it_stopped_keeps_its_pod(
+async def test_a_version_that_is_deployed_again_before_it_stopped_keeps_its_pod(
     platform: Platform,
 ) -> None:
     api = await platform.version(GOOD)
@@ -108,7 +133,7 @@ async def test_a_version_that_is_wanted_again_before_it_stopped_keeps_its_pod(
         rounds.release()
 
     await platform.bus.serve(subjects.USAGE, answer)
-    async with platform.reconciling(limits=Limits(event_ttl_s=60)):
+    async with platform.reconciling(limits=PodLimits(event_ttl_s=60)):
         await platform.deploy("v1", api)
         before = await platform.wait_ready(api)
         await platform.undeploy("v1")
@@ -116,7 +141,7 @@ async def test_a_version_that_is_wanted_again_before_it_stopped_keeps_its_pod(
 
         await platform.deploy("v2", api)
         is_needed = False
-        # Once for the batch that the pod has left, and once for a pod that leaves after it.
+        # Brokers are queried for the batch that the pod has left, and for a pod that stops later.
         other = await platform.version(GOOD_2)
         await platform.deploy("other", other)
         await platform.wait_ready(api, other)
@@ -125,7 +150,7 @@ async def test_a_version_that_is_wanted_again_before_it_stopped_keeps_its_pod(
         assert await platform.wait_ready(api) == before
 
 
-async def test_pods_that_are_never_unused_stop_when_no_request_can_live_any_more(
+async def test_pods_are_stopped_after_the_event_ttl_even_if_a_broker_reports_them_in_use(
     platform: Platform,
 ) -> None:
     api = await platform.version(GOOD)
@@ -135,7 +160,7 @@ async def test_pods_that_are_never_unused_stop_when_no_request_can_live_any_more
         await platform.bus.publish(reply, msgspec.msgpack.encode(usage))
 
     await platform.bus.serve(subjects.USAGE, answer)
-    async with platform.reconciling(limits=Limits(event_ttl_s=0.5)):
+    async with platform.reconciling(limits=PodLimits(event_ttl_s=0.5)):
         await platform.deploy("v1", api)
         await platform.wait_ready(api)
 
@@ -144,7 +169,7 @@ async def test_pods_that_are_never_unused_stop_when_no_request_can_live_any_more
         await platform.wait_ready()
 
 
-async def test_who_calls_stops_before_who_is_called(platform: Platform) -> None:
+async def test_callers_stop_before_their_callees(platform: Platform) -> None:
     tell_end = GOOD.replace("sys.exit(0)", "(open('../../ends', 'a').write(NAME), sys.exit(0))")
     api = await platform.version(f"NAME = 'api '\n{tell_end}", "api-server")
     ui = await platform.version(f"NAME = 'ui '\n{tell_end}", "order-ui", calls=("api-server",))
@@ -158,7 +183,7 @@ async def test_who_calls_stops_before_who_is_called(platform: Platform) -> None:
     assert (platform.folder / "ends").read_text() == "ui api "
 
 
-async def test_when_the_reconciler_ends_all_pods_are_gone(platform: Platform) -> None:
+async def test_all_pods_have_ended_when_the_reconciler_ends(platform: Platform) -> None:
     api = await platform.version(GOOD, "api-server")
     worker = await platform.version(GOOD, "order-worker")
     async with platform.reconciling():
@@ -169,7 +194,7 @@ async def test_when_the_reconciler_ends_all_pods_are_gone(platform: Platform) ->
     await platform.wait_ready()
 
 
-async def test_what_an_earlier_reconciler_left_on_the_board_is_removed(platform: Platform) -> None:
+async def test_board_entries_of_an_earlier_reconciler_are_removed(platform: Platform) -> None:
     left = PodStatus(
         id="api-1", app="order-app", component="api", hash="f" * 32, phase=PodPhase.READY
     )
@@ -180,20 +205,112 @@ async def test_what_an_earlier_reconciler_left_on_the_board_is_removed(platform:
         await platform.wait_ready()
 
 
-async def test_one_of_two_reconcilers_leads_and_the_other_takes_over(platform: Platform) -> None:
+async def test_versions_used_before_a_restart_start_first_after_it(platform: Platform) -> None:
+    write_start = "open('../../starts', 'a').write(NAME)\n"
+    early = await platform.version(f"NAME = 'early '\n{write_start}{GOOD}", "a")
+    late = await platform.version(f"NAME = 'late '\n{write_start}{GOOD}", "b")
+
+    async def find_used(_bus: Bus, _within_s: float) -> frozenset[str]:
+        return frozenset({late.hash})
+
+    async def find_nothing(_bus: Bus, _within_s: float) -> None:
+        return None
+
+    limits = PodLimits(remember_use_s=0.01)
+    async with platform.reconciling(limits=limits, find_used=find_used):
+        await platform.wait_pods(lambda _: platform.board.recently_used == {late.hash})
+    await platform.deploy("v1", early, late)
+    one_at_once = PodLimits(starts_at_once=1)
+    async with platform.reconciling(limits=one_at_once, find_used=find_nothing):
+        await platform.wait_ready(early, late)
+
+    assert (platform.folder / "starts").read_text() == "late early "
+
+
+async def test_each_of_two_runners_has_a_pod_of_every_version(platform: Platform) -> None:
+    api = await platform.version(GOOD)
+    await platform.deploy("v1", api)
+
+    async with platform.reconciling(holder="one"), platform.reconciling(holder="two"):
+        statuses = await platform.wait_ready(api, api)
+        runners = platform.board.runners
+
+    assert {status.runner for status in statuses} == {"one", "two"}
+    assert [runner.name for runner in runners] == ["one", "two"]
+    await platform.wait_pods(lambda left: not left and not platform.board.runners)
+
+
+async def test_a_runner_that_ends_leaves_the_pods_of_the_other_alone(platform: Platform) -> None:
+    api = await platform.version(GOOD)
+    await platform.deploy("v1", api)
+    async with platform.reconciling(holder="two"):
+        before = await platform.wait_ready(api)
+        async with platform.reconciling(holder="one"):
+            await platform.wait_ready(api, api)
+
+        after = await platform.wait_ready(api)
+
+    assert after == before
+    assert platform.gone == []
+
+
+async def test_a_runner_that_was_taken_for_dead_shows_itself_and_its_pods_again(
+    platform: Platform,
+) -> None:
+    api = await platform.version(GOOD)
+    await platform.deploy("v1", api)
+    async with platform.reconciling(holder="one"):
+        (status,) = await platform.wait_ready(api)
+        (runner,) = platform.board.runners
+
+        await platform.board.remove(status.key)
+        await platform.board.remove(runner.key)
+        await platform.wait_pods(lambda _: not platform.board.runners)
+
+        assert await platform.wait_ready(api) == [status]
+        await platform.board.wait_runner(runner)
+
+
+async def test_a_change_of_the_leader_changes_no_pod(platform: Platform) -> None:
     api = await platform.version(GOOD)
     await platform.deploy("v1", api)
     async with platform.reconciling(holder="two", ttl_s=1) as second:
-        (before,) = await platform.wait_ready(api)
+        await wait_until(lambda: second.is_leading)
         async with platform.reconciling(holder="one", ttl_s=1) as first:
+            before = await platform.wait_ready(api, api)
             assert (first.is_leading, second.is_leading) == (False, True)
 
             await platform.bus.jetstream().publish("$KV.kubefox-leases.reconciler", b"one")
 
             await wait_until(lambda: first.is_leading and not second.is_leading)
-            (after,) = await platform.wait_ready(api)
-            assert after.id != before.id
-            assert is_gone(before.pid or 0)
+            assert await platform.wait_ready(api, api) == before
+
+
+async def test_the_entries_of_a_runner_that_died_are_removed_and_its_pods_announced(
+    platform: Platform,
+) -> None:
+    dead = RunnerStatus(name="dead")
+    api = await platform.version(GOOD)
+    pod = PodStatus(
+        id="api-1",
+        app="order-app",
+        component="api-server",
+        hash=api.hash,
+        phase=PodPhase.READY,
+        runner="dead",
+    )
+    await platform.deploy("v1", api)
+    async with platform.reconciling(holder="one"):
+        (own,) = await platform.wait_ready(api)
+
+        await platform.board.publish(pod)
+        await platform.board.publish(dead)
+
+        await platform.wait_pods(lambda _: api.subject in platform.gone)
+        assert await platform.wait_ready(api) == [own]
+        await platform.wait_pods(
+            lambda _: [runner.name for runner in platform.board.runners] == ["one"]
+        )
 
 
 async def test_a_restart_of_nats_changes_nothing_for_pods(

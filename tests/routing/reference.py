@@ -1,4 +1,4 @@
-"""Another matcher, as plain as can be: the rule language read straight from its description.
+"""A second, simple matcher: the rule language implemented directly from its description.
 
 It works on rules as data, not as text, so it shares nothing with the parser; and it tries every
 route on every request, so it shares nothing with the indexes. Used only to compare with.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl, unquote
 
-from model.component import Value
+from kubefox.component import Value
 from routing.request import GenesisRequest
 
 
@@ -76,7 +76,7 @@ class RefRoute:
 def best(
     routes: Sequence[RefRoute], variables: Variables, request: GenesisRequest
 ) -> tuple[str, int, Params] | None:
-    """Try all and return the winner."""
+    """Match all routes and return the winner."""
     accepting = []
     for route in routes:
         if any(name not in variables or variables[name] == [] for name in used(route.rule)):
@@ -87,14 +87,14 @@ def best(
             accepting.append((rank, params))
     if not accepting:
         return None
-    (_, _, component, number), params = min(accepting, key=lambda each: each[0])
+    (_, _, component, number), params = min(accepting, key=lambda winner: winner[0])
     return component, number, params
 
 
 def used(rule: Tree) -> set[str]:
     """Return the variables of a rule."""
     if isinstance(rule, Combined):
-        return {name for each in rule.rules for name in used(each)}
+        return {name for child in rule.rules for name in used(child)}
     parts = [
         part
         for string in rule.strings
@@ -107,26 +107,28 @@ def accepts(rule: Tree, variables: Variables, request: GenesisRequest) -> Params
     """Return the parameters, or None."""
     if isinstance(rule, P):
         return _predicate(rule, variables, request)
-    found = [accepts(each, variables, request) for each in rule.rules]
+    found = [accepts(child, variables, request) for child in rule.rules]
     if rule.word == "!":
         return {} if found[0] is None else None
     if rule.word == "||":
-        return next((each for each in found if each is not None), None)
+        return next((item for item in found if item is not None), None)
     params: Params = {}
-    for each in found:
-        if each is None:
+    for item in found:
+        if item is None:
             return None
-        params.update(each)
+        params.update(item)
     return params
 
 
 def text(rule: Tree, variables: Variables | None = None) -> str:
-    """Write the rule; with variables, as resolved for its length."""
+    """Write the rule; with variables, as resolved for its length: without blanks."""
+    blank = " " if variables is None else ""
     if isinstance(rule, P):
-        return f"{rule.name}({', '.join(_string(each, rule, variables) for each in rule.strings)})"
+        strings = f",{blank}".join(_string(string, rule, variables) for string in rule.strings)
+        return f"{rule.name}({strings})"
     if rule.word == "!":
         return f"!({text(rule.rules[0], variables)})"
-    return f" {rule.word} ".join(f"({text(each, variables)})" for each in rule.rules)
+    return f"{blank}{rule.word}{blank}".join(f"({text(child, variables)})" for child in rule.rules)
 
 
 def length(rule: Tree, variables: Variables) -> int:
@@ -163,8 +165,8 @@ def _predicate(rule: P, variables: Variables, request: GenesisRequest) -> Params
         case "All":
             return {}
         case "Method":
-            allowed = [each for string in rule.strings for each in _texts(string, variables)]
-            return {} if request.method in [each.upper() for each in allowed] else None
+            allowed = [text for string in rule.strings for text in _texts(string, variables)]
+            return {} if request.method in [method.upper() for method in allowed] else None
         case "Type":
             return {} if request.type in _texts(rule.strings[0], variables) else None
         case "Header":
@@ -176,7 +178,7 @@ def _predicate(rule: P, variables: Variables, request: GenesisRequest) -> Params
             host = request.host.lower().split(":")[0]
             return _walk(_items(rule), variables, host.split("."), ".", prefix=False)
         case _:
-            segments = [unquote(each) for each in request.path.split("/") if each]
+            segments = [unquote(part) for part in request.path.split("/") if part]
             return _walk(_items(rule), variables, segments, "/", prefix=rule.name == "PathPrefix")
 
 
@@ -204,7 +206,7 @@ def _texts(part: object, variables: Variables) -> list[str]:
     if not isinstance(part, Var):
         return [str(part)]
     value = variables[part.name]
-    return [_shown(each) for each in value] if isinstance(value, list) else [_shown(value)]
+    return [_shown(member) for member in value] if isinstance(value, list) else [_shown(value)]
 
 
 def _shown(value: object) -> str:
@@ -222,8 +224,8 @@ def _walk(
     if isinstance(first, Cap):
         return _walk_capture(first, rest, variables, segments, separator, prefix=prefix)
     for alternative in _texts(first, variables) if isinstance(first, Var) else [first]:
-        wanted = [each for each in alternative.split(separator) if each]
-        wanted = [each.lower() if separator == "." else unquote(each) for each in wanted]
+        wanted = [part for part in alternative.split(separator) if part]
+        wanted = [part.lower() if separator == "." else unquote(part) for part in wanted]
         if segments[: len(wanted)] == wanted:
             params = _walk(rest, variables, segments[len(wanted) :], separator, prefix=prefix)
             if params is not None:

@@ -1,4 +1,4 @@
-"""For random rules, environments and requests the routing answers as the reference matcher does."""
+"""For random rules, environments and requests, routing matches like the reference matcher."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from urllib.parse import quote
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from model.component import Route, Value
-from model.event import Headers
-from routing.compiled import compile_rule
-from routing.facts import Facts
-from routing.index import Index
-from routing.matcher import CompiledRoute, ComponentRoutes, compile_table
+from kubefox.component import Route, Value
+from kubefox.event import Headers
+from kubefox.steps import finish, in_steps
+from routing.language.facts import Facts
+from routing.language.rule import RuleError
 from routing.request import GenesisRequest
-from routing.rule import RuleError
-from routing.ruleset import RuleSet
+from routing.table.compiled_rule import compile_rule
+from routing.table.index import Index
+from routing.table.matcher import CompiledRoute, ComponentRoutes, compile_table
+from routing.table.rule_set import new_rule_set
 from tests.routing.reference import (
     Cap,
     Combined,
@@ -149,7 +150,7 @@ def headers(draw: st.DrawFn) -> Headers:
 def requests(draw: st.DrawFn) -> GenesisRequest:
     segments = draw(st.lists(st.sampled_from(WORDS), max_size=4))
     slash = draw(st.sampled_from(["/", "//"]))
-    path = "/" + slash.join(quote(each, safe="") for each in segments)
+    path = "/" + slash.join(quote(segment, safe="") for segment in segments)
     pairs = draw(headers())
     return GenesisRequest(
         type=draw(st.sampled_from(["http", "http", "cron"])),
@@ -178,9 +179,9 @@ def declared(routes: list[RefRoute]) -> tuple[ComponentRoutes, ...]:
         ComponentRoutes(
             name,
             tuple(
-                Route(id=each.id, rule=text(each.rule), priority=each.priority)
-                for each in routes
-                if each.component == name
+                Route(id=route.id, rule=text(route.rule), priority=route.priority)
+                for route in routes
+                if route.component == name
             ),
         )
         for name in ("a", "b")
@@ -188,13 +189,16 @@ def declared(routes: list[RefRoute]) -> tuple[ComponentRoutes, ...]:
 
 
 @given(tables(), environments, st.lists(requests(), min_size=1, max_size=5))
-def test_a_table_answers_as_the_reference(
+def test_a_table_matches_like_the_reference(
     routes: list[RefRoute], variables: dict[str, Value], asked: list[GenesisRequest]
 ) -> None:
     compiled = compile_table(declared(routes), [variables])
-    shared = RuleSet(declared(routes)).table([variables])
+    rule_set = finish(new_rule_set(declared(routes)))
+    shared = finish(in_steps(lambda: rule_set.table([variables])))
 
-    assert [_place(each) for each in shared.routes] == [_place(each) for each in compiled.routes]
+    assert [_place(route) for route in shared.routes] == [
+        _place(route) for route in compiled.routes
+    ]
     assert shared.problems == compiled.problems
     for request in asked:
         for table in (compiled, shared):
@@ -211,7 +215,7 @@ def _place(route: CompiledRoute) -> tuple[str, int]:
 
 
 def _rank(routes: Iterable[CompiledRoute], wanted: CompiledRoute) -> tuple[int, int]:
-    return next(each.rank for each in routes if _place(each) == _place(wanted))
+    return next(route.rank for route in routes if _place(route) == _place(wanted))
 
 
 @given(
@@ -220,14 +224,14 @@ def _rank(routes: Iterable[CompiledRoute], wanted: CompiledRoute) -> tuple[int, 
     st.lists(requests(), min_size=1, max_size=5),
     st.sets(st.integers(0, 6)),
 )
-def test_the_index_never_leaves_out_what_accepts(
+def test_the_index_never_omits_an_accepting_route(
     sets: list[list[RefRoute]],
     variables: dict[str, Value],
     asked: list[GenesisRequest],
     removed: set[int],
 ) -> None:
-    rule_sets = [RuleSet(declared(routes)) for routes in sets]
-    index: Index[int] = Index(lambda at: rule_sets[at].keys([variables]))
+    rule_sets = [finish(new_rule_set(declared(routes))) for routes in sets]
+    index: Index[int] = Index(lambda at: finish(in_steps(lambda: rule_sets[at].keys([variables]))))
     for at in range(len(sets)):
         index = index.added(at)
     before = index
@@ -245,7 +249,7 @@ def test_the_index_never_leaves_out_what_accepts(
 
 
 @given(rules(), environments, requests())
-def test_a_rule_accepts_as_the_reference(
+def test_a_rule_accepts_like_the_reference(
     rule: Tree, variables: dict[str, Value], request: GenesisRequest
 ) -> None:
     routes = [RefRoute("a", 0, rule)]

@@ -1,4 +1,4 @@
-"""An explanation tells the decision of the resolver, and what else was weighed."""
+"""An explanation has the decision of the resolver and all other candidates."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 import msgspec
 import pytest
 
-from model.component import Dependency, DependencyKind
+from kubefox.component import Dependency, DependencyKind, Variable
+from kubefox.steps import finish
 from routing.explain import MAX_CANDIDATES, Explanation, explain
 from routing.request import GenesisRequest
 from routing.selectors import Source, extract
-from tests.routing.world import World, definition, digest_of
+from tests.routing.world import RoutingWorld, definition, digest_of
 
 UI = definition(
     "order-ui",
@@ -26,8 +27,8 @@ API = definition("api-server", "Path(`/{{.Vars.lacking}}`)", default=True)
 
 
 @pytest.fixture
-def world() -> World:
-    world = World()
+def world() -> RoutingWorld:
+    world = RoutingWorld()
     world.environment("dev", subPath="dev")
     world.virtual("team-a", subPath="a")
     world.virtual("team-b", subPath="b")
@@ -35,18 +36,18 @@ def world() -> World:
     return world
 
 
-def explained(world: World, url: str, method: str = "GET") -> Explanation:
+def explained(world: RoutingWorld, url: str, method: str = "GET") -> Explanation:
     path, _, query = url.partition("?")
     selectors, query, _ = extract(query, ())
     request = GenesisRequest(path=path, query=query, method=method)
-    return explain(request, selectors, world.snapshot)
+    return finish(explain(request, selectors, world.snapshot))
 
 
-def test_the_winner_and_what_refused_come_in_order(world: World) -> None:
+def test_candidates_are_in_winning_order_with_their_refusals(world: RoutingWorld) -> None:
     found = explained(world, "/a/orders/7?kf-dep=v1&kf-ve=team-a", "PUT")
 
     refused, winner, useless = found.candidates
-    assert [each.route for each in (refused, winner)] == [0, 1]
+    assert [candidate.route for candidate in (refused, winner)] == [0, 1]
     assert useless.component == "api-server"
     assert refused.refused_by == "Method(`GET`)"
     assert not refused.wins
@@ -61,7 +62,7 @@ def test_the_winner_and_what_refused_come_in_order(world: World) -> None:
     assert found.error is None
 
 
-def test_the_graph_shows_the_hash_of_every_component(world: World) -> None:
+def test_the_graph_shows_the_hash_of_every_component(world: RoutingWorld) -> None:
     graph = explained(world, "/a/orders/7?kf-dep=v1&kf-ve=team-a").graph
 
     assert [(node.component, node.hash) for node in graph] == [
@@ -74,14 +75,14 @@ def test_the_graph_shows_the_hash_of_every_component(world: World) -> None:
     ]
 
 
-def test_problems_of_the_environment_are_told(world: World) -> None:
+def test_problems_of_the_environment_are_explained(world: RoutingWorld) -> None:
     (problem,) = explained(world, "/a/orders/7?kf-dep=v1&kf-ve=team-a").problems
 
     assert problem.path == "components.api-server.routes[0].rule"
     assert "lacking" in problem.message
 
 
-def test_a_released_route_that_cannot_be_used_is_told_for_every_plain_url(world: World) -> None:
+def test_an_unusable_released_route_is_explained_for_every_plain_url(world: RoutingWorld) -> None:
     world.deploy("v1", UI)
     world.release("team-a", "v1")
     world.release("team-b", "v1", release_id="r2")
@@ -92,12 +93,15 @@ def test_a_released_route_that_cannot_be_used_is_told_for_every_plain_url(world:
     elsewhere = explained(world, "/b/orders/7")
 
     assert (found.error and found.error.code) == "route_not_found"
-    useless = [each for each in found.candidates if each.virtual_environment == "team-a"]
-    assert [(each.release, each.component, each.route, each.resolved) for each in useless] == [
-        ("r1", "order-ui", at, route.rule) for at, route in enumerate(UI.routes)
+    useless = [
+        candidate for candidate in found.candidates if candidate.virtual_environment == "team-a"
     ]
-    assert all("uses variable subPath" in each.refused_by for each in useless)
-    assert [each.path for each in found.problems] == [
+    assert [
+        (candidate.release, candidate.component, candidate.route, candidate.resolved)
+        for candidate in useless
+    ] == [("r1", "order-ui", at, route.rule) for at, route in enumerate(UI.routes)]
+    assert all("uses variable subPath" in candidate.refused_by for candidate in useless)
+    assert [problem.path for problem in found.problems] == [
         f"releases.team-a.apps.order-app.components.order-ui.routes[{at}].rule" for at in (0, 1)
     ]
     assert elsewhere.winner is not None
@@ -105,7 +109,7 @@ def test_a_released_route_that_cannot_be_used_is_told_for_every_plain_url(world:
     assert elsewhere.problems == found.problems
 
 
-def test_a_released_route_whose_values_are_back_is_no_problem(world: World) -> None:
+def test_a_released_route_with_restored_values_is_no_problem(world: RoutingWorld) -> None:
     world.deploy("v1", UI)
     world.virtual("team-a")
     world.environment("dev")
@@ -120,7 +124,7 @@ def test_a_released_route_whose_values_are_back_is_no_problem(world: World) -> N
     assert found.problems == ()
 
 
-def test_a_plain_url_weighs_the_active_releases(world: World) -> None:
+def test_a_plain_url_has_candidates_of_all_active_releases(world: RoutingWorld) -> None:
     world.release("team-a", "v1")
     world.release("team-b", "v1", release_id="r2")
 
@@ -131,7 +135,7 @@ def test_a_plain_url_weighs_the_active_releases(world: World) -> None:
     assert found.conflicts == ()
 
 
-def test_routes_that_tie_with_the_winner_are_told(world: World) -> None:
+def test_routes_that_tie_with_the_winner_are_listed(world: RoutingWorld) -> None:
     world.release("team-a", "v1", at_s=1)
     world.virtual("team-b", subPath="a")
     world.release("team-b", "v1", release_id="r2", at_s=2)
@@ -148,13 +152,13 @@ def test_routes_that_tie_with_the_winner_are_told(world: World) -> None:
     assert (second.virtual_environment, second.wins, second.refused_by) == ("team-a", False, "")
 
 
-def test_an_environment_alone_shows_all_routes_of_its_release(world: World) -> None:
+def test_an_environment_alone_shows_all_routes_of_its_release(world: RoutingWorld) -> None:
     world.release("team-a", "v1")
 
     found = explained(world, "/nothing?kf-ve=team-a")
 
     assert len(found.candidates) == 3
-    assert all(each.refused_by for each in found.candidates)
+    assert all(candidate.refused_by for candidate in found.candidates)
     assert found.winner is None
     assert (found.status, found.error and found.error.code) == (400, "invalid_context")
 
@@ -169,7 +173,7 @@ def test_an_environment_alone_shows_all_routes_of_its_release(world: World) -> N
         ("/a", "route_not_found"),
     ],
 )
-def test_an_error_is_explained_too(world: World, url: str, code: str) -> None:
+def test_an_error_is_explained_too(world: RoutingWorld, url: str, code: str) -> None:
     found = explained(world, url)
 
     assert found.error is not None
@@ -179,7 +183,7 @@ def test_an_error_is_explained_too(world: World, url: str, code: str) -> None:
     assert found.graph == ()
 
 
-def test_refusals_inside_connectives_are_told(world: World) -> None:
+def test_refusals_inside_connectives_are_explained(world: RoutingWorld) -> None:
     world.deploy(
         "v2",
         definition(
@@ -193,7 +197,7 @@ def test_refusals_inside_connectives_are_told(world: World) -> None:
 
     found = explained(world, "/?kf-dep=v2&kf-ve=team-a")
 
-    refused = {each.route: each.refused_by for each in found.candidates}
+    refused = {candidate.route: candidate.refused_by for candidate in found.candidates}
     assert refused == {
         0: "Method(`PUT`) || Header(`x`, `1`)",
         1: "!(Method(`GET`) && All())",
@@ -202,7 +206,7 @@ def test_refusals_inside_connectives_are_told(world: World) -> None:
     }
 
 
-def test_values_of_lists_are_shown(world: World) -> None:
+def test_values_of_lists_are_shown(world: RoutingWorld) -> None:
     world.virtual("team-a", subPath=["a", "b"])
 
     found = explained(world, "/b/orders/7?kf-dep=v1&kf-ve=team-a")
@@ -211,7 +215,7 @@ def test_values_of_lists_are_shown(world: World) -> None:
     assert found.winner.resolved == "Path(`/[a, b]/orders/{id}`) && Method(`GET`)"
 
 
-def test_candidates_are_bounded(world: World) -> None:
+def test_candidates_are_bounded(world: RoutingWorld) -> None:
     rules = [f"Path(`/{number}`)" for number in range(MAX_CANDIDATES + 5)]
     world.deploy("many", definition("web", *rules))
 
@@ -223,8 +227,35 @@ def test_candidates_are_bounded(world: World) -> None:
     assert found.winner.route == 3
 
 
-def test_an_explanation_is_json(world: World) -> None:
+def test_an_explanation_is_json(world: RoutingWorld) -> None:
     found = json.loads(msgspec.json.encode(explained(world, "/a/x?kf-dep=v1&kf-ve=team-a")))
 
     assert found["selectors"]["deployment_source"] == "query"
     assert found["winner"]["component"] == "order-ui"
+
+
+@pytest.mark.parametrize("policy", ["explicit", "Testing", "Stable"])
+def test_variables_of_the_winners_deployment_without_a_value_are_explained(
+    world: RoutingWorld, policy: str
+) -> None:
+    ui = definition("order-ui", "PathPrefix(`/{{.Vars.subPath}}`)")
+    needed = [Variable(name="token"), Variable(name="size", default="1"), Variable(name="subPath")]
+    world.deploy("v2", ui, definition("api-server", variables=needed))
+    url = "/a/orders"
+    match policy:
+        case "Testing":
+            world.release("team-a", "v2")
+        case "Stable":
+            world.freeze("team-a", "v2", variables={"subPath": "a"})
+        case _:
+            url += "?kf-dep=v2&kf-ve=team-a"
+
+    (problem,) = explained(world, url).problems
+
+    assert problem.type == "VariableNotFound"
+    assert problem.message == (
+        "api-server requires variable token, which is not set, in virtual environment team-a"
+    )
+    assert problem.path.endswith("components.api-server.variables.token")
+    world.environment("dev", token="x")
+    assert (explained(world, url).problems == ()) == (policy != "Stable")

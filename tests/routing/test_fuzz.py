@@ -1,16 +1,16 @@
-"""Whatever text comes, the parser says what is wrong with it, and never anything else."""
+"""For any text the parser returns a rule or raises RuleError, and nothing else."""
 
 from __future__ import annotations
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model.component import Route
-from routing.compiled import Rule, compile_rule
-from routing.facts import Facts
-from routing.matcher import ComponentRoutes, compile_table
+from kubefox.component import Route
+from routing.language.facts import Facts
+from routing.language.rule import RuleError
 from routing.request import GenesisRequest
-from routing.rule import RuleError
+from routing.table.compiled_rule import Rule, compile_rule
+from routing.table.matcher import ComponentRoutes, compile_table
 
 PIECES = [
     "Path", "PathPrefix", "Host", "Method", "Header", "Query", "Type", "All", "(", ")", "`", '"',
@@ -43,7 +43,9 @@ def test_a_text_is_a_rule_or_a_rule_error(text: str) -> None:
 
 @given(texts, st.text(max_size=20), st.text(max_size=20), st.text(max_size=10))
 @example("Path(`/{a:.*}`)", "/\ud800", "", "")
-def test_any_rule_takes_any_request(text: str, path: str, query: str, value: str) -> None:
+def test_any_rule_can_be_matched_with_any_request(
+    text: str, path: str, query: str, value: str
+) -> None:
     routes = (Route(id=0, rule=text),)
 
     table = compile_table([ComponentRoutes("c", routes)], [{"x": value}])

@@ -1,15 +1,15 @@
-"""The schedules that tick are those of active releases."""
+"""Schedules of active releases."""
 
 from __future__ import annotations
 
 import pytest
 
-from model.component import Schedule
-from model.errors import FoxError
-from model.event import NO_ROUTE
-from model.records import component_key
+from kubefox.component import Schedule
+from kubefox.errors import FoxError
+from kubefox.event import NO_ROUTE
+from kubefox.records import component_key
 from routing.schedules import released_schedules
-from tests.routing.world import APP, World, definition, digest_of
+from tests.routing.world import APP, RoutingWorld, definition, digest_of
 
 UI = definition("order-ui", "PathPrefix(`/{{.Vars.subPath}}`)")
 WORKER = definition(
@@ -19,15 +19,15 @@ WORKER = definition(
 
 
 @pytest.fixture
-def world() -> World:
-    world = World()
+def world() -> RoutingWorld:
+    world = RoutingWorld()
     world.environment("dev", subPath="dev")
     world.virtual("team-a", subPath="a")
     world.deploy("v1", UI, WORKER)
     return world
 
 
-def test_schedules_are_those_of_active_releases(world: World) -> None:
+def test_schedules_come_from_active_releases(world: RoutingWorld) -> None:
     world.virtual("team-b", subPath="b")
     assert list(released_schedules(world.snapshot)) == []
 
@@ -35,7 +35,7 @@ def test_schedules_are_those_of_active_releases(world: World) -> None:
     world.freeze("team-a", "v1", release_id="r2", variables={"subPath": "f"})
 
     found = list(released_schedules(world.snapshot))
-    assert [(each.target.context.virtual_environment, each.schedule.id) for each in found] == [
+    assert [(item.target.context.virtual_environment, item.schedule.id) for item in found] == [
         ("team-a", 0),
         ("team-a", 1),
         ("team-b", 0),
@@ -44,12 +44,12 @@ def test_schedules_are_those_of_active_releases(world: World) -> None:
     first = found[0].target
     assert (first.component, first.hash) == ("order-worker", digest_of("order-worker"))
     assert first.subject == f"evt.{APP}.order-worker.{first.hash}"
-    assert first.deployment.name == "v1"
+    assert first.context.deployment == "v1"
     assert first.route == NO_ROUTE
     assert first.context is world.ask("/f").target.context
 
 
-def test_an_incomplete_release_has_no_schedules(world: World) -> None:
+def test_an_incomplete_release_has_no_schedules(world: RoutingWorld) -> None:
     world.release("team-a", "v1")
 
     world.put(component_key(APP, "order-worker", digest_of("order-worker")), None)

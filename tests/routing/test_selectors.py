@@ -1,16 +1,16 @@
-"""Selectors are found in the order of semantics.md and taken out, and nothing else changes."""
+"""Selectors: precedence of their sources, and their removal from the request."""
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from model.errors import InvalidSelector
-from model.event import Headers
+from kubefox.errors import HeadersTooLarge, InvalidSelector
+from kubefox.event import Headers
+from routing.request_text import MAX_PAIRS
 from routing.selectors import Selectors, Source, extract
 
 
-def test_a_request_without_selectors_comes_back_as_the_same_objects() -> None:
+def test_a_request_without_selectors_is_returned_unchanged() -> None:
     query, headers = "a=1&b=%20", (("accept", "*/*"),)
 
     selectors, same_query, same_headers = extract(query, headers)
@@ -37,7 +37,9 @@ def test_a_request_without_selectors_comes_back_as_the_same_objects() -> None:
         ("", (("cookie", "kf-dep=v1; kf-ve=a"),), Source.COOKIE),
     ],
 )
-def test_each_spelling_is_read_and_removed(query: str, headers: Headers, source: Source) -> None:
+def test_every_selector_name_is_read_and_removed(
+    query: str, headers: Headers, source: Source
+) -> None:
     selectors, rest, left = extract(query, headers)
 
     assert (selectors.deployment, selectors.virtual_environment) == ("v1", "a")
@@ -45,7 +47,7 @@ def test_each_spelling_is_read_and_removed(query: str, headers: Headers, source:
     assert (rest, left) == ("", ())
 
 
-def test_the_query_wins_over_headers_and_they_over_cookies() -> None:
+def test_the_query_overrides_headers_and_headers_override_cookies() -> None:
     headers = (("kf-dep", "header"), ("kf-ve", "header"), ("cookie", "kf-dep=c; kf-ve=c"))
 
     selectors, _, left = extract("kf-dep=query", headers)
@@ -73,10 +75,24 @@ def test_other_parameters_keep_their_order_and_bytes(query: str, rest: str) -> N
     assert extract(query, ())[1] == rest
 
 
-def test_a_sticky_cookie_without_a_value_says_nothing() -> None:
+def test_a_sticky_cookie_without_a_value_is_ignored() -> None:
     headers = (("cookie", 'kf-dep=; a=1; kf-ve=""'),)
 
-    assert extract("", headers) == (Selectors(rest=msgspec.UNSET), "", (("cookie", "a=1"),))
+    assert extract("", headers) == (Selectors(), "", (("cookie", "a=1"),))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("cookie", "kf-dep=v2; kf-ve=a; kf-dep=v1"),),
+        (("cookie", "kf-dep=v2; kf-ve=a"), ("cookie", "kf-dep=v1")),
+    ],
+)
+def test_the_first_of_several_sticky_cookies_wins(headers: Headers) -> None:
+    selectors, _, rest = extract("", headers)
+
+    assert (selectors.deployment, selectors.virtual_environment) == ("v2", "a")
+    assert rest == ()
 
 
 def test_other_headers_and_cookies_keep_their_order() -> None:
@@ -120,9 +136,9 @@ def test_a_contradictory_or_empty_selector_is_refused(query: str, headers: Heade
         extract(query, headers)
 
 
-def test_the_same_value_twice_is_fine() -> None:
+def test_a_repeated_selector_with_the_same_value_is_accepted() -> None:
     assert extract("kf-ve=a&kf-ve=a&kubefox-virtual-environment=a", ())[0] == Selectors(
-        rest="", virtual_environment="a", virtual_environment_source=Source.QUERY
+        virtual_environment="a", virtual_environment_source=Source.QUERY
     )
 
 
@@ -136,3 +152,15 @@ def test_sampling_is_a_flag(text: str, *, sample: bool) -> None:
     assert selectors.sample is sample
     assert selectors.sample_source is Source.QUERY
     assert rest == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("kf-dep=v1" + "&a=1" * (MAX_PAIRS + 1), ()),
+        ("", (("cookie", "kf-dep=v1" + ";" * (MAX_PAIRS // 2)), ("cookie", ";" * MAX_PAIRS))),
+    ],
+)
+def test_a_selector_among_too_many_others_is_refused(query: str, headers: Headers) -> None:
+    with pytest.raises(HeadersTooLarge, match=f"at most {MAX_PAIRS:,}"):
+        extract(query, headers)

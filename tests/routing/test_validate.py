@@ -1,27 +1,29 @@
-"""Every problem of a deployment or a release is told at once, with its place."""
+"""Validation returns all problems of a deployment or a release, with their paths."""
 
 from __future__ import annotations
 
 import pytest
 
-from model.component import Dependency, DependencyKind, Route, Value, Variable, VariableType
-from model.deployment import Deployment
-from model.errors import Problem
+from kubefox.component import Dependency, DependencyKind, Route, Value, Variable, VariableType
+from kubefox.deployment import Deployment
+from kubefox.errors import Problem
+from kubefox.steps import finish
+from routing.conflicts import MAX_TIES
 from routing.validate import deployment_problems, release_problems
-from tests.routing.world import APP, World, definition, digest_of
+from tests.routing.world import APP, RoutingWorld, definition, digest_of
 
 UI = definition("order-ui", "Path(`/{{.Vars.subPath}}/orders/{id}`)")
 
 
 def places(problems: tuple[Problem, ...]) -> list[tuple[str, str]]:
-    return [(each.type, each.path) for each in problems]
+    return [(problem.type, problem.path) for problem in problems]
 
 
 def deployment(*names: str) -> Deployment:
     return Deployment(name="v1", app=APP, components={name: digest_of(name) for name in names})
 
 
-def test_a_sound_deployment_has_no_problem() -> None:
+def test_a_valid_deployment_has_no_problems() -> None:
     ui = definition(
         "order-ui",
         "Path(`/{{.Vars.subPath}}`)",
@@ -33,12 +35,12 @@ def test_a_sound_deployment_has_no_problem() -> None:
     api = definition("api-server", default=True)
     definitions = {"order-ui": ui, "api-server": api}
 
-    found = deployment_problems(deployment(*definitions), definitions, ["state-store"])
+    found = finish(deployment_problems(deployment(*definitions), definitions, ["state-store"]))
 
     assert found == ()
 
 
-def test_all_problems_of_a_deployment_come_at_once() -> None:
+def test_all_problems_of_a_deployment_are_returned_at_once() -> None:
     ui = definition(
         "order-ui",
         "Path(`/a`",
@@ -46,14 +48,16 @@ def test_all_problems_of_a_deployment_come_at_once() -> None:
         "Path(`/{{.Secrets.key}}`)",
         "Path(`/ok`)",
         dependencies=[
-            Dependency(name="nobody"),
+            Dependency(name="unknown"),
             Dependency(name="worker"),
             Dependency(name="mail", kind=DependencyKind.ADAPTER),
         ],
     )
     definitions = {"order-ui": ui, "worker": definition("worker")}
 
-    found = deployment_problems(deployment("order-ui", "worker", "lost"), definitions, ["http"])
+    found = finish(
+        deployment_problems(deployment("order-ui", "worker", "lost"), definitions, ["http"])
+    )
 
     assert places(found) == [
         ("ComponentNotFound", "components.lost"),
@@ -93,33 +97,33 @@ def test_routes_of_one_deployment_that_always_tie_conflict(
 ) -> None:
     definitions = {"a": definition("a", first), "b": definition("b", second)}
 
-    found = deployment_problems(deployment("a", "b"), definitions)
+    found = finish(deployment_problems(deployment("a", "b"), definitions))
 
     expected = [("RouteConflict", "components.b.routes[0].rule")] if is_conflict else []
     assert places(found) == expected
 
 
-def test_a_pattern_is_judged_by_its_size_and_never_tried() -> None:
+def test_a_slow_pattern_is_valid_and_never_executed() -> None:
     ui = definition("order-ui", "Path(`/{x:(a+)+$}`)", "Path(`/{x:((a{100}){100})}`)")
 
-    (found,) = deployment_problems(deployment("order-ui"), {"order-ui": ui})
+    (found,) = finish(deployment_problems(deployment("order-ui"), {"order-ui": ui}))
 
     assert found.path == "components.order-ui.routes[1].rule"
     assert "repetition" in found.message
 
 
-def test_a_priority_settles_a_conflict() -> None:
+def test_a_priority_resolves_a_conflict() -> None:
     definitions = {
         "a": definition("a", "Path(`/x`)"),
         "b": definition("b", Route(id=0, rule="Path(`/x`)", priority=1)),
     }
 
-    assert deployment_problems(deployment("a", "b"), definitions) == ()
+    assert finish(deployment_problems(deployment("a", "b"), definitions)) == ()
 
 
 @pytest.fixture
-def world() -> World:
-    world = World()
+def world() -> RoutingWorld:
+    world = RoutingWorld()
     world.environment("dev")
     world.virtual("team-a", subPath="a")
     world.virtual("team-b", subPath="b")
@@ -127,19 +131,23 @@ def world() -> World:
     return world
 
 
-def problems(world: World, virtual: str, *names: str, **variables: Value) -> tuple[Problem, ...]:
-    deployments = {each.app: each for each in (world.snapshot.deployments[n] for n in names)}
-    return release_problems(virtual, deployments, variables, world.snapshot)
+def problems(
+    world: RoutingWorld, virtual: str, *names: str, **variables: Value
+) -> tuple[Problem, ...]:
+    deployments = {
+        world.snapshot.deployments[name].app: world.snapshot.deployments[name] for name in names
+    }
+    return finish(release_problems(virtual, deployments, variables, world.snapshot))
 
 
-def test_the_same_deployment_under_different_values_is_no_conflict(world: World) -> None:
+def test_different_values_avoid_a_conflict(world: RoutingWorld) -> None:
     world.release("team-a", "v1")
 
     assert problems(world, "team-b", "v1", subPath="b") == ()
     assert problems(world, "team-a", "v1", subPath="a") == ()
 
 
-def test_equal_values_make_a_conflict_that_names_the_other(world: World) -> None:
+def test_equal_values_make_a_conflict_that_names_the_other_route(world: RoutingWorld) -> None:
     world.release("team-a", "v1")
 
     (found,) = problems(world, "team-b", "v1", subPath="a")
@@ -151,7 +159,7 @@ def test_equal_values_make_a_conflict_that_names_the_other(world: World) -> None
     assert "give one a priority" in found.message
 
 
-def test_an_app_never_conflicts_with_what_it_replaces(world: World) -> None:
+def test_a_release_does_not_conflict_with_the_one_it_replaces(world: RoutingWorld) -> None:
     world.deploy("v2", UI, version="2")
     world.release("team-a", "v1")
 
@@ -159,7 +167,7 @@ def test_an_app_never_conflicts_with_what_it_replaces(world: World) -> None:
     assert problems(world, "team-a", "v2", subPath="a") == ()
 
 
-def test_a_conflict_is_found_among_many_releases(world: World) -> None:
+def test_a_conflict_is_found_among_many_releases(world: RoutingWorld) -> None:
     for number in range(30):
         world.virtual(f"team-{number}", subPath=f"s{number}")
         world.release(f"team-{number}", "v1", release_id=f"r{number}")
@@ -170,7 +178,22 @@ def test_a_conflict_is_found_among_many_releases(world: World) -> None:
     assert problems(world, "team-17", "v1", subPath="s17") == ()
 
 
-def test_apps_of_one_release_are_compared(world: World) -> None:
+def test_a_check_ends_when_enough_conflicts_are_found(world: RoutingWorld) -> None:
+    deployments = {APP: world.snapshot.deployments["v1"]}
+    steps, found = [], []
+    for count in (2 * MAX_TIES, 5 * MAX_TIES):
+        for number in range(count):
+            world.virtual(f"team-{number}", subPath="same")
+            world.release(f"team-{number}", "v1", release_id=f"r{number}")
+        check = release_problems("team-b", deployments, {"subPath": "same"}, world.snapshot)
+        steps.append(sum(1 for _ in check))
+        found.append(problems(world, "team-b", "v1", subPath="same"))
+
+    assert steps[1] <= steps[0]
+    assert [len(conflicts) for conflicts in found] == [MAX_TIES, MAX_TIES]
+
+
+def test_apps_of_one_release_may_conflict(world: RoutingWorld) -> None:
     world.deploy("other", definition("web", "Path(`/{{.Vars.subPath}}/orders/{n}`)"), app="shop")
 
     found = problems(world, "team-a", "v1", "other", subPath="a")
@@ -178,7 +201,7 @@ def test_apps_of_one_release_are_compared(world: World) -> None:
     assert places(found) == [("RouteConflict", "apps.shop.components.web.routes[0].rule")]
 
 
-def test_all_problems_of_a_release_come_at_once(world: World) -> None:
+def test_all_problems_of_a_release_are_returned_at_once(world: RoutingWorld) -> None:
     web = definition(
         "web",
         "Path(`/{{.Vars.subPath}}`)",
@@ -199,7 +222,9 @@ def test_all_problems_of_a_release_come_at_once(world: World) -> None:
         "text": 1, "number": True, "flag": "true", "list": [], "right": 1.5,
     }  # fmt: skip
 
-    found = release_problems("team-a", {"lost": lost, "shop": shop}, variables, world.snapshot)
+    found = finish(
+        release_problems("team-a", {"lost": lost, "shop": shop}, variables, world.snapshot)
+    )
 
     below = "apps.shop.components.web"
     assert places(found) == [

@@ -1,41 +1,33 @@
-"""A control plane in a list: records get the next revision, as a KV bucket gives it."""
+"""A control plane in memory: every record gets the next revision, as in a KV bucket."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from model.component import (
+from kubefox.component import (
     ComponentDefinition,
-    ComponentVersion,
     Dependency,
     Route,
     Schedule,
     Value,
     Variable,
 )
-from model.deployment import Deployment
-from model.environment import Environment, EnvironmentData, VirtualEnvironment
-from model.records import (
-    Change,
-    Record,
-    component_key,
-    deployment_key,
-    environment_key,
-    manifest_key,
-    release_key,
-    virtual_environment_key,
-)
-from model.release import Release, ReleasedApp, ReleaseManifest, ReleaseState
+from kubefox.deployment import Deployment
+from kubefox.environment import Environment, EnvironmentData
+from kubefox.records import Change, Record, environment_key, manifest_key
+from kubefox.release import ReleaseManifest
+from kubefox.steps import finish
 from routing.request import GenesisRequest
-from routing.resolver import Decision, resolve
+from routing.resolver import Decision, resolve_in_steps
 from routing.selectors import extract
-from routing.snapshot import Snapshot
+from routing.snapshot.snapshot import Snapshot
+from tests.support import records
 
 APP = "order-app"
 
 
 def digest_of(name: str, version: str = "1") -> str:
-    """Return a hash that tells in tests whose it is."""
+    """Return a hash from which a failed test shows the component."""
     return f"{name}{version}".encode().hex().ljust(32, "0")[:32]
 
 
@@ -64,11 +56,10 @@ def definition(
 UI = definition("order-ui", "Path(`/{{.Vars.subPath}}/orders/{id}`)", "PathPrefix(`/static`)")
 
 
-class World:
-    """Writes records and keeps a snapshot that follows them."""
+class RoutingWorld:
+    """Records and the snapshot that follows them."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self.changes: list[Change] = []
         self.snapshot = Snapshot.empty()
 
@@ -81,17 +72,18 @@ class World:
     def component(self, found: ComponentDefinition, version: str = "1", app: str = APP) -> str:
         """Write a component version and return its hash."""
         digest = digest_of(found.name, version)
-        record = ComponentVersion(app=app, hash=digest, definition=found)
-        self.put(component_key(app, found.name, digest), record)
+        self.put(*records.component(app, found, digest))
         return digest
 
     def deploy(
         self, name: str, *components: ComponentDefinition, version: str = "1", app: str = APP
     ) -> Deployment:
         """Write components and a deployment of them."""
-        hashes = {each.name: self.component(each, version, app) for each in components}
-        deployment = Deployment(name=name, app=app, components=hashes)
-        self.put(deployment_key(name), deployment)
+        hashes = {
+            component.name: self.component(component, version, app) for component in components
+        }
+        key, deployment = records.deployment(name, app, hashes)
+        self.put(key, deployment)
         return deployment
 
     def environment(self, name: str = "dev", **variables: Value) -> None:
@@ -101,26 +93,20 @@ class World:
 
     def virtual(self, name: str, environment: str = "dev", **variables: Value) -> None:
         """Write a virtual environment."""
-        data = EnvironmentData(vars=dict(variables))
-        record = VirtualEnvironment(name=name, environment=environment, data=data)
-        self.put(virtual_environment_key(name), record)
+        self.put(*records.virtual_environment(name, variables, environment))
 
     def release(
         self, virtual: str, *deployments: str, release_id: str = "r1", at_s: float = 0
     ) -> None:
         """Activate a live release (policy Testing) of deployments."""
-        found = [self.snapshot.deployments[name] for name in deployments]
-        apps = {each.app: ReleasedApp(deployment=each.name) for each in found}
-        self._activate(
+        state = records.active_release(
             virtual,
-            Release(
-                id=release_id,
-                apps=apps,
-                manifest=None,
-                requested_at_s=at_s,
-                activated_at_s=at_s or len(self.changes),
-            ),
+            {self.snapshot.deployments[name].app: name for name in deployments},
+            release_id=release_id,
+            requested_at_s=at_s,
+            activated_at_s=at_s or len(self.changes),
         )
+        self.put(*state)
 
     def freeze(
         self,
@@ -131,7 +117,8 @@ class World:
     ) -> None:
         """Activate a release with a manifest (policy Stable)."""
         found = {
-            each.app: each for each in (self.snapshot.deployments[name] for name in deployments)
+            self.snapshot.deployments[name].app: self.snapshot.deployments[name]
+            for name in deployments
         }
         manifest = ReleaseManifest(
             id=release_id,
@@ -140,26 +127,20 @@ class World:
             data=EnvironmentData(vars=dict(variables or {})),
         )
         self.put(manifest_key(virtual, release_id), manifest)
-        apps = {app: ReleasedApp(deployment=each.name) for app, each in found.items()}
         at_s = len(self.changes)
-        self._activate(
+        state = records.active_release(
             virtual,
-            Release(
-                id=release_id,
-                apps=apps,
-                manifest=release_id,
-                requested_at_s=at_s,
-                activated_at_s=at_s,
-            ),
+            {app: deployment.name for app, deployment in found.items()},
+            release_id=release_id,
+            manifest=release_id,
+            requested_at_s=at_s,
+            activated_at_s=at_s,
         )
+        self.put(*state)
 
     def ask(self, url: str, method: str = "GET", **headers: str) -> Decision:
         """Resolve a URL without scheme and host, its selectors included."""
         return ask(self.snapshot, url, method, **headers)
-
-    def _activate(self, virtual: str, release: Release) -> None:
-        state = ReleaseState(virtual_environment=virtual, active=release)
-        self.put(release_key(virtual), state)
 
 
 def ask(snapshot: Snapshot, url: str, method: str = "GET", **headers: str) -> Decision:
@@ -169,4 +150,4 @@ def ask(snapshot: Snapshot, url: str, method: str = "GET", **headers: str) -> De
     selectors, query, rest = extract(query, named)
     host = headers.get("host", "example.com")
     request = GenesisRequest(host=host, method=method, path=path, query=query, headers=rest)
-    return resolve(request, selectors, snapshot)
+    return finish(resolve_in_steps(request, selectors, snapshot))

@@ -1,1 +1,1 @@
-"""What tests of several rooms need: a real nats-server, a guard against blocking calls."""
+"""Shared parts of the tests: a real nats-server, worlds, a guard against blocking calls."""

@@ -1,12 +1,12 @@
-"""Bundles as if time had passed."""
+"""Bundles that look old."""
 
 from __future__ import annotations
 
-from broker.bundles import Bundles
+from broker.storage.bundles import Bundles
 
 
 async def age(bundles: Bundles, *digests: str) -> None:
-    """Have bundles be there for long, and nobody have claimed them lately."""
+    """Set the last claim of bundles to a time long ago."""
     for digest in digests:
         found = await bundles._meta(digest)
         assert found is not None

@@ -1,8 +1,9 @@
-"""An app of two components: one emits what a request asks for, the other handles it by signs.
+"""An app of two components: one emits jobs on request, the other handles them by signal files.
 
-Signs are files in a folder that the request names: the worker touches ``<name>-<attempt>`` when it
-begins and ``<name>-done-<attempt>`` when it ends. Jobs called ``slow`` wait for the file ``end``,
-those called ``poison`` fail until there is a file ``cured``, and ``refused`` ones are refused.
+The signal files are in a folder that the request names: the worker creates ``<name>-<attempt>``
+when it begins and ``<name>-done-<attempt>`` when it ends. Jobs called ``slow`` wait for the file
+``end``, those called ``poison`` fail until there is a file ``cured``, and ``refused`` ones are
+refused.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ worker = kit.component("worker")
 async def order(ctx: Context) -> str:
     """Emit a job and return."""
     name = ctx.params["name"]
-    job = {"name": name, "signs": ctx.query["signs"]}
+    job = {"name": name, "signals": ctx.query["signals"]}
     is_new = await worker.emit("/jobs", ctx=ctx, json=job, key=ctx.query.get("key", ""))
     return "stored" if is_new else "known"
 '''
@@ -50,15 +51,15 @@ kit = Kit()
 
 @kit.default
 async def work(ctx: Context) -> Response | None:
-    """Do a job, which takes as long as somebody wants."""
+    """Do a job, which ends when its file exists."""
     job = ctx.json()
-    name, signs = job["name"], Path(job["signs"])
-    (signs / f"{name}-{ctx.attempt}").touch()
-    while name == "slow" and not (signs / "end").exists():
+    name, signals = job["name"], Path(job["signals"])
+    (signals / f"{name}-{ctx.attempt}").touch()
+    while name == "slow" and not (signals / "end").exists():
         await asyncio.sleep(0.02)
-    if name == "poison" and not (signs / "cured").exists():
+    if name == "poison" and not (signals / "cured").exists():
         raise ValueError("poisoned")
-    (signs / f"{name}-done-{ctx.attempt}").touch()
+    (signals / f"{name}-done-{ctx.attempt}").touch()
     return Response(status=404) if name == "refused" else None
 '''
 
@@ -74,6 +75,6 @@ def build(folder: Path, app: str) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
 
 
-def done(signs: Path, name: str) -> list[str]:
+def done(signals: Path, name: str) -> list[str]:
     """Return the attempts at which a job has ended."""
-    return sorted(each.name.rpartition("-")[2] for each in signs.glob(f"{name}-done-*"))
+    return sorted(path.name.rpartition("-")[2] for path in signals.glob(f"{name}-done-*"))

@@ -1,4 +1,4 @@
-"""What only the garbage collector would free: failures, and the frames that they hold."""
+"""Detection of memory leaks: exceptions that only the garbage collector would free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def leaves_no_frame_of(folder: str) -> Iterator[None]:
-    """Fail if afterwards an exception that nobody can reach holds frames of the code in a folder.
+    """Fail if the block leaves an unreachable exception that holds frames of a folder's code.
 
     The collector counts objects, not bytes, so what such frames hold may be large and stay long.
 
@@ -24,12 +24,12 @@ def leaves_no_frame_of(folder: str) -> Iterator[None]:
         yield
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        left = [each for each in gc.garbage if isinstance(each, BaseException)]
+        left = [error for error in gc.garbage if isinstance(error, BaseException)]
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
-    held = [repr(each) for each in left if _passed_through(each, folder)]
+    held = [repr(error) for error in left if _passed_through(error, folder)]
     assert not held, f"frames of {folder} are held by {held}"
 
 

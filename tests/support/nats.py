@@ -1,4 +1,4 @@
-"""A real nats-server with JetStream, on a port of its own choice.
+"""A real nats-server with JetStream, on a free port.
 
 It starts in 10 ms and stops in 2 (two cores, nats-server 2.15.1), so a test that needs an empty
 JetStream, or kills its server, takes one of its own.
@@ -15,13 +15,17 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
 
-START_S = 10
-STOP_S = 10
+from broker.nats.access import Access
+from broker.nats.credentials.claims import ALL, Permissions
+from broker.nats.credentials.login import Login
+from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys, open_nats_keys
+
+START_S = 40
+STOP_S = 40
 
 _ANY_PORT = -1
 _PROGRAM = Path(sysconfig.get_path("scripts"), "nats-server")
@@ -38,10 +42,12 @@ class NatsServer:
     Args:
         folder: Where its configuration and its data lie; one server a folder.
         config: Further lines of its configuration.
+        keys: Keys of its operator and account; without them it lets anybody in.
     """
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    def __init__(self, folder: Path, config: str = "", keys: NatsKeys | None = None) -> None:
         self.folder = folder
+        self.keys = keys
         self.port = _ANY_PORT
         self.log: list[str] = []
         self._config = config
@@ -52,18 +58,28 @@ class NatsServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.stop()
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """URL for clients."""
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables by which a process of the platform gets in."""
+        if self.keys is None:
+            return {"FOX_NATS_URL": self.url, "FOX_INSECURE_NATS": "true"}
+        return {
+            "FOX_NATS_URL": self.url,
+            "FOX_NATS_CREDENTIALS": str(self.folder / ACCOUNT_KEY_FILE),
+        }
+
+    def login(self, process_id: str, permissions: Permissions = ALL) -> Login:
+        """Return the login of a client, which may do everything unless it is limited."""
+        key = None if self.keys is None else self.keys.account_key
+        return Access(self.url, key).login(process_id, permissions)
 
     @property
     def pid(self) -> int:
@@ -71,8 +87,13 @@ class NatsServer:
         assert self._process is not None, "not running"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
     def start(self) -> None:
-        """Start it and return when it takes clients."""
+        """Start it, and return when it accepts clients."""
         assert self._process is None, "already running"
         ready: Future[bool] = Future()
         self._process = subprocess.Popen(
@@ -87,11 +108,11 @@ class NatsServer:
         raise RuntimeError("nats-server did not start:\n" + "".join(self.log))
 
     def stop(self) -> None:
-        """Stop it in order; nothing happens when it does not run."""
+        """Stop it in order, if it runs."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, as a crash would; nothing happens when it does not run."""
+        """Kill it, if it runs."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -112,8 +133,10 @@ class NatsServer:
         path.write_text(
             f'listen: "127.0.0.1:{self.port}"\n'
             "max_payload: 8MB\n"
+            "max_control_line: 131072\n"
             f'jetstream {{ store_dir: "{self.folder}" }}\n'
             f"{self._config}\n"
+            f"{self.keys.config if self.keys else ''}"
         )
         return path
 
@@ -131,9 +154,14 @@ class NatsServer:
             ready.set_result(False)
 
 
+def secured_nats_server(folder: Path) -> NatsServer:
+    """Return a server in operator mode, which is not started yet."""
+    return NatsServer(folder, keys=open_nats_keys(folder))
+
+
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """One server for the whole run, for tests whose subjects are their own."""
+    """One server for all tests that use subjects of their own."""
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
@@ -142,4 +170,11 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 def own_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A server with an empty JetStream, which the test may stop, kill and restart."""
     with NatsServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def own_secured_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """The same, in operator mode: every client needs credentials."""
+    with secured_nats_server(tmp_path) as server:
         yield server

@@ -1,9 +1,9 @@
-"""An OpenTelemetry collector in a process of its own: takes OTLP over HTTP and shows what it took.
+"""An OpenTelemetry collector in its own process: accepts OTLP over HTTP, and returns what it got.
 
     python -m tests.support.otlp_receiver
 
-It says its URL on standard output. ``GET /received`` returns what came as JSON; ``PUT /mode`` with
-``{"status": 503, "delay_s": 1}`` makes it refuse, or take its time.
+It prints its URL on standard output. ``GET /received`` returns everything received as JSON;
+``PUT /mode`` with ``{"status": 503, "delay_s": 1}`` makes it refuse requests, or delay them.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ class Collector:
         return self._items("/v1/traces", "resourceSpans", "scopeSpans", "spans")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return every metric, the same way."""
+        """Return every metric, in the same form."""
         return self._items("/v1/metrics", "resourceMetrics", "scopeMetrics", "metrics")
 
     def logs(self) -> list[dict[str, Any]]:
-        """Return every log line, the same way."""
+        """Return every log line, in the same form."""
         return self._items("/v1/logs", "resourceLogs", "scopeLogs", "logRecords")
 
     def behave(self, **mode: float) -> None:
@@ -114,7 +114,10 @@ class Collector:
 
 def attributes_of(thing: dict[str, Any]) -> dict[str, Any]:
     """Return attributes without the names of their types."""
-    return {each["key"]: next(iter(each["value"].values())) for each in thing.get("attributes", [])}
+    return {
+        attribute["key"]: next(iter(attribute["value"].values()))
+        for attribute in thing.get("attributes", [])
+    }
 
 
 @contextmanager
@@ -130,7 +133,7 @@ def collector() -> Iterator[Collector]:
 
 
 def main() -> None:
-    """Listen on a port of its own choice."""
+    """Listen on a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()

@@ -30,7 +30,7 @@ _IDENTITY = {
 
 
 class Repository:
-    """A repository on branch ``main`` whose app lies in ``folder``.
+    """A repository on branch ``main`` with the app in ``folder``.
 
     Args:
         root: Where it is made.
@@ -44,7 +44,7 @@ class Repository:
         self.git("init", "--quiet", "--initial-branch", "main")
 
     def git(self, *arguments: str) -> str:
-        """Return what git prints."""
+        """Run git, and return its output."""
         done = subprocess.run(
             ["git", *arguments],
             cwd=self.root,
@@ -72,8 +72,10 @@ class Repository:
 
 
 def app_files(name: str, *components: str) -> dict[str, str | bytes]:
-    """Return the files of a small app whose components each return their name."""
-    mains = {f"components/{each}/main.py": MAIN.format(name=each) for each in components}
+    """Return the files of a small app; each of its components responds with its name."""
+    mains = {
+        f"components/{component}/main.py": MAIN.format(name=component) for component in components
+    }
     return {"app.yaml": f"name: {name}\n", **mains}
 
 

@@ -7,7 +7,7 @@ from blockbuster import BlockingError
 import broker
 from tests.support.blocking import COVERAGE_LOCK
 
-# What blocks here has a frame of the platform on its stack, as its own code would.
+# These calls have a frame of the platform on their stack, as code of the platform has.
 BLOCKS = compile("time.sleep(0)", str(broker.__file__), "exec")
 CALLS = compile("lock_data()", str(broker.__file__), "exec")
 

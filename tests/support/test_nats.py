@@ -37,7 +37,7 @@ async def test_two_servers_share_nothing(
     await client.close()
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_reports_the_reason(tmp_path: Path) -> None:
     server = NatsServer(tmp_path, config="write_deadline: never")
 
     with pytest.raises(RuntimeError, match="write_deadline"):

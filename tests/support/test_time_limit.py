@@ -9,7 +9,7 @@ async def hang() -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_test_that_hangs_fails_where_it_hangs() -> None:
+async def test_a_hanging_test_fails_at_the_line_where_it_hangs() -> None:
     with pytest.raises(TimeoutError) as caught:
         await limited(hang, 0.01)()
 
@@ -21,7 +21,7 @@ async def test_a_test_that_hangs_fails_where_it_hangs() -> None:
 
 
 def test_every_async_test_has_a_limit(request: pytest.FixtureRequest) -> None:
-    tests = [each for each in request.session.items if isinstance(each, pytest.Function)]
-    hanging = next(each for each in tests if "fails_where_it_hangs" in each.name)
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    hanging = next(test for test in tests if "hanging_test_fails" in test.name)
 
     assert hasattr(hanging.obj, "__wrapped__")

@@ -1,15 +1,16 @@
-"""A component behind the adapter, and what its answers must look like."""
+"""A component with any response, and the check of a problem document."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from broker.receiver import Reply, receive
+from broker.dispatch.handling import Reply
+from broker.dispatch.receiving import receive
 from fox import Kit
-from model import subjects
-from model.codec import Body
-from model.event import Event
-from tests.adapters.http.raw import Answer
+from kubefox import subjects
+from kubefox.codec import Body
+from kubefox.event import Event
+from tests.adapters.http.raw import RawResponse
 from tests.support.data_plane import APP, DataPlane, digest
 
 LIMIT_BYTES = 100_000
@@ -17,7 +18,7 @@ HERE = "kf-dep=v1&kf-ve=team-a"
 
 
 async def answer_with(plane: DataPlane, reply: Callable[[Event], Reply]) -> None:
-    """Deploy a component that answers what no kit would, and release it."""
+    """Deploy and release a component that responds with what a kit would refuse."""
     kit = Kit()
     kit.route("All()")(kit.default)  # type: ignore[arg-type]
     await plane.deploy("v1", {"web": kit})
@@ -36,8 +37,8 @@ async def answer_with(plane: DataPlane, reply: Callable[[Event], Reply]) -> None
     await plane.enter(serving)
 
 
-def problem(answer: Answer) -> tuple[int, object]:
-    """Return status and code of a failure, which must look as all failures do."""
+def problem(answer: RawResponse) -> tuple[int, object]:
+    """Check that a response is a problem document, and return its status and code."""
     content = answer.json()
     assert answer.header("content-type") == "application/problem+json"
     assert content["status"] == answer.status

@@ -1,4 +1,4 @@
-"""A client that sends exactly the bytes it is given, and one answer as it came."""
+"""An HTTP client that sends given bytes, and returns the response unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     """One HTTP/1.1 response; names of headers in lower case."""
 
     status: int
@@ -18,7 +18,7 @@ class Answer(NamedTuple):
     body: bytes
 
     def all(self, name: str) -> list[str]:
-        return [value for each, value in self.headers if each == name]
+        return [value for found, value in self.headers if found == name]
 
     def header(self, name: str) -> str:
         [value] = self.all(name)
@@ -41,28 +41,32 @@ class Connection:
             await self._writer.drain()
 
     def end(self) -> None:
-        """Send no more, and still listen."""
+        """Close the sending side; responses can still be read."""
         self._writer.write_eof()
 
-    async def read_head(self) -> Answer:
-        """Return an answer without its body."""
+    async def read_head(self) -> RawResponse:
+        """Read the head of a response."""
         status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         pairs = [line.partition(": ") for line in lines if line]
         headers = [(name.lower(), value) for name, _, value in pairs]
-        return Answer(int(status.split(" ")[1]), headers, b"")
+        return RawResponse(int(status.split(" ")[1]), headers, b"")
 
-    async def read(self, *, has_body: bool = True) -> Answer:
+    async def read(self, *, has_body: bool = True) -> RawResponse:
         answer = await self.read_head()
         length = int(answer.header("content-length")) if answer.all("content-length") else 0
         body = await self._reader.readexactly(length) if has_body else b""
         return answer._replace(body=body)
 
     async def read_some(self, size: int) -> bytes:
-        """Return so many bytes of a body."""
+        """Read this number of bytes of a body."""
         return await self._reader.readexactly(size)
 
+    async def read_until(self, separator: bytes) -> bytes:
+        """Read up to some bytes, these included."""
+        return await self._reader.readuntil(separator)
+
     async def wait_closed(self) -> bytes:
-        """Return what still came before the other side closed."""
+        """Read until the server closes the connection; return what was read."""
         try:
             return await self._reader.read()
         except ConnectionError:
@@ -80,8 +84,8 @@ async def connect(port: int) -> AsyncIterator[Connection]:
             await writer.wait_closed()
 
 
-async def ask(port: int, data: bytes, *, has_body: bool = True) -> Answer:
-    """Return the answer to one request, sent on a connection of its own."""
+async def ask(port: int, data: bytes, *, has_body: bool = True) -> RawResponse:
+    """Send one request on a new connection, and return the response."""
     async with connect(port) as connection:
         await connection.send(data)
         return await connection.read(has_body=has_body)

@@ -1,4 +1,4 @@
-"""Components that stream: what they answer, and a platform with them behind the adapter."""
+"""Components that stream, and a world with them behind an HTTP adapter."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
+from adapters.http.limits import HttpLimits
 from adapters.http.server import HttpAdapter
-from broker.broker import Broker
-from broker.streams import Streams
+from broker.dispatch.broker import Broker
 from fox import Context, Kit, Response, ServerSentEvent
-from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
+from tests.adapters.http.limits import DEFAULTS
+from tests.support.data_plane import SETTINGS, DataPlane
+from tests.support.world import World, open_world
 
 MIB = 1 << 20
 SOON_S = 20
@@ -21,43 +23,20 @@ GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST %s HTTP/1.1\r\nHost: x\r\n"
 
 
-class World:
-    """A component with streams of all kinds, and one between it and the client."""
-
-    def __init__(
-        self, plane: DataPlane, adapter: HttpAdapter, streams: list[Streams], signs: Signs
-    ) -> None:
-        self.signs = signs
-        self.plane = plane
-        self.adapter = adapter
-        self.port = adapter.port
-        self.streams = streams
-
-    async def wait_idle(self) -> None:
-        """Return when no stream is left anywhere, and no event in flight."""
-        async with asyncio.timeout(SOON_S):
-            while any(map(len, self.streams)) or self.broker.in_flight:
-                await asyncio.sleep(0)
-
-    @property
-    def broker(self) -> Broker:
-        return self.plane.broker
-
-
-class Signs:
-    """Between a test and the component.
+class Signals:
+    """Events between a test and the component.
 
     Attributes:
-        ended: Set when an endless answer has been closed.
-        go_on: Lets one more chunk be made.
+        ended: Set when an endless response has been closed.
+        next_chunk: Makes an endless response yield one more chunk.
     """
 
     def __init__(self) -> None:
-        self.ended, self.go_on = asyncio.Event(), asyncio.Event()
+        self.ended, self.next_chunk = asyncio.Event(), asyncio.Event()
 
 
 def sized(ctx: Context) -> Response:
-    """Answer with as many bytes as are asked for."""
+    """Respond with the number of bytes in the path."""
     size = int(ctx.params["size"])
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -69,34 +48,34 @@ def sized(ctx: Context) -> Response:
     return Response.stream(chunks(), status=int(ctx.query.get("status", "200")), headers=headers)
 
 
-def endless(signs: Signs) -> Response:
-    """Answer with one chunk, and another one at each sign."""
+def endless(signals: Signals) -> Response:
+    """Respond with one chunk, and another one at each signal."""
 
     async def chunks() -> AsyncIterator[bytes]:
         try:
             while True:
                 yield b"more"
-                await signs.go_on.wait()
-                signs.go_on.clear()
+                await signals.next_chunk.wait()
+                signals.next_chunk.clear()
         finally:
-            signs.ended.set()
+            signals.ended.set()
 
     return Response.stream(chunks())
 
 
-def two_events(signs: Signs) -> Response:
-    """Answer with an event, and another one at a sign."""
+def two_events(signals: Signals) -> Response:
+    """Respond with an event, and another one at a signal."""
 
     async def made() -> AsyncIterator[ServerSentEvent | dict[str, int]]:
         yield {"first": 1}
-        await signs.go_on.wait()
+        await signals.next_chunk.wait()
         yield ServerSentEvent(data="a\nb", event="second", id="2")
 
     return Response.events(made())
 
 
 def failing() -> Response:
-    """Answer with some bytes, and fail."""
+    """Respond with some bytes, and fail."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"some"
@@ -114,23 +93,23 @@ async def digest_of(ctx: Context) -> str:
     return f"{size} {found.hexdigest()}"
 
 
-ANSWERS: dict[str, Callable[[Context, Signs], Response | str | bytes]] = {
+ANSWERS: dict[str, Callable[[Context, Signals], Response | str | bytes]] = {
     "bytes": lambda ctx, _: sized(ctx),
     "whole": lambda ctx, _: bytes(int(ctx.params["size"])),
-    "endless": lambda _, signs: endless(signs),
-    "events": lambda _, signs: two_events(signs),
-    "fail": lambda _ctx, _signs: failing(),
+    "endless": lambda _, signals: endless(signals),
+    "events": lambda _, signals: two_events(signals),
+    "fail": lambda _ctx, _signals: failing(),
     "size": lambda ctx, _: str(len(ctx.body)),
 }
 
 
-def back(signs: Signs) -> Kit:
+def back(signals: Signals) -> Kit:
     kit = Kit()
 
     @kit.route("Path(`/{what}`)", priority=1)
     @kit.route("Path(`/{what}/{size}`)", priority=1)
     async def answer(ctx: Context) -> Response | str | bytes:
-        return ANSWERS[ctx.params["what"]](ctx, signs)
+        return ANSWERS[ctx.params["what"]](ctx, signals)
 
     @kit.route("Path(`/read/{how}`)", priority=2, streams_body=True)
     async def read(ctx: Context) -> Response | str:
@@ -145,7 +124,7 @@ def back(signs: Signs) -> Kit:
     async def serve(ctx: Context) -> Response:
         if ctx.path == "/fail":
             return failing()
-        return Response.stream(ctx.stream()) if ctx.method == "POST" else endless(signs)
+        return Response.stream(ctx.stream()) if ctx.method == "POST" else endless(signals)
 
     return kit
 
@@ -171,19 +150,52 @@ def front() -> Kit:
     return kit
 
 
+class StreamingWorld:
+    """A front and a back component that stream, behind an HTTP adapter.
+
+    Attributes:
+        world: The platform; its pods are front and back.
+        adapter: The HTTP adapter.
+        signals: Events between the test and the back component.
+    """
+
+    def __init__(self, world: World, adapter: HttpAdapter, signals: Signals) -> None:
+        self.world = world
+        self.adapter = adapter
+        self.signals = signals
+        self.port = adapter.port
+
+    @property
+    def plane(self) -> DataPlane:
+        return self.world.plane
+
+    @property
+    def broker(self) -> Broker:
+        return self.world.broker
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    async def wait_idle(self) -> None:
+        """Return when no event is in flight and no stream is open."""
+        await self.world.wait_idle()
+
+
 @contextlib.asynccontextmanager
-async def open_world(url: str, **changes: float) -> AsyncIterator[World]:
-    """Open a platform with both components released; ``changes`` are to its settings."""
-    signs = Signs()
-    settings = msgspec.structs.replace(SETTINGS, body_limit_bytes=5 * MIB, **changes)
-    async with open_data_plane(url, settings) as plane, HttpAdapter(plane.broker, settings) as http:
-        await plane.virtual_environment("team-a")
-        kits = {"front": front(), "back": back(signs)}
-        await plane.deploy("v1", kits)
-        buses = [(await plane.start(name, kit))[0] for name, kit in kits.items()]
-        await plane.release("team-a", "v1")
-        yield World(plane, http, [each.streams for each in (plane.broker.bus, *buses)], signs)
+async def open_streaming_world(
+    url: str, limits: HttpLimits = DEFAULTS, **settings: float
+) -> AsyncIterator[StreamingWorld]:
+    """Open a world with both components released.
 
-
-def url(world: World, path: str) -> str:
-    return f"http://127.0.0.1:{world.port}{path}"
+    Args:
+        url: Of the nats-server.
+        limits: Of the HTTP adapter.
+        settings: Settings of the process that differ from the defaults.
+    """
+    signals = Signals()
+    changed = msgspec.structs.replace(SETTINGS, body_limit_bytes=5 * MIB, **settings)
+    async with open_world(url, changed) as world:
+        kits = {"front": front(), "back": back(signals)}
+        await world.serve("v1", kits, released_in="team-a")
+        adapter = await world.enter_adapter(HttpAdapter(world.broker, changed, limits))
+        yield StreamingWorld(world, adapter, signals)

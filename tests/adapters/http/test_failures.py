@@ -1,4 +1,4 @@
-"""Failures on real sockets: how a client is told."""
+"""Failures on real sockets, as problem documents or plain text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from adapters.http.server import HttpAdapter
-from broker.broker import Broker
-from broker.bus import Bus
+from broker.dispatch.broker import Broker
+from broker.nats.bus import Bus
 from fox import Context, Kit
-from model import subjects
-from model.component import short
+from kubefox import subjects
+from kubefox.component import short
 from tests.adapters.http.echo import HERE, problem
 from tests.adapters.http.raw import ask
 from tests.support.data_plane import APP, SETTINGS, DataPlane, digest, open_data_plane
@@ -32,7 +32,7 @@ from tests.support.nats import NatsServer
         b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-async def test_what_is_no_request_is_refused_without_a_traceback(
+async def test_an_invalid_request_is_400_without_a_traceback(
     echo: int, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await ask(echo, data)
@@ -54,7 +54,7 @@ async def test_what_is_no_request_is_refused_without_a_traceback(
         (f"/y?{HERE}", 404, "route_not_found"),
     ],
 )
-async def test_a_failure_is_told_as_a_problem(
+async def test_a_failure_is_a_problem_document(
     plane: DataPlane, adapter: HttpAdapter, target: str, status: int, code: str
 ) -> None:
     kit = Kit()
@@ -83,7 +83,7 @@ async def test_a_failure_is_told_as_a_problem(
         ("", False),
     ],
 )
-async def test_a_failure_is_plain_text_for_who_prefers_it(
+async def test_a_failure_is_plain_text_if_the_client_prefers_it(
     adapter: HttpAdapter,
     accept: str,
     is_text: bool,
@@ -102,7 +102,7 @@ async def test_a_failure_is_plain_text_for_who_prefers_it(
         assert problem(answer) == (404, "environment_not_found")
 
 
-async def test_a_request_that_cannot_be_read_fails_in_plain_text_too(adapter: HttpAdapter) -> None:
+async def test_an_invalid_request_is_refused_in_plain_text_too(adapter: HttpAdapter) -> None:
     request = b"GET /?kf-dep= HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n"
 
     answer = await ask(adapter.port, request)
@@ -111,7 +111,7 @@ async def test_a_request_that_cannot_be_read_fails_in_plain_text_too(adapter: Ht
     assert answer.body.startswith(b"400 invalid_selector: ")
 
 
-async def test_a_handler_that_fails_tells_nothing_of_why(
+async def test_the_cause_of_a_failed_handler_is_not_sent(
     plane: DataPlane, adapter: HttpAdapter
 ) -> None:
     kit = Kit()
@@ -131,7 +131,7 @@ async def test_a_handler_that_fails_tells_nothing_of_why(
     assert b"internal" not in answer.body
 
 
-async def test_a_failure_of_the_platform_itself_is_logged_and_not_told(
+async def test_an_internal_error_is_logged_and_its_cause_is_not_sent(
     plane: DataPlane,
     adapter: HttpAdapter,
     monkeypatch: pytest.MonkeyPatch,
@@ -150,7 +150,7 @@ async def test_a_failure_of_the_platform_itself_is_logged_and_not_told(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_an_event_that_nobody_answers_in_time_is_504(
+async def test_an_event_without_a_response_in_time_is_504(
     own_nats_server: NatsServer,
 ) -> None:
     settings = msgspec.structs.replace(SETTINGS, event_ttl_s=0.05)
@@ -168,11 +168,11 @@ async def test_an_event_that_nobody_answers_in_time_is_504(
 
 
 async def silent(bus: Bus) -> Kit:
-    """Return a kit whose events somebody takes and never answers."""
+    """Return a kit whose events are received and never answered."""
 
     async def keep(_payload: bytes, _reply: str) -> None: ...
 
-    await bus.serve(subjects.component(APP, "web", digest("v1")), keep)
+    await bus.serve(subjects.requests_to(subjects.component(APP, "web", digest("v1"))), keep)
     kit = Kit()
     kit.route("All()")(kit.default)  # type: ignore[arg-type]
     return kit

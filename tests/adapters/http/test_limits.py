@@ -1,4 +1,4 @@
-"""What a client may ask of the adapter: sizes, times, memory."""
+"""Limits of requests: sizes, timeouts and memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from adapters.http import bodies
 from adapters.http.server import HttpAdapter
 from tests.adapters.http.echo import LIMIT_BYTES, problem
+from tests.adapters.http.limits import with_limits
 from tests.adapters.http.raw import ask, connect
 from tests.support.garbage import leaves_no_frame_of
 
@@ -27,17 +27,14 @@ async def test_a_body_over_the_limit_is_refused(echo: int, framing: bytes) -> No
     assert problem(answer) == (413, "body_too_large")
 
 
-async def test_a_body_that_does_not_come_in_time_is_given_up(
-    echo: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bodies, "READ_S", 0.01)
-
+@with_limits(body_timeout_s=0.01)
+async def test_a_body_that_does_not_arrive_in_time_is_refused(echo: int) -> None:
     answer = await ask(echo, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
 
     assert problem(answer) == (408, "body_too_slow")
 
 
-async def test_bodies_that_fill_the_memory_for_them_keep_others_out_until_they_are_done(
+async def test_a_request_is_refused_while_other_bodies_fill_the_body_memory(
     echo: int,
 ) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -46,7 +43,7 @@ async def test_bodies_that_fill_the_memory_for_them_keep_others_out_until_they_a
         await first.send(head % LIMIT_BYTES + half)
         async with connect(echo) as second:
             await second.send(head % LIMIT_BYTES + half)
-            # Bytes are counted as they are read, so until both are, another finds room.
+            # Memory is counted as bytes are read: until both are read, a third request succeeds.
             while (refused := await ask(echo, head % len(half) + half)).status == 200:
                 pass
 
@@ -56,7 +53,7 @@ async def test_bodies_that_fill_the_memory_for_them_keep_others_out_until_they_a
     assert problem(refused) == (503, "overloaded")
     assert taken.status == 200
     while (await ask(echo, head % LIMIT_BYTES + half + half)).status != 200:
-        pass  # until it is seen that the second has left
+        pass  # until the adapter has noticed that the second client is gone
 
 
 @pytest.mark.parametrize(
@@ -67,13 +64,13 @@ async def test_bodies_that_fill_the_memory_for_them_keep_others_out_until_they_a
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n\r\n",
     ],
 )
-async def test_a_request_that_fails_leaves_nothing_behind(echo: int, request_: bytes) -> None:
+async def test_a_failed_request_leaks_no_memory(echo: int, request_: bytes) -> None:
     with leaves_no_frame_of("adapters/http"):
         assert (await ask(echo, request_)).status >= 400
         await ask(echo, b"GET /after HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
-async def test_a_client_that_leaves_in_mid_body_leaves_nothing_behind(
+async def test_a_client_that_disconnects_during_its_body_leaks_no_memory(
     echo: int, adapter: HttpAdapter
 ) -> None:
     with leaves_no_frame_of("adapters/http"):
@@ -86,7 +83,7 @@ async def test_a_client_that_leaves_in_mid_body_leaves_nothing_behind(
         await ask(echo, b"GET /after HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
-async def test_a_body_of_the_limit_is_taken(echo: int) -> None:
+async def test_a_body_of_exactly_the_limit_is_accepted(echo: int) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % LIMIT_BYTES
 
     answer = await ask(echo, head + b"a" * LIMIT_BYTES)
@@ -99,8 +96,8 @@ async def test_a_body_of_the_limit_is_taken(echo: int) -> None:
     [
         b"X: " + b"a" * 70_000 + b"\r\n",
         b"a" * 70_000 + b": x\r\n",
-        b"".join(b"X%d: %s\r\n" % (each, b"a" * 1000) for each in range(80)),
-        b"".join(b"X%d: a\r\n" % each for each in range(5000)),
+        b"".join(b"X%d: %s\r\n" % (number, b"a" * 1000) for number in range(80)),
+        b"".join(b"X%d: a\r\n" % number for number in range(5000)),
     ],
 )
 async def test_headers_over_the_limit_are_refused(echo: int, headers: bytes) -> None:
@@ -115,7 +112,7 @@ async def test_a_target_over_the_limit_is_refused(echo: int) -> None:
     assert problem(answer) == (431, "headers_too_large")
 
 
-async def test_a_client_that_leaves_in_mid_body_harms_nobody(
+async def test_a_client_that_disconnects_during_its_body_does_not_affect_other_requests(
     echo: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connect(echo) as connection:

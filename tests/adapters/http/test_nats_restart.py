@@ -1,4 +1,4 @@
-"""The HTTP adapter while NATS is away, and after it is back."""
+"""The HTTP adapter without NATS, and after the reconnect."""
 
 from __future__ import annotations
 
@@ -9,42 +9,38 @@ import pytest
 
 from adapters.http.server import READY_PATH, HttpAdapter
 from fox import Context, Kit
-from tests.adapters.http.raw import Answer, ask
-from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
+from tests.adapters.http.raw import RawResponse, ask
+from tests.support.data_plane import SETTINGS, open_data_plane
 from tests.support.nats import NatsServer
+from tests.support.world import World, open_world
 
 EXPLAIN = "kubefox-explain: 1\r\n"
 
 
 @pytest.fixture
-async def plane(own_nats_server: NatsServer) -> AsyncIterator[DataPlane]:
+async def world(own_nats_server: NatsServer) -> AsyncIterator[World]:
     web = Kit()
 
     @web.route("All()")
     async def tell(ctx: Context) -> str:
         return ctx.deployment
 
-    async with open_data_plane(own_nats_server.url) as plane:
-        await plane.virtual_environment("team-a")
-        for name in ("v1", "v2"):
-            await plane.deploy(name, {"web": web})
-        await plane.release("team-a", "v1")
-        await plane.start("web", web)
-        yield plane
+    async with open_world(own_nats_server.url, deployments={"v2": {"web": web}}) as world:
+        await world.serve("v1", {"web": web}, released_in="team-a")
+        yield world
 
 
 @pytest.fixture
-async def port(plane: DataPlane) -> AsyncIterator[int]:
-    async with HttpAdapter(plane.broker, SETTINGS) as adapter:
-        yield adapter.port
+async def port(world: World) -> int:
+    return (await world.enter_adapter(HttpAdapter(world.broker, SETTINGS))).port
 
 
-async def get(port: int, path: str, headers: str = "") -> Answer:
+async def get(port: int, path: str, headers: str = "") -> RawResponse:
     return await ask(port, f"GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n".encode())
 
 
-async def wait_gone(plane: DataPlane) -> None:
-    while plane.broker.bus.is_ready:
+async def wait_disconnected(world: World) -> None:
+    while world.broker.bus.is_ready:
         await asyncio.sleep(0)
 
 
@@ -53,14 +49,14 @@ async def wait_ready(port: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_without_nats_it_is_not_ready_and_decides_by_what_it_knows(
-    plane: DataPlane, port: int, own_nats_server: NatsServer
+async def test_without_nats_it_is_not_ready_and_routes_by_its_last_snapshot(
+    world: World, port: int, own_nats_server: NatsServer
 ) -> None:
     assert (await get(port, READY_PATH)).status == 200
     before = await get(port, "/", EXPLAIN)
 
     await asyncio.to_thread(own_nats_server.kill)
-    await wait_gone(plane)
+    await wait_disconnected(world)
 
     assert (await get(port, READY_PATH)).status == 503
     assert (await get(port, "/", EXPLAIN)).body == before.body
@@ -72,17 +68,17 @@ async def test_without_nats_it_is_not_ready_and_decides_by_what_it_knows(
     assert refused.header("retry-after") == "1"
 
 
-async def test_once_nats_is_back_it_is_ready_and_routes_by_what_it_missed(
-    plane: DataPlane, port: int, own_nats_server: NatsServer
+async def test_after_a_reconnect_it_is_ready_and_routes_by_the_changes_it_missed(
+    world: World, port: int, own_nats_server: NatsServer
 ) -> None:
     await asyncio.to_thread(own_nats_server.kill)
-    await wait_gone(plane)
+    await wait_disconnected(world)
     await asyncio.to_thread(own_nats_server.start)
     async with open_data_plane(own_nats_server.url, process_id="other") as other:
         await other.release("team-a", "v2")
         revision = other.broker.snapshot.revision
 
-    await plane.broker.store.wait_revision(revision)
+    await world.broker.store.wait_revision(revision)
     await wait_ready(port)
 
     assert (await get(port, "/")).body == b"v2"

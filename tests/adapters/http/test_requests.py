@@ -1,4 +1,4 @@
-"""Requests on real sockets, down to the bytes: what the component gets of them."""
+"""Requests on real sockets, and the events that components get for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adapters.http import codec
 from tests.adapters.http.raw import ask, connect
 
 
-async def test_a_request_travels_as_it_came(echo: int) -> None:
+async def test_the_component_gets_method_target_headers_and_body_unchanged(echo: int) -> None:
     answer = await ask(
         echo,
         b"POST /a%2Fb//c%20d?x=%C3%A4&y=1+2&y HTTP/1.1\r\n"
@@ -35,7 +35,7 @@ async def test_a_request_travels_as_it_came(echo: int) -> None:
     }
 
 
-async def test_selectors_are_taken_out_and_the_rest_keeps_its_order(echo: int) -> None:
+async def test_removing_selectors_keeps_the_order_of_query_and_cookies(echo: int) -> None:
     answer = await ask(
         echo,
         b"GET /?a=%31&kf-dep=v1&b&kf-ve=team-a&c=3 HTTP/1.1\r\nHost: x\r\n"
@@ -47,7 +47,7 @@ async def test_selectors_are_taken_out_and_the_rest_keeps_its_order(echo: int) -
     assert content["headers"] == [["host", "x"], ["cookie", "a=1; b=2"]]
 
 
-async def test_what_speaks_of_the_connection_stays_on_it(echo: int) -> None:
+async def test_hop_by_hop_headers_are_not_passed_on(echo: int) -> None:
     answer = await ask(
         echo,
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n"
@@ -58,7 +58,7 @@ async def test_what_speaks_of_the_connection_stays_on_it(echo: int) -> None:
     assert answer.json()["headers"] == [["host", "x"], ["x-end", "1"]]
 
 
-async def test_a_selector_counts_though_it_is_said_to_be_of_the_connection(echo: int) -> None:
+async def test_a_selector_named_in_the_connection_header_still_counts(echo: int) -> None:
     answer = await ask(
         echo,
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: kf-dep, kf-ve\r\n"
@@ -92,7 +92,7 @@ async def test_a_body_keeps_its_encoding(echo: int) -> None:
         (b"//double", "//double", ""),
     ],
 )
-async def test_every_form_of_a_target_is_understood(
+async def test_every_form_of_request_target_is_parsed(
     echo: int, target: bytes, path: str, query: str
 ) -> None:
     answer = await ask(echo, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -100,9 +100,9 @@ async def test_every_form_of_a_target_is_understood(
     assert (answer.json()["path"], answer.json()["query"]) == (path, query)
 
 
-async def test_a_long_connection_header_is_heeded_and_not_remembered(echo: int) -> None:
+async def test_a_long_connection_header_is_applied_and_not_cached(echo: int) -> None:
     names = b", ".join(b"X-%d" % number for number in range(1_000))
-    codec._known_nominated.cache_clear()
+    codec._cached_connection_options.cache_clear()
 
     answer = await ask(
         echo,
@@ -110,10 +110,10 @@ async def test_a_long_connection_header_is_heeded_and_not_remembered(echo: int) 
     )
 
     assert answer.json()["headers"] == [["host", "x"], ["x-end", "2"]]
-    assert codec._known_nominated.cache_info().currsize == 0
+    assert codec._cached_connection_options.cache_info().currsize == 0
 
 
-async def test_a_chunked_body_is_put_together(echo: int) -> None:
+async def test_a_chunked_body_is_buffered_whole(echo: int) -> None:
     answer = await ask(
         echo,
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -123,7 +123,7 @@ async def test_a_chunked_body_is_put_together(echo: int) -> None:
     assert answer.json()["body"] == "abcde"
 
 
-async def test_a_body_in_another_transfer_coding_is_refused(echo: int) -> None:
+async def test_an_unsupported_transfer_encoding_is_refused(echo: int) -> None:
     answer = await ask(
         echo,
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
@@ -131,11 +131,11 @@ async def test_a_body_in_another_transfer_coding_is_refused(echo: int) -> None:
     )
 
     assert answer.status == 501
-    assert answer.json()["code"] == "unknown_transfer_coding"
+    assert answer.json()["code"] == "unsupported_transfer_encoding"
     assert "gzip" in answer.body.decode()
 
 
-async def test_a_client_that_waits_to_be_invited_is(echo: int) -> None:
+async def test_a_client_that_expects_100_continue_gets_it(echo: int) -> None:
     async with connect(echo) as connection:
         await connection.send(
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
@@ -149,11 +149,11 @@ async def test_a_client_that_waits_to_be_invited_is(echo: int) -> None:
     assert answer.json()["headers"] == [["host", "x"], ["content-length", "3"]]
 
 
-async def test_a_connection_serves_many_requests_in_turn(echo: int) -> None:
+async def test_a_connection_serves_many_requests(echo: int) -> None:
     async with connect(echo) as connection:
-        for each in range(3):
-            await connection.send(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % each)
+        for number in range(3):
+            await connection.send(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
         answers = [await connection.read() for _ in range(3)]
 
-    assert [each.json()["path"] for each in answers] == ["/0", "/1", "/2"]
-    assert len({each.header("kubefox-event-id") for each in answers}) == 3
+    assert [answer.json()["path"] for answer in answers] == ["/0", "/1", "/2"]
+    assert len({answer.header("kubefox-event-id") for answer in answers}) == 3

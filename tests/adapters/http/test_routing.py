@@ -1,4 +1,4 @@
-"""What real HTTP requests look like to routing: paths, hosts, queries and selectors as sent."""
+"""Routing of real HTTP requests: paths, hosts, queries and selectors as they are sent."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 
 from adapters.http.server import HttpAdapter
 from fox import Context, Kit
-from tests.adapters.http.raw import Answer, ask
-from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
+from tests.adapters.http.raw import RawResponse, ask
+from tests.support.data_plane import SETTINGS
 from tests.support.nats import NatsServer
+from tests.support.world import World, open_world
 
 LONG = "x" * 8_000
 
 
 def echo(*rules: str) -> Kit:
-    """Return a component that answers with what it was given."""
+    """Return a component that responds with the event that it got."""
     kit = Kit()
 
     async def answer(ctx: Context) -> dict[str, Any]:
@@ -53,44 +54,42 @@ WEB = echo(
 
 
 @pytest.fixture
-async def plane(own_nats_server: NatsServer) -> AsyncIterator[DataPlane]:
-    async with open_data_plane(own_nats_server.url) as plane:
-        await plane.virtual_environment("team-a")
-        await plane.virtual_environment("team-b")
-        for name in ("v1", "v2"):
-            await plane.deploy(name, {"web": WEB})
-        await plane.release("team-a", "v1")
-        await plane.start("web", WEB)
-        yield plane
+async def world(own_nats_server: NatsServer) -> AsyncIterator[World]:
+    async with open_world(
+        own_nats_server.url,
+        environments={"team-a": {}, "team-b": {}},
+        deployments={"v2": {"web": WEB}},
+    ) as world:
+        await world.serve("v1", {"web": WEB}, released_in="team-a")
+        yield world
 
 
 @pytest.fixture
-async def port(plane: DataPlane) -> AsyncIterator[int]:
-    async with HttpAdapter(plane.broker, SETTINGS) as adapter:
-        yield adapter.port
+async def port(world: World) -> int:
+    return (await world.enter_adapter(HttpAdapter(world.broker, SETTINGS))).port
 
 
-async def get(port: int, target: str, *headers: str, host: str = "localhost") -> Answer:
+async def get(port: int, target: str, *headers: str, host: str = "localhost") -> RawResponse:
     lines = "".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", f"host: {host}", *headers))
     return await ask(port, f"{lines}\r\n".encode())
 
 
 async def seen(port: int, target: str, *headers: str, host: str = "localhost") -> dict[str, Any]:
-    """Return what the component was given."""
+    """Return the event that the component got."""
     answer = await get(port, target, *headers, host=host)
     assert answer.status == 200, answer.body
     found: dict[str, Any] = msgspec.json.decode(answer.body)
     return found
 
 
-async def test_slashes_that_say_nothing_do_not_matter_and_stay(port: int) -> None:
+async def test_extra_slashes_do_not_affect_matching_and_are_passed_on(port: int) -> None:
     for target in ("/files/x", "/files/x/", "//files/x", "/files///x//"):
         given = await seen(port, target)
         assert given["params"] == {"name": "x"}
         assert given["path"] == target
 
 
-async def test_the_root_is_a_path_like_another(port: int) -> None:
+async def test_the_root_matches_in_every_spelling(port: int) -> None:
     for target in ("/", "//", "/?", "http://localhost", "http://localhost/"):
         assert (await seen(port, target))["route"] == 0
     assert (await get(port, "/nothing")).status == 404
@@ -114,7 +113,7 @@ async def test_percent_encoding_is_decoded_in_a_segment_and_never_splits_one(por
     assert (await get(port, "/files%2Fx")).status == 404
 
 
-async def test_what_follows_a_prefix_is_its_suffix(port: int) -> None:
+async def test_path_prefix_passes_the_path_suffix(port: int) -> None:
     for target, suffix in (
         ("/static", "/"),
         ("/static/", "/"),
@@ -132,14 +131,14 @@ async def test_a_host_matches_in_any_case_with_any_port(port: int) -> None:
     assert (await get(port, "/hosted", host="other.example")).status == 404
 
 
-async def test_a_target_with_a_host_has_the_last_word_on_it(port: int) -> None:
+async def test_the_host_of_an_absolute_target_overrides_the_host_header(port: int) -> None:
     for authority in ("shop.example", "SHOP.example:80", "user@shop.example"):
         assert (await seen(port, f"http://{authority}/hosted", host="other.example"))["route"] == 3
     answer = await get(port, "http://other.example/hosted", host="shop.example")
     assert answer.status == 404
 
 
-async def test_any_of_the_values_of_a_query_key_may_match_and_all_travel_on(port: int) -> None:
+async def test_one_of_several_query_values_matches_and_all_are_passed_on(port: int) -> None:
     for query in ("k=b", "k=a&k=b", "x&k=%62&k=c", "k=b&k=b"):
         assert (await seen(port, f"/search?{query}"))["query"] == query
     for query in ("k=a", "K=b", "k", "k=b%20"):
@@ -155,7 +154,7 @@ async def test_a_client_cannot_set_the_type_of_its_event(port: int) -> None:
     assert given["headers"] == ["host", "x-own"]
 
 
-async def test_selectors_are_taken_out_and_the_rest_keeps_its_order_and_encoding(
+async def test_removing_selectors_keeps_order_and_encoding_of_the_query(
     port: int,
 ) -> None:
     given = await seen(
@@ -205,8 +204,10 @@ async def test_a_selector_that_names_nothing_never_falls_back_to_the_release(por
         assert answer.json()["code"] == code
 
 
-async def test_a_pattern_that_would_explode_elsewhere_costs_nobody_a_turn(port: int) -> None:
-    # 2 ** 8000 steps for an engine that backtracks: the requests beside it would wait for ever.
+async def test_a_regex_with_exponential_backtracking_does_not_block_other_requests(
+    port: int,
+) -> None:
+    # 2 ** 8000 steps for an engine that backtracks: it would block all other requests.
     word = "a" * 8_000
     asked = [
         get(port, f"/explosive/{word}!"),
@@ -214,7 +215,7 @@ async def test_a_pattern_that_would_explode_elsewhere_costs_nobody_a_turn(port: 
         *(get(port, "/") for _ in range(20)),
     ]
 
-    answers = [each.status for each in await asyncio.gather(*asked)]
+    answers = [answer.status for answer in await asyncio.gather(*asked)]
 
     assert answers == [404, 404, *[200] * 20]
     assert (await seen(port, f"/explosive/{word}"))["params"] == {"word": word}
@@ -224,4 +225,12 @@ async def test_a_pattern_that_would_explode_elsewhere_costs_nobody_a_turn(port: 
 async def test_long_names_and_paths_are_routed_like_short_ones(port: int) -> None:
     assert (await seen(port, f"/files/{LONG}"))["params"] == {"name": LONG}
     assert (await seen(port, f"/search?{LONG}=1&k=b"))["route"] == 5
-    assert (await get(port, "/deep" + "/a" * 4_000)).status == 404
+    assert (await get(port, "/deep" + "/a" * 400)).status == 404
+
+
+async def test_a_path_of_very_many_segments_is_refused(port: int) -> None:
+    assert (await get(port, "/deep" + "/a" * 4_000)).status == 431
+
+
+async def test_a_selector_among_very_many_parameters_is_refused(port: int) -> None:
+    assert (await get(port, "/?kf-ve=test" + "&a=1" * 2_000)).status == 431

@@ -1,4 +1,4 @@
-"""The HTTP adapter comes, is ready, and goes."""
+"""The start, the readiness and the end of the HTTP adapter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.adapters.http.raw import ask, connect
 from tests.support.data_plane import SETTINGS, DataPlane
 
 
-async def test_leaving_finishes_what_is_in_flight_and_takes_nothing_new(
+async def test_closing_finishes_requests_in_flight_and_accepts_no_connection(
     plane: DataPlane,
 ) -> None:
     kit = Kit()
@@ -49,7 +49,9 @@ async def test_leaving_finishes_what_is_in_flight_and_takes_nothing_new(
     await leaving
 
 
-async def test_readiness_is_told_and_is_no_event(plane: DataPlane, adapter: HttpAdapter) -> None:
+async def test_the_readiness_path_is_answered_without_an_event(
+    plane: DataPlane, adapter: HttpAdapter
+) -> None:
     request = f"GET {READY_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
     ready = await ask(adapter.port, request)
@@ -70,5 +72,5 @@ async def test_a_port_in_use_is_an_error(plane: DataPlane, adapter: HttpAdapter)
         await HttpAdapter(plane.broker, settings).__aenter__()
 
 
-async def test_the_address_is_known(adapter: HttpAdapter) -> None:
+async def test_the_url_has_the_port(adapter: HttpAdapter) -> None:
     assert adapter.url == f"http://127.0.0.1:{adapter.port}"

@@ -1,67 +1,72 @@
-"""What ends a stream early, on real sockets: it leaves nothing behind anywhere."""
+"""Streams that end early, on real sockets: no stream and no event is left in any process."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
-import pytest
+import msgspec
 
-from adapters.http import connection
+from tests.adapters.http.limits import DEFAULTS, with_limits
 from tests.adapters.http.raw import ask, connect
-from tests.adapters.http.streaming import GET, POST, SOON_S, World, open_world
+from tests.adapters.http.streaming import GET, POST, SOON_S, StreamingWorld, open_streaming_world
 from tests.support.garbage import leaves_no_frame_of
 from tests.support.nats import NatsServer
 
 
-async def test_a_client_that_leaves_ends_the_generator(world: World) -> None:
-    async with connect(world.port) as connection:
+async def test_a_client_that_disconnects_ends_the_generator(streaming: StreamingWorld) -> None:
+    async with connect(streaming.port) as connection:
         await connection.send(GET % b"/endless")
         assert (await connection.read_head()).status == 200
-        await connection._reader.readuntil(b"more")
-        assert world.broker.in_flight == 1
+        await connection.read_until(b"more")
+        assert streaming.broker.in_flight == 1
 
     async with asyncio.timeout(SOON_S):
-        await world.signs.ended.wait()
+        await streaming.signals.ended.wait()
 
 
-async def test_a_client_that_leaves_ends_the_generators_of_all_components(world: World) -> None:
-    async with connect(world.port) as connection:
+async def test_a_client_that_disconnects_ends_the_generators_of_all_components(
+    streaming: StreamingWorld,
+) -> None:
+    async with connect(streaming.port) as connection:
         await connection.send(GET % b"/via")
         assert (await connection.read_head()).status == 200
-        await connection._reader.readuntil(b"more")
+        await connection.read_until(b"more")
 
     async with asyncio.timeout(SOON_S):
-        await world.signs.ended.wait()
+        await streaming.signals.ended.wait()
 
 
-async def test_a_client_that_leaves_in_mid_body_leaves_nothing_behind(world: World) -> None:
+async def test_a_client_that_disconnects_during_its_body_leaks_no_memory(
+    streaming: StreamingWorld,
+) -> None:
     with leaves_no_frame_of("adapters/http"):
-        async with connect(world.port) as connection:
+        async with connect(streaming.port) as connection:
             await connection.send(POST % b"/read/echo" + b"Content-Length: 9000000\r\n\r\nabc")
             await connection.read_head()
-        await world.wait_idle()
-        await ask(world.port, GET % b"/size")
+        await streaming.wait_idle()
+        await ask(streaming.port, GET % b"/size")
 
 
-async def test_a_stream_without_progress_ends_on_both_ends(own_nats_server: NatsServer) -> None:
-    async with open_world(own_nats_server.url, stream_idle_s=0.2) as world:
-        async with connect(world.port) as connection:
+async def test_the_idle_timeout_ends_a_stream_on_both_ends(own_nats_server: NatsServer) -> None:
+    async with open_streaming_world(own_nats_server.url, stream_idle_s=0.2) as streaming:
+        async with connect(streaming.port) as connection:
             await connection.send(GET % b"/endless")
             await connection.read_head()
             body = await connection.wait_closed()
-        await world.wait_idle()
+        await streaming.wait_idle()
 
     assert body == b"4\r\nmore\r\n"
-    assert world.signs.ended.is_set()
+    assert streaming.signals.ended.is_set()
 
 
-async def test_a_nats_that_restarts_cuts_all_streams_and_leaves_none(
-    world: World, own_nats_server: NatsServer
+async def test_a_restart_of_nats_cuts_all_streams(
+    streaming: StreamingWorld, own_nats_server: NatsServer
 ) -> None:
-    async with connect(world.port) as down, connect(world.port) as up:
+    async with connect(streaming.port) as down, connect(streaming.port) as up:
         await down.send(GET % b"/via")
-        await down._reader.readuntil(b"more")
+        await down.read_until(b"more")
         await up.send(POST % b"/read/echo" + b"Content-Length: 9000000\r\n\r\nabc")
         await up.read_head()
 
@@ -69,53 +74,52 @@ async def test_a_nats_that_restarts_cuts_all_streams_and_leaves_none(
         async with asyncio.timeout(SOON_S):
             assert not (await down.wait_closed()).endswith(b"0\r\n\r\n")
             assert not (await up.wait_closed()).endswith(b"0\r\n\r\n")
-        await world.wait_idle()
+        await streaming.wait_idle()
 
-    assert world.signs.ended.is_set()
+    assert streaming.signals.ended.is_set()
 
 
-async def test_leaving_lets_a_stream_end_and_cuts_what_does_not(
+async def test_closing_cuts_a_stream_that_does_not_end_in_the_drain_time(
     own_nats_server: NatsServer,
 ) -> None:
-    async with open_world(own_nats_server.url, drain_s=0.2) as world:
-        async with connect(world.port) as connection:
+    async with open_streaming_world(
+        own_nats_server.url, msgspec.structs.replace(DEFAULTS, drain_timeout_s=0.2)
+    ) as streaming:
+        async with connect(streaming.port) as connection:
             await connection.send(GET % b"/endless")
-            await connection._reader.readuntil(b"more")
-            await world.adapter.__aexit__(None, None, None)
+            await connection.read_until(b"more")
+            await streaming.adapter.__aexit__(None, None, None)
             body = await connection.wait_closed()
-        await world.wait_idle()
+        await streaming.wait_idle()
 
     assert not body.endswith(b"0\r\n\r\n")
-    assert world.signs.ended.is_set()
+    assert streaming.signals.ended.is_set()
 
 
-async def test_a_client_that_takes_nothing_is_given_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@with_limits(write_progress_s=0.02, write_timeout_s=0.1)
+async def test_a_client_that_reads_nothing_is_aborted_after_the_write_timeout(
+    streaming: StreamingWorld,
 ) -> None:
-    monkeypatch.setattr(connection, "TOUCH_S", 0.02)
-    monkeypatch.setattr(connection, "WRITE_S", 0.1)
-    async with connect(world.port) as slow:
+    async with connect(streaming.port) as slow:
         await slow.send(GET % b"/bytes/64000000")
         await slow.read_head()
-        await world.wait_idle()
+        await streaming.wait_idle()
 
 
-async def test_a_client_that_takes_little_but_something_is_served_on(
-    own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "TOUCH_S", 0.02)
-    async with open_world(own_nats_server.url, stream_idle_s=0.4) as world:
+async def test_a_client_that_reads_slowly_keeps_its_stream(own_nats_server: NatsServer) -> None:
+    limits = msgspec.structs.replace(DEFAULTS, write_progress_s=0.02)
+    async with open_streaming_world(own_nats_server.url, limits, stream_idle_s=0.8) as streaming:
         now_s = asyncio.get_running_loop().time
         begun_s = now_s()
         with socket.socket() as small:
-            # With the kernel's megabytes in between, the server would see nothing of it for long.
+            # With its default size, the kernel would buffer megabytes before the server waits.
             small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-            small.connect(("127.0.0.1", world.port))
+            small.connect(("127.0.0.1", streaming.port))
             reader, writer = await asyncio.open_connection(sock=small, limit=16 * 1024)
             writer.write(GET % b"/bytes/64000000")
-            while now_s() < begun_s + 1.2:
-                await reader.readexactly(4_000)
-                await asyncio.sleep(0.005)
-            assert world.broker.in_flight == 1
-            writer.close()
-        await world.wait_idle()
+            with contextlib.closing(writer):
+                while now_s() < begun_s + 2:
+                    await reader.readexactly(16_000)
+                    await asyncio.sleep(0.005)
+                assert streaming.broker.in_flight == 1
+        await streaming.wait_idle()

@@ -1,24 +1,25 @@
-"""Figures of many processes as one: nothing is counted twice, and nothing is lost."""
+"""The sum of the figures of many processes: each event is counted once."""
 
 from __future__ import annotations
 
 import pytest
 
-from broker.telemetry import collected
-from broker.telemetry.collected import Collected, Totals
-from broker.telemetry.figures import OTHER, Labels, ProcessFigures, Role
-from broker.telemetry.metrics import IN_FLIGHT, Metrics, end
+from broker.telemetry.collected import CollectedFigures, Totals
+from broker.telemetry.figures import OTHER, EventLabels, EventRole, ProcessFigures
+from broker.telemetry.metrics import IN_FLIGHT, Metrics, count_duration, count_queue_time
 from broker.telemetry.stats import stats_of
+from kubefox.refusal import Refusal
+from kubefox.steps import finish
 
 MS = 10**6
-V1 = Labels("api", "a" * 32, "shop", "v1", "live")
-V2 = Labels("api", "a" * 32, "shop", "v2", "live")
-CLIENTS = Labels("adapter/http", "", "shop", "v1", "live", Role.GENESIS)
+V1 = EventLabels("api", "a" * 32, "shop", "v1", "live")
+V2 = EventLabels("api", "a" * 32, "shop", "v2", "live")
+CLIENTS = EventLabels("adapter/http", "", "shop", "v1", "live", EventRole.GENESIS)
 
 
 def figures(
     process: str,
-    *answered: tuple[Labels, int],
+    *answered: tuple[EventLabels, int],
     status: int = 200,
     is_final: bool = False,
     in_flight: int = 0,
@@ -26,11 +27,10 @@ def figures(
     metrics = Metrics()
     for labels, count in answered:
         series = metrics.series(labels)
-        for _ in range(in_flight):
-            series.words[IN_FLIGHT] += 1
+        series.counters[IN_FLIGHT] += in_flight
         for _ in range(count):
-            series.words[IN_FLIGHT] += 1
-            end(series.words, status, 2 * MS, MS)
+            count_duration(series.counters, status, 2 * MS)
+            count_queue_time(series.counters, MS)
     metrics.watch_counter("lost", lambda: 1)
     metrics.watch_gauge("up", lambda: True)
     return metrics.figures(process, "api", is_final=is_final)
@@ -38,17 +38,17 @@ def figures(
 
 def requests(totals: Totals) -> dict[str, int]:
     return {
-        labels.deployment: sum(each.count for each in series.by_class.values())
+        labels.deployment: sum(value.count for value in series.by_class.values())
         for labels, series in totals.series.items()
     }
 
 
-def test_processes_add_up() -> None:
-    known = Collected()
-    known.take(figures("p1", (V1, 3), (V2, 1), in_flight=1))
-    known.take(figures("p2", (V1, 4), in_flight=2))
+def test_figures_of_processes_are_summed() -> None:
+    collected = CollectedFigures()
+    finish(collected.add(figures("p1", (V1, 3), (V2, 1), in_flight=1)))
+    finish(collected.add(figures("p2", (V1, 4), in_flight=2)))
 
-    totals = known.totals(1.0, ["p1", "p2"])
+    totals = finish(collected.totals(1.0, ["p1", "p2"]))
 
     assert requests(totals) == {"v1": 7, "v2": 1}
     assert totals.series[V1].in_flight == 3
@@ -56,73 +56,68 @@ def test_processes_add_up() -> None:
     assert len(totals.gauges) == 2
 
 
-def test_what_a_process_says_again_counts_once() -> None:
-    known = Collected()
-    known.take(figures("p1", (V1, 3)))
-    known.take(figures("p1", (V1, 5)))
+def test_newer_figures_of_a_process_replace_older_ones() -> None:
+    collected = CollectedFigures()
+    finish(collected.add(figures("p1", (V1, 3))))
+    finish(collected.add(figures("p1", (V1, 5))))
 
-    assert requests(known.totals(1.0, ["p1"])) == {"v1": 5}
+    assert requests(finish(collected.totals(1.0, ["p1"]))) == {"v1": 5}
 
 
-def test_a_process_that_ends_leaves_its_last_figures() -> None:
-    known = Collected()
-    known.take(figures("p1", (V1, 3)))
-    known.take(figures("p1", (V1, 5), is_final=True, in_flight=1))
-    known.take(figures("p1", (V1, 4)))
-    known.take(figures("p2", (V1, 1)))
+def test_final_figures_of_a_process_stay_in_the_sum() -> None:
+    collected = CollectedFigures()
+    finish(collected.add(figures("p1", (V1, 3))))
+    finish(collected.add(figures("p1", (V1, 5), is_final=True, in_flight=1)))
+    finish(collected.add(figures("p1", (V1, 4))))
+    finish(collected.add(figures("p2", (V1, 1))))
 
-    totals = known.totals(1.0, ["p2"])
+    totals = finish(collected.totals(1.0, ["p2"]))
 
     assert requests(totals) == {"v1": 6}
     assert totals.series[V1].in_flight == 0
     assert totals.counters == {("api", "lost"): 2}
 
 
-def test_a_process_that_does_not_answer_counts_with_what_it_said() -> None:
-    known = Collected()
-    known.take(figures("p1", (V1, 3), in_flight=1))
+def test_a_process_that_does_not_answer_counts_with_its_earlier_figures() -> None:
+    collected = CollectedFigures()
+    finish(collected.add(figures("p1", (V1, 3), in_flight=1)))
 
-    totals = known.totals(1.0, [])
+    totals = finish(collected.totals(1.0, []))
 
     assert requests(totals) == {"v1": 3}
     assert totals.series[V1].in_flight == 0
     assert totals.gauges == ()
 
 
-def test_the_number_of_processes_is_bounded_and_still_all_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(collected, "MAX_PROCESSES", 2)
-    monkeypatch.setattr(collected, "MAX_ENDED", 3)
-    known = Collected()
+def test_the_number_of_processes_is_bounded_and_the_sum_is_complete() -> None:
+    collected = CollectedFigures(max_processes=2, max_ended=3)
 
     for number in range(10):
-        known.take(figures(f"p{number}", (V1, 1)))
+        finish(collected.add(figures(f"p{number}", (V1, 1))))
 
-    assert requests(known.totals(1.0, [])) == {"v1": 10}
-    assert (len(known._latest), len(known._ended_processes)) == (2, 3)
-
-
-def test_the_number_of_series_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collected, "MAX_SERIES", 1)
-    known = Collected()
-    known.take(figures("p1", (V1, 3), (V2, 4)))
-
-    assert requests(known.totals(1.0, ["p1"])) == {"v1": 3, OTHER: 4}
+    assert requests(finish(collected.totals(1.0, []))) == {"v1": 10}
+    assert (len(collected._latest), len(collected._ended_processes)) == (2, 3)
 
 
-def test_stats_tell_deployments_and_components_apart() -> None:
-    known = Collected()
-    known.take(figures("p1", (V1, 3), (V2, 1), (CLIENTS, 2), status=500))
+def test_the_number_of_series_is_bounded() -> None:
+    collected = CollectedFigures(max_series=1)
+    finish(collected.add(figures("p1", (V1, 3), (V2, 4))))
 
-    stats = stats_of(known.totals(1.0, ["p1"]))
+    assert requests(finish(collected.totals(1.0, ["p1"]))) == {"v1": 3, OTHER: 4}
+
+
+def test_stats_have_a_row_for_each_deployment_and_component() -> None:
+    collected = CollectedFigures()
+    finish(collected.add(figures("p1", (V1, 3), (V2, 1), (CLIENTS, 2), status=500)))
+
+    stats = finish(stats_of(finish(collected.totals(1.0, ["p1"]))))
 
     (deployment,) = stats.deployments
     (component,) = stats.components
     assert (deployment.deployment, deployment.total.requests) == ("v1", 2)
     assert (component.component, component.all.total.requests) == ("api", 4)
     assert component.all.total.errors == 4
-    assert [(each.deployment, each.total.requests) for each in component.deployments] == [
+    assert [(row.deployment, row.total.requests) for row in component.deployments] == [
         ("v1", 3),
         ("v2", 1),
     ]
@@ -131,13 +126,33 @@ def test_stats_tell_deployments_and_components_apart() -> None:
     assert component.all.recent is None
 
 
-def test_stats_of_a_window_tell_what_came_in_it() -> None:
-    known = Collected()
-    known.take(figures("p1", (V1, 10)))
-    before = known.totals(1.0, ["p1"])
-    known.take(figures("p1", (V1, 14), (V2, 2)))
+def test_stats_count_refused_events_by_their_reason() -> None:
+    metrics, collected = Metrics(), CollectedFigures()
+    for labels in (V1, V2, V2):
+        metrics.series(labels).count_refusal(Refusal.TOO_LATE)
+    finish(collected.add(metrics.figures("p1", "api")))
+    before = finish(collected.totals(1.0, ["p1"]))
+    metrics.series(V2).count_refusal(Refusal.QUEUE_FULL)
+    finish(collected.add(metrics.figures("p1", "api")))
 
-    stats = stats_of(known.totals(3.0, ["p1"]), before)
+    (component,) = finish(stats_of(finish(collected.totals(3.0, ["p1"])), before)).components
+
+    v1, v2 = component.deployments
+    assert component.all.total.refused == {"too_late": 3, "queue_full": 1}
+    assert (v1.total.refused, v1.total.requests) == ({"too_late": 1}, 0)
+    assert v2.total.refused == {"too_late": 2, "queue_full": 1}
+    assert v1.recent is not None
+    assert v2.recent is not None
+    assert (v1.recent.refused, v2.recent.refused) == ({}, {"queue_full": 1})
+
+
+def test_stats_of_a_window_count_only_its_requests() -> None:
+    collected = CollectedFigures()
+    finish(collected.add(figures("p1", (V1, 10))))
+    before = finish(collected.totals(1.0, ["p1"]))
+    finish(collected.add(figures("p1", (V1, 14), (V2, 2))))
+
+    stats = finish(stats_of(finish(collected.totals(3.0, ["p1"])), before))
 
     (component,) = stats.components
     assert stats.window_s == 2
@@ -147,3 +162,17 @@ def test_stats_of_a_window_tell_what_came_in_it() -> None:
     assert v1.recent is not None
     assert v2.recent is not None
     assert (v1.recent.requests, v2.recent.requests) == (4, 2)
+
+
+@pytest.mark.parametrize("service", ["ui", "http"])
+def test_processes_that_one_pod_invents_do_not_end_those_of_others(service: str) -> None:
+    collected = CollectedFigures(max_processes=3)
+    finish(collected.add(ProcessFigures("vm-1", "http", counters={"retries": 1})))
+    finish(collected.add(ProcessFigures("vm-2", "control")))
+
+    for number in range(10):
+        finish(collected.add(ProcessFigures(f"{service}-aaaaaaaaaaaa-{number}", service)))
+    finish(collected.add(ProcessFigures("vm-1", "http", counters={"retries": 5})))
+
+    assert "vm-1" in collected._latest
+    assert collected._latest["vm-1"].counters == {"retries": 5}

@@ -1,4 +1,4 @@
-"""Events on a real NATS: what is told of them, trace by trace and figure by figure."""
+"""Traces and figures of events on a real NATS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 import pytest
 from opentelemetry import trace as otel
 
-from broker import logs
+from broker.runtime import logs
 from broker.telemetry.figures import OTHER
-from broker.telemetry.metrics import end_genesis
+from broker.telemetry.metrics import BoundedSeries, is_slowest
 from fox import Context, Kit, Response
-from model.errors import Conflict, NotFound
-from model.telemetry import Row
-from tests.broker.telemetry.world import SOURCE, Watched, named, open_watched, tree
+from kubefox.errors import Conflict, NotFound
+from kubefox.telemetry import Row
+from tests.broker.telemetry.world import SOURCE, TelemetryWorld, named, open_telemetry_world, tree
+from tests.support.data_plane import digest
 from tests.support.nats import NatsServer
 
 CLIENT_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -69,24 +70,27 @@ def ui() -> Kit:
 
 
 @pytest.fixture
-async def watched(own_nats_server: NatsServer) -> AsyncIterator[Watched]:
-    async with open_watched(own_nats_server.url, trace_ratio=0.0) as watched:
-        plane = watched.plane
-        for name in ("live", "test"):
-            await plane.virtual_environment(name)
+async def world(own_nats_server: NatsServer) -> AsyncIterator[TelemetryWorld]:
+    async with open_telemetry_world(
+        own_nats_server.url, environments=("live", "test"), trace_ratio=0.0
+    ) as world:
+        plane = world.plane
         for name in ("v1", "v2"):
             await plane.deploy(name, {"ui": ui(), "api": api()})
-        async with watched.serving("ui", ui()), watched.serving("api", api()):
+        async with (
+            world.plane.serving("ui", ui(), reports_telemetry=True),
+            world.plane.serving("api", api(), reports_telemetry=True),
+        ):
             # The first event of a deployment in a while is its slowest.
             for name in ("v1", "v2"):
-                await watched.get("/plain", name)
-            yield watched
+                await world.get("/plain", name)
+            yield world
 
 
-async def test_every_hop_of_a_sampled_event_is_in_its_trace(watched: Watched) -> None:
-    trace_id, _ = await watched.get("/fine", "v1", sample=True)
+async def test_a_sampled_trace_has_a_span_for_every_hop(world: TelemetryWorld) -> None:
+    trace_id, _ = await world.get("/fine", "v1", sample=True)
 
-    trace = await watched.trace(trace_id, spans=8)
+    trace = await world.trace(trace_id, spans=8)
 
     assert tree(trace) == {
         "GET": "",
@@ -101,10 +105,10 @@ async def test_every_hop_of_a_sampled_event_is_in_its_trace(watched: Watched) ->
     assert {span.service for span in trace.spans} == {"adapter/test", "ui", "api"}
 
 
-async def test_spans_carry_the_names_of_the_conventions(watched: Watched) -> None:
-    trace_id, _ = await watched.get("/fine", "v1", sample=True)
+async def test_spans_have_the_attributes_of_the_semantic_conventions(world: TelemetryWorld) -> None:
+    trace_id, _ = await world.get("/fine", "v1", sample=True)
 
-    trace = await watched.trace(trace_id, spans=8)
+    trace = await world.trace(trace_id, spans=8)
 
     handler = named(trace, "process ui")
     expected = {
@@ -117,7 +121,7 @@ async def test_spans_carry_the_names_of_the_conventions(watched: Watched) -> Non
         "kubefox.deployment": "v1",
         "kubefox.virtual_environment": "live",
         "kubefox.component": "ui",
-        "kubefox.pod": "ui-1",
+        "kubefox.pod": f"ui-{digest('v1')[:12]}-1",
     }
     assert expected.items() <= handler.attributes.items()
     assert handler.kind == "server"
@@ -127,37 +131,39 @@ async def test_spans_carry_the_names_of_the_conventions(watched: Watched) -> Non
     assert named(trace, "GET").attributes["kubefox.event.id"]
 
 
-async def test_a_trace_that_the_client_began_is_gone_on_with(watched: Watched) -> None:
+async def test_a_client_trace_is_continued(world: TelemetryWorld) -> None:
     header = f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-01"
 
-    trace_id, _ = await watched.get("/fine", "v1", traceparent=header)
+    trace_id, _ = await world.get("/fine", "v1", traceparent=header)
 
-    trace = await watched.trace(trace_id, spans=8)
+    trace = await world.trace(trace_id, spans=8)
     assert trace_id == CLIENT_TRACE
     assert named(trace, "GET").parent_id == CLIENT_SPAN
 
 
-async def test_what_nobody_wants_to_see_is_not_traced(watched: Watched) -> None:
+async def test_an_unsampled_trace_is_not_stored(world: TelemetryWorld) -> None:
     header = f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-00"
-    await watched.get("/plain", "v1")
-    scopes = watched.plane.broker.telemetry._scopes[SOURCE]
-    for scope in scopes._scopes.values():
-        end_genesis(scope.words, 200, HOUR_NS, scopes.window)
+    await world.get("/plain", "v1")
+    requests = world.plane.broker.telemetry._adapter_requests[SOURCE]
+    for labels in requests.labels._of_context.values():
+        is_slowest(labels.counters, HOUR_NS, requests.window)
 
-    ids = [(await watched.get("/plain", "v1"))[0] for _ in range(5)]
-    unwanted, _ = await watched.get("/plain", "v1", traceparent=header)
-    last, _ = await watched.get("/plain", "v1", sample=True)
+    ids = [(await world.get("/plain", "v1"))[0] for _ in range(5)]
+    unwanted, _ = await world.get("/plain", "v1", traceparent=header)
+    last, _ = await world.get("/plain", "v1", sample=True)
 
-    await watched.trace(last, spans=4)
-    for each in (*ids, unwanted):
+    await world.trace(last, spans=4)
+    for event_id in (*ids, unwanted):
         with pytest.raises(NotFound):
-            await watched.collector.traces.find(each)
+            await world.collector.traces.find(event_id)
 
 
-async def test_an_event_that_fails_is_traced_whole_though_nobody_asked(watched: Watched) -> None:
-    trace_id, status = await watched.get("/fails", "v1")
+async def test_a_failed_event_has_a_whole_trace_without_sampling(
+    world: TelemetryWorld,
+) -> None:
+    trace_id, status = await world.get("/fails", "v1")
 
-    trace = await watched.trace(trace_id, spans=8)
+    trace = await world.trace(trace_id, spans=8)
 
     assert status == 500
     assert named(trace, "process api").error == "component_failed"
@@ -169,47 +175,49 @@ async def test_an_event_that_fails_is_traced_whole_though_nobody_asked(watched: 
     assert "in serve" in str(event.attributes["exception.stacktrace"])
 
 
-async def test_a_failure_that_somebody_catches_is_traced_too(watched: Watched) -> None:
-    trace_id, status = await watched.get("/catches", "v1")
+async def test_a_caught_failure_keeps_the_trace_too(world: TelemetryWorld) -> None:
+    trace_id, status = await world.get("/catches", "v1")
 
-    trace = await watched.trace(trace_id, spans=6)
+    trace = await world.trace(trace_id, spans=6)
 
     assert status == 200
     assert named(trace, "process api").status == 500
 
 
-async def test_a_refusal_is_no_failure_of_the_platform(watched: Watched) -> None:
-    _, status = await watched.get("/refuses", "v1")
+async def test_a_4xx_answer_is_not_an_error(world: TelemetryWorld) -> None:
+    _, status = await world.get("/refuses", "v1")
 
-    stats = await watched.collector.stats(0)
+    stats = await world.collector.stats(0)
 
     assert status == 409
-    assert all(each.all.total.errors == 0 for each in stats.components)
+    assert all(component.all.total.errors == 0 for component in stats.components)
 
 
-async def test_no_pod_is_an_error_of_the_deployment(watched: Watched) -> None:
-    await watched.plane.deploy("v9", {"ui": ui(), "api": api()}, "other")
+async def test_no_pod_ready_counts_as_an_error_of_the_deployment(world: TelemetryWorld) -> None:
+    await world.plane.deploy("v9", {"ui": ui(), "api": api()}, "other")
 
-    trace_id, status = await watched.get("/fine", "v9")
+    trace_id, status = await world.get("/fine", "v9")
 
-    trace = await watched.trace(trace_id, spans=3)
-    rows = {each.deployment: each for each in (await watched.collector.stats(0)).deployments}
+    trace = await world.trace(trace_id, spans=3)
+    rows = {row.deployment: row for row in (await world.collector.stats(0)).deployments}
     assert status == 503
     assert named(trace, "send ui").error == "no_pod_ready"
     assert (rows["v9"].total.requests, rows["v9"].total.errors) == (1, 1)
 
 
-async def test_one_pod_has_figures_for_each_deployment_and_they_add_up(watched: Watched) -> None:
-    before = await figures(watched, "api")
+async def test_a_shared_pod_has_figures_for_each_deployment(
+    world: TelemetryWorld,
+) -> None:
+    before = await figures(world, "api")
     for name, environment, count in (("v1", "live", 4), ("v2", "live", 3), ("v2", "test", 2)):
         for _ in range(count):
-            await watched.get("/fine", name, environment)
+            await world.get("/fine", name, environment)
 
-    total, rows = await figures(watched, "api")
+    total, rows = await figures(world, "api")
 
     assert before[0] is None
     assert total is not None
-    assert {(each.deployment, each.virtual_environment): each.total.requests for each in rows} == {
+    assert {(row.deployment, row.virtual_environment): row.total.requests for row in rows} == {
         ("v1", "live"): 4,
         ("v2", "live"): 3,
         ("v2", "test"): 2,
@@ -219,33 +227,36 @@ async def test_one_pod_has_figures_for_each_deployment_and_they_add_up(watched: 
     assert total.queue_p95_ms is not None
 
 
-async def figures(watched: Watched, component: str) -> tuple[Row | None, tuple[Row, ...]]:
-    stats = await watched.collector.stats(0)
-    for each in stats.components:
-        if each.component == component:
-            return each.all, each.deployments
+async def figures(world: TelemetryWorld, component: str) -> tuple[Row | None, tuple[Row, ...]]:
+    stats = await world.collector.stats(0)
+    for item in stats.components:
+        if item.component == component:
+            return item.all, item.deployments
     return None, ()
 
 
-async def test_what_a_pod_counted_stays_when_it_is_gone(watched: Watched) -> None:
-    await watched.plane.deploy("v3", {"ui": ui(), "api": api()}, "brief")
-    async with watched.serving("ui", ui(), "brief"), watched.serving("api", api(), "brief"):
+async def test_the_figures_of_an_ended_pod_stay_in_the_sum(world: TelemetryWorld) -> None:
+    await world.plane.deploy("v3", {"ui": ui(), "api": api()}, "brief")
+    async with (
+        world.plane.serving("ui", ui(), "brief", reports_telemetry=True),
+        world.plane.serving("api", api(), "brief", reports_telemetry=True),
+    ):
         for _ in range(3):
-            await watched.get("/fine", "v3")
+            await world.get("/fine", "v3")
 
-    stats = await watched.collector.stats(0)
+    stats = await world.collector.stats(0)
 
     gone = [
         row.total.requests
-        for each in stats.components
-        for row in each.deployments
+        for component in stats.components
+        for row in component.deployments
         if row.deployment == "v3"
     ]
     assert gone == [3, 3]
 
 
-async def test_processes_tell_how_they_and_nats_are(watched: Watched) -> None:
-    totals = await watched.collector.pull()
+async def test_process_gauges_and_counters_are_collected(world: TelemetryWorld) -> None:
+    totals = await world.collector.pull()
 
     gauges = {(service, name): value for _, service, name, value in totals.gauges}
     assert gauges["kubefox", "snapshot_current"] == 1
@@ -254,8 +265,8 @@ async def test_processes_tell_how_they_and_nats_are(watched: Watched) -> None:
     assert totals.counters["ui", "nats_reconnects"] == 0
 
 
-async def test_log_lines_of_a_handler_tell_whose_they_are(
-    watched: Watched, caplog: pytest.LogCaptureFixture
+async def test_log_lines_of_a_handler_have_the_fields_of_the_event(
+    world: TelemetryWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines: list[dict[str, object]] = []
 
@@ -266,37 +277,39 @@ async def test_log_lines_of_a_handler_tell_whose_they_are(
     logger = logging.getLogger("api")
     logger.setLevel("INFO")
     logger.addHandler(tap := Tap())
-    trace_id, _ = await watched.get("/fine", "v2", "test")
+    trace_id, _ = await world.get("/fine", "v2", "test")
     logger.removeHandler(tap)
 
     (line,) = lines
     assert line["trace"] == trace_id
     assert (line["deployment"], line["virtual_environment"]) == ("v2", "test")
-    assert (line["component"], line["pod"]) == ("api", "api-1")
+    assert (line["component"], line["pod"]) == ("api", f"api-{digest('v1')[:12]}-1")
     assert line["event"] != line["genesis"]
 
 
-async def test_telemetry_may_be_off(own_nats_server: NatsServer) -> None:
-    async with open_watched(own_nats_server.url, telemetry=False) as watched:
-        await watched.plane.virtual_environment("live")
-        await watched.plane.deploy("v1", {"ui": ui(), "api": api()})
-        await watched.plane.start("ui", ui())
-        await watched.plane.start("api", api())
+async def test_without_telemetry_events_carry_the_client_trace_and_nothing_is_counted(
+    own_nats_server: NatsServer,
+) -> None:
+    async with open_telemetry_world(own_nats_server.url, telemetry=False) as world:
+        await world.plane.deploy("v1", {"ui": ui(), "api": api()})
+        await world.plane.start("ui", ui())
+        await world.plane.start("api", api())
 
         header = f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-01"
-        trace_id, status = await watched.get("/fine", "v1", traceparent=header)
-        stats = await watched.collector.stats(0)
+        trace_id, status = await world.get("/fine", "v1", traceparent=header)
+        stats = await world.collector.stats(0)
 
     assert (trace_id, status) == (CLIENT_TRACE, 200)
     assert (stats.deployments, stats.components) == ((), ())
 
 
-async def test_other_stands_for_what_is_too_much(watched: Watched) -> None:
-    metrics = watched.plane.broker.telemetry.metrics
-    metrics._max_series = 0
-    watched.plane.broker.telemetry._scopes.clear()
+async def test_deployments_beyond_the_limit_are_shown_as_other(world: TelemetryWorld) -> None:
+    metrics = world.plane.broker.telemetry.metrics
+    metrics._series = BoundedSeries(0)
+    world.plane.broker.telemetry._adapter_requests.clear()
+    world.plane.broker.telemetry._adapter_labels.clear()
 
-    await watched.get("/fine", "v1", "test")
+    await world.get("/fine", "v1", "test")
 
-    rows = (await watched.collector.stats(0)).deployments
-    assert OTHER in {each.deployment for each in rows}
+    rows = (await world.collector.stats(0)).deployments
+    assert OTHER in {row.deployment for row in rows}

@@ -1,4 +1,4 @@
-"""Durations in buckets: what goes in comes out, within a bucket."""
+"""Histograms of durations: sums, differences and quantiles."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.telemetry.figures import Labels
+from broker.telemetry.figures import EventLabels
 from broker.telemetry.histogram import BOUNDS_S, Durations, merged
-from broker.telemetry.metrics import Series, end
+from broker.telemetry.metrics import Series, count_duration, count_queue_time
 
 durations = st.lists(st.floats(min_value=0, max_value=60), max_size=50)
 
 
 def counted(seconds: list[float]) -> Durations:
-    series = Series(Labels("api"))
-    for each in seconds:
-        end(series.words, 200, 0, round(each * 1e9))
+    series = Series(EventLabels("api"))
+    for duration_s in seconds:
+        count_queue_time(series.counters, round(duration_s * 1e9))
     return series.figures().queue
 
 
@@ -31,7 +31,7 @@ def test_two_histograms_added_are_the_histogram_of_both(a: list[float], b: list[
 
 
 @given(durations, durations)
-def test_what_came_since_is_the_difference(before: list[float], since: list[float]) -> None:
+def test_minus_returns_the_durations_counted_since(before: list[float], since: list[float]) -> None:
     found = counted(before + since).minus(counted(before))
 
     assert found.counts == counted(since).counts
@@ -51,14 +51,16 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(seconds: list[float], sha
 
 
 @given(st.lists(st.integers(min_value=-(10**15), max_value=10**10), max_size=50))
-def test_a_clock_that_was_set_back_costs_no_count_and_adds_no_time(ns: list[int]) -> None:
-    series = Series(Labels("api"))
-    for each in ns:
-        end(series.words, 200, each)
+def test_negative_durations_count_as_zero(ns: list[int]) -> None:
+    series = Series(EventLabels("api"))
+    for duration_ns in ns:
+        count_duration(series.counters, 200, duration_ns)
 
     (found,) = series.figures().by_class.values() or [Durations()]
     assert found.count == len(ns)
-    assert 0 <= found.total_s <= sum(each for each in ns if each > 0) / 1e9 + 1e-9
+    assert (
+        0 <= found.total_s <= sum(duration_ns for duration_ns in ns if duration_ns > 0) / 1e9 + 1e-9
+    )
 
 
 def test_without_durations_there_is_no_quantile() -> None:
@@ -66,9 +68,9 @@ def test_without_durations_there_is_no_quantile() -> None:
     assert merged([]).quantile_s(0.5) is None
 
 
-def test_what_is_longer_than_all_bounds_counts_as_the_last() -> None:
+def test_durations_above_the_last_bound_are_in_the_overflow_bucket() -> None:
     assert counted([1_000.0]).quantile_s(0.5) == BOUNDS_S[-1]
 
 
-def test_a_difference_is_never_below_nothing() -> None:
+def test_minus_is_never_negative() -> None:
     assert counted([]).minus(counted([0.1])).count == 0

@@ -1,11 +1,12 @@
-"""A span in a handler's hands, by OpenTelemetry's API."""
+"""Spans of OpenTelemetry's API in a handler."""
 
 from __future__ import annotations
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
-from broker.telemetry.figures import Labels
+from broker.runtime.trace_context import TraceContext
+from broker.telemetry.figures import EventLabels
 from broker.telemetry.live_span import (
     MAX_ATTRIBUTES,
     MAX_CHARACTERS,
@@ -15,26 +16,25 @@ from broker.telemetry.live_span import (
 )
 from broker.telemetry.records import Record
 from broker.telemetry.span import SpanKind, SpanRecord
-from broker.telemetry.trace_context import TraceContext
-from broker.telemetry.tracing import Tracing
+from broker.telemetry.tracing import Notices, Tracing
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-async def keep_nothing(sampled: list[Record], kept: list[Record], keeps: list[str]) -> None:
+async def keep_nothing(sampled: list[Record], kept: list[Record], notices: Notices) -> None:
     """Take what is flushed."""
 
 
 def begin(*, is_sampled: bool = True) -> LiveSpan:
     parent = TraceContext(TRACE, PARENT, is_sampled)
-    return LiveSpan("price", parent, Labels("api"), Tracing(keep_nothing))
+    return LiveSpan("price", parent, EventLabels("api"), Tracing(keep_nothing))
 
 
 def record(span: LiveSpan) -> SpanRecord:
     return span.record()
 
 
-async def test_what_is_put_on_it_is_in_its_record() -> None:
+async def test_attributes_and_events_are_in_the_record_of_a_live_span() -> None:
     span = begin()
 
     span.update_name("total")
@@ -47,12 +47,12 @@ async def test_what_is_put_on_it_is_in_its_record() -> None:
     found = record(span)
     assert (found.name, found.kind, found.end_ns) == ("total", SpanKind.INTERNAL, 9)
     assert found.attributes == {"items": 3, "sizes": ["s", "m"], "gift": True, "weight": 1.5}
-    assert [each.name for each in found.events] == ["discount", "exception"]
+    assert [event.name for event in found.events] == ["discount", "exception"]
     assert (found.events[0].at_ns, found.events[0].attributes) == (7, {"percent": 10})
     assert not span.is_recording()
 
 
-async def test_what_is_put_on_it_is_bounded() -> None:
+async def test_attributes_and_events_of_a_live_span_are_bounded() -> None:
     span = begin()
 
     for number in range(MAX_ATTRIBUTES + MAX_EVENTS):
@@ -66,7 +66,7 @@ async def test_what_is_put_on_it_is_bounded() -> None:
     assert found.attributes["a0"] == "still changed"
 
 
-async def test_its_status_is_what_was_said_last() -> None:
+async def test_the_last_status_of_a_live_span_wins() -> None:
     span = begin()
 
     span.set_status(StatusCode.ERROR)
@@ -78,7 +78,7 @@ async def test_its_status_is_what_was_said_last() -> None:
     assert not record(span).is_error
 
 
-async def test_a_child_of_a_library_belongs_to_the_current_span() -> None:
+async def test_a_library_span_is_a_child_of_the_current_span() -> None:
     parent = begin()
     tracer = LiveTracer()
 
@@ -91,6 +91,6 @@ async def test_a_child_of_a_library_belongs_to_the_current_span() -> None:
     assert not begin(is_sampled=False).get_span_context().trace_flags.sampled
 
 
-async def test_without_a_current_span_a_library_records_nothing() -> None:
+async def test_without_a_current_span_a_library_span_is_not_recorded() -> None:
     with LiveTracer().start_as_current_span("SELECT") as span:
         assert not span.is_recording()

@@ -1,14 +1,14 @@
-"""Whoever may send events may write whatever for an id: telemetry is in nobody's way for that."""
+"""Invalid ids of events: a component may send any text as an id."""
 
 from __future__ import annotations
 
 import pytest
 
-from broker.receiver import Reply
+from broker.dispatch.handling import Reply
 from broker.telemetry.telemetry import Telemetry
-from model.context import EventContext
-from model.errors import ComponentFailed
-from model.event import Event
+from kubefox.context import EventContext
+from kubefox.errors import ComponentFailed
+from kubefox.event import Event, ResponseHead
 from tests.broker.telemetry.world import VIEW
 
 CONTEXT = EventContext("shop", "v1", "live")
@@ -31,21 +31,26 @@ def event(event_id: str, traceparent: str) -> Event:
 @pytest.mark.parametrize(
     "traceparent", ["", "zz-01", "-01", "00-" + "é" * 49 + "-01", "00-" + "g" * 60 + "-01"]
 )
-async def test_events_with_odd_ids_are_handled_and_counted(event_id: str, traceparent: str) -> None:
+async def test_events_with_invalid_ids_are_handled_and_counted(
+    event_id: str, traceparent: str
+) -> None:
     telemetry = Telemetry("api")
-    scope = telemetry.scope("api", "h" * 32, VIEW)
+    scope = telemetry.labels_of("api", "h" * 32, VIEW)
 
-    fine = telemetry.handling(event(event_id, traceparent), scope)
+    fine = telemetry.handler_telemetry(event(event_id, traceparent), scope)
     with fine.span("part", {}), fine.call("1" * 32, "db", "evt.shop.db.h") as call:
-        call.answer(200)
-    fine.answer(Reply(200))
-    telemetry.handling(event(event_id, traceparent), scope).fail(ComponentFailed("why"))
+        call.record_answer(ResponseHead(status=200))
+    fine.complete(Reply(200))
+    telemetry.handler_telemetry(event(event_id, traceparent), scope).fail(ComponentFailed("why"))
     odd = event(event_id, traceparent)
-    delivering = telemetry.delivering(odd, "evt.shop.api.h", "adapter/emit", CONTEXT)
-    delivering.send()
-    delivering.answer(Reply(200))
+    delivering = telemetry.delivery_telemetry(odd, "evt.shop.api.h", "adapter/emit", CONTEXT)
+    delivering.sent_traceparent()
+    delivering.complete(Reply(200))
 
     figures = telemetry.metrics.figures("p", "api").series
-    assert {digit: each.count for digit, each in figures[0].by_class.items()} == {2: 1, 5: 1}
-    assert {each.in_flight for each in figures} == {0}
+    assert {digit: durations.count for digit, durations in figures[0].by_class.items()} == {
+        2: 1,
+        5: 1,
+    }
+    assert {item.in_flight for item in figures} == {0}
     await telemetry.end()

@@ -1,4 +1,4 @@
-"""Everything reaches a collector over OTLP; one that is slow or away stops nothing."""
+"""Spans, logs and figures are exported by OTLP; a slow or absent collector stops nothing."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 import pytest
 
 from broker.telemetry import otlp
-from broker.telemetry.figures import Labels, Role
-from broker.telemetry.metrics import IN_FLIGHT, Metrics, end
-from broker.telemetry.otlp import Exporter, LogTap, Target, open_exporter
+from broker.telemetry.figures import EventLabels, EventRole
+from broker.telemetry.metrics import Metrics, count_duration, count_queue_time
+from broker.telemetry.otlp import Exporter, LogExportHandler, OtlpSettings, open_exporter
 from broker.telemetry.span import SpanKind, SpanRecord
-from model.telemetry import SpanEvent
+from kubefox.telemetry import SpanEvent
 from tests.support.otlp_receiver import Collector, attributes_of, collector
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-UI = Labels("ui", "h" * 32, "shop", "v1", "live")
+UI = EventLabels("ui", "h" * 32, "shop", "v1", "live")
 MS = 10**6
-SELDOM = Target(metric_interval_s=3_600)
+SELDOM = OtlpSettings(metric_interval_s=3_600)
 logger = logging.getLogger("tests.otlp")
 
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("tests.otlp")
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     with collector() as receiver:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "20")
         yield receiver
 
 
@@ -37,13 +37,13 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
     metrics = Metrics()
     series = metrics.series(UI)
-    series.words[IN_FLIGHT] += 1
-    end(series.words, 200, 4 * MS, MS)
-    series.words[IN_FLIGHT] += 1
-    end(series.words, 500, 100 * MS)
-    end(metrics.series(Labels("adapter/http", role=Role.GENESIS)).words, 404, MS)
-    target = Target(metric_interval_s=0.05)
-    async with open_exporter(target, "ui", "ui-1", metrics) as exporter:
+    count_duration(series.counters, 200, 4 * MS)
+    count_queue_time(series.counters, MS)
+    count_duration(series.counters, 500, 100 * MS)
+    unrouted = metrics.series(EventLabels("adapter/http", role=EventRole.GENESIS))
+    count_duration(unrouted.counters, 404, MS)
+    settings = OtlpSettings(metric_interval_s=0.05)
+    async with open_exporter(settings, "ui", "ui-1", metrics) as exporter:
         yield exporter
 
 
@@ -64,7 +64,7 @@ async def test_spans_arrive_under_the_name_of_their_component(
     exporter: Exporter, receiver: Collector
 ) -> None:
     event = SpanEvent("exception", 10**18 + 1, {"exception.type": "ValueError"})
-    exporter.spans.put([span(status=500, error="component_failed", events=(event,))])
+    exporter.spans.add([span(status=500, error="component_failed", events=(event,))])
 
     (found,) = await seen(receiver.spans)
 
@@ -80,11 +80,11 @@ async def test_spans_arrive_under_the_name_of_their_component(
 
 
 @pytest.mark.parametrize("odd", ["", "no-id", "-1", "ab" * 40])
-async def test_whatever_others_write_for_an_id_costs_no_other_span_and_no_line(
+async def test_an_invalid_id_costs_no_other_span_and_no_log_line(
     exporter: Exporter, receiver: Collector, odd: str
 ) -> None:
     logger.warning("odd", extra={"fields": {"trace": odd}})
-    exporter.spans.put([span(odd), msgspec.structs.replace(span(), trace_id=odd), span()])
+    exporter.spans.add([span(odd), msgspec.structs.replace(span(), trace_id=odd), span()])
 
     (found,) = await seen(receiver.spans)
     (line,) = await seen(receiver.logs)
@@ -93,32 +93,33 @@ async def test_whatever_others_write_for_an_id_costs_no_other_span_and_no_line(
     assert line["body"] == {"stringValue": "odd"}
 
 
-async def test_a_batch_that_cannot_be_exported_is_not_the_last(
+async def test_a_batch_that_cannot_be_exported_stops_no_later_one(
     exporter: Exporter, receiver: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exporter.spans.put([msgspec.structs.replace(span(), kind="odd")])
+    exporter.spans.add([msgspec.structs.replace(span(), kind="odd")])
     while not exporter.spans.dropped:
         await asyncio.sleep(0)
-    exporter.spans.put([span()])
+    exporter.spans.add([span()])
 
     assert await seen(receiver.spans)
-    assert "cannot be exported" in caplog.text
+    assert "could not be exported" in caplog.text
 
 
 async def test_figures_arrive_by_deployment(exporter: Exporter, receiver: Collector) -> None:
     found = await seen(receiver.metrics)
 
-    durations = [each for each in found if each["name"] == "kubefox.request.duration"]
-    assert {each["service"] for each in durations} == {"ui", "adapter/http"}
-    own = next(each for each in durations if each["service"] == "ui")
+    durations = [item for item in found if item["name"] == "kubefox.request.duration"]
+    assert {metric["service"] for metric in durations} == {"ui", "adapter/http"}
+    own = next(metric for metric in durations if metric["service"] == "ui")
     points = {
-        attributes_of(each)["kubefox.status_class"]: each for each in own["histogram"]["dataPoints"]
+        attributes_of(point)["kubefox.status_class"]: point
+        for point in own["histogram"]["dataPoints"]
     }
     assert {name: point["count"] for name, point in points.items()} == {"2xx": "1", "5xx": "1"}
     assert attributes_of(points["2xx"])["kubefox.deployment"] == "v1"
     assert "min" not in points["2xx"]
     assert {"kubefox.queue.duration", "kubefox.request.active", "kubefox.otlp_spans_dropped"} <= {
-        each["name"] for each in found
+        item["name"] for item in found
     }
 
 
@@ -142,11 +143,13 @@ async def test_log_lines_arrive_with_their_event(exporter: Exporter, receiver: C
     assert failed["attributes"]["exception.type"] == "ValueError"
 
 
-async def test_a_line_that_cannot_be_put_together_fails_nobody(
+async def test_a_log_line_that_cannot_be_formatted_stops_nothing(
     exporter: Exporter, receiver: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Not by a logger: pytest's own handlers let such a line fail.
-    LogTap(exporter.logs).handle(logger.makeRecord("x", 30, "f", 1, "%d orders", ("seven",), None))
+    # Not through a logger: pytest's own handlers would fail on such a line.
+    LogExportHandler(exporter.logs).handle(
+        logger.makeRecord("x", 30, "f", 1, "%d orders", ("seven",), None)
+    )
     logger.warning("the next")
 
     (found,) = await seen(receiver.logs)
@@ -155,43 +158,43 @@ async def test_a_line_that_cannot_be_put_together_fails_nobody(
     assert "Logging error" in capsys.readouterr().err
 
 
-async def test_a_collector_that_is_away_costs_no_more_than_what_waits(
+async def test_the_export_queue_is_bounded_while_the_collector_is_away(
     receiver: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.behave(status=500)
     async with open_exporter(SELDOM, "ui", "ui-1", Metrics()) as exporter:
-        exporter.spans.put([span()] * (otlp.MAX_WAITING + 100))
+        exporter.spans.add([span()] * (otlp.MAX_WAITING + 100))
 
         assert len(exporter.spans) == otlp.MAX_WAITING
         assert exporter.spans.dropped == 100
-        # What is refused for good is dropped as well, and counted.
+        # Batches that the collector refuses are dropped and counted too.
         await seen(lambda: exporter.spans.dropped == otlp.MAX_WAITING + 100)
 
         receiver.behave(status=200)
-        exporter.spans.put([span()])
+        exporter.spans.add([span()])
         assert len(await seen(receiver.spans)) == 1
         # The exporter knows it only once the collector's answer is back.
-        await seen(lambda: "takes telemetry again" in caplog.text)
+        await seen(lambda: "accepts telemetry again" in caplog.text)
     assert caplog.text.count("cannot be reached") == 1
-    assert caplog.text.count("takes telemetry again") == 1
+    assert caplog.text.count("accepts telemetry again") == 1
 
 
-async def test_a_slow_collector_does_not_hold_up_who_puts(
+async def test_a_slow_collector_does_not_delay_adding_spans(
     exporter: Exporter, receiver: Collector
 ) -> None:
     receiver.behave(delay_s=0.2)
 
     for _ in range(3):
-        exporter.spans.put([span()] * otlp.MAX_WAITING)
+        exporter.spans.add([span()] * otlp.MAX_WAITING)
 
     assert exporter.spans.dropped >= otlp.MAX_WAITING
     assert len(exporter.spans) == otlp.MAX_WAITING
     receiver.behave(delay_s=0)
 
 
-async def test_last_words_are_sent(receiver: Collector) -> None:
+async def test_waiting_items_and_final_figures_are_exported_at_the_end(receiver: Collector) -> None:
     async with open_exporter(SELDOM, "ui", "ui-1", Metrics()) as exporter:
-        exporter.spans.put([span()])
+        exporter.spans.add([span()])
         logger.warning("going")
 
     assert len(receiver.spans()) == 1
@@ -199,20 +202,20 @@ async def test_last_words_are_sent(receiver: Collector) -> None:
     assert receiver.metrics()
 
 
-async def test_a_collector_that_never_answers_does_not_hold_up_the_end(
-    receiver: Collector, monkeypatch: pytest.MonkeyPatch
+async def test_a_collector_that_never_answers_does_not_delay_the_end(
+    receiver: Collector,
 ) -> None:
-    monkeypatch.setattr(otlp, "LAST_WORDS_S", 0.05)
+    settings = OtlpSettings(metric_interval_s=3_600, finish_s=0.05)
     receiver.behave(delay_s=0.5)
 
-    async with open_exporter(SELDOM, "ui", "ui-1", Metrics()) as exporter:
-        exporter.spans.put([span()] * 10)
+    async with open_exporter(settings, "ui", "ui-1", Metrics()) as exporter:
+        exporter.spans.add([span()] * 10)
 
 
-def test_without_an_endpoint_there_is_no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_endpoint_nothing_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(otlp.ENDPOINT, raising=False)
-    assert otlp.from_environ() is None
+    assert otlp.settings_from_environ() is None
 
     monkeypatch.setenv(otlp.ENDPOINT, "http://127.0.0.1:1")
     monkeypatch.setenv(otlp.INTERVAL, "500")
-    assert otlp.from_environ() == Target(metric_interval_s=0.5)
+    assert otlp.settings_from_environ() == OtlpSettings(metric_interval_s=0.5)

@@ -1,17 +1,18 @@
-"""Recent traces in memory."""
+"""The store of recent traces in memory."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from broker.telemetry.figures import Labels
+from broker.telemetry.figures import EventLabels
 from broker.telemetry.records import CallRecord, HandledRecord, Record, RecordBatch
 from broker.telemetry.span import SpanKind, SpanRecord
 from broker.telemetry.trace_store import TraceQuery, TraceStore
-from model.errors import NotFound
+from kubefox.errors import NotFound
+from kubefox.telemetry import TraceSummary
 
-UI = Labels("ui", "h" * 32, "shop", "v1", "live")
+UI = EventLabels("ui", "h" * 32, "shop", "v1", "live")
 
 
 def span(
@@ -33,7 +34,7 @@ async def test_spans_of_several_batches_make_one_trace() -> None:
     trace = await store.find("aaaa")
 
     assert trace.trace_id == "aaaa1"
-    assert [each.span_id for each in trace.spans] == ["1", "2"]
+    assert [span.span_id for span in trace.spans] == ["1", "2"]
     assert trace.spans[0].attributes["kubefox.pod"] == "ui-1"
     assert trace.spans[0].attributes["kubefox.deployment"] == "v1"
 
@@ -45,7 +46,7 @@ async def test_a_trace_is_found_by_the_id_of_an_event() -> None:
     assert (await store.find("vm-1")).trace_id == "aaaa1"
 
 
-async def test_a_trace_that_is_not_there_is_not_found() -> None:
+async def test_an_unknown_trace_is_not_found() -> None:
     store = TraceStore()
     store.add_sampled(batch(span("aaaa1", "1")))
 
@@ -60,29 +61,29 @@ async def test_the_latest_traces_come_first() -> None:
 
     found = await store.recent(TraceQuery(limit=2))
 
-    assert [each.trace_id for each in found] == ["trace4", "trace3"]
+    assert [summary.trace_id for summary in found] == ["trace4", "trace3"]
 
 
-async def test_traces_are_found_by_what_took_part() -> None:
+async def test_traces_are_found_by_deployment_component_and_error() -> None:
     store = TraceStore()
-    other = Labels("api", "h" * 32, "shop", "v2", "live")
+    other = EventLabels("api", "h" * 32, "shop", "v2", "live")
     store.add_sampled(batch(span("good", "1"), span("good", "2", "1", start=2)))
     store.add_sampled(batch(span("bad", "1", labels=other, status=503, error="no_pod_ready")))
 
     async def ids(query: TraceQuery) -> list[str]:
-        return [each.trace_id for each in await store.recent(query)]
+        return [summary.trace_id for summary in await store.recent(query)]
 
     assert await ids(TraceQuery(errors=True)) == ["bad"]
     assert await ids(TraceQuery(component="ui")) == ["good"]
     assert await ids(TraceQuery(deployment="v2")) == ["bad"]
     assert await ids(TraceQuery(virtual_environment="other")) == []
-    assert {each.trace_id: each.spans for each in await store.recent(TraceQuery())} == {
+    assert {summary.trace_id: summary.spans for summary in await store.recent(TraceQuery())} == {
         "good": 2,
         "bad": 1,
     }
 
 
-async def test_a_flood_of_sampled_traces_leaves_those_that_failed() -> None:
+async def test_many_sampled_traces_do_not_replace_failed_ones() -> None:
     payload = batch(span("flood", "1"))
     store = TraceStore(sampled_bytes=len(payload) * 3, kept_bytes=len(payload) * 3)
     store.add_kept(batch(span("failed", "1")))
@@ -90,23 +91,27 @@ async def test_a_flood_of_sampled_traces_leaves_those_that_failed() -> None:
     for _ in range(100):
         store.add_sampled(payload)
 
-    assert {each.trace_id for each in await store.recent(TraceQuery())} == {"flood", "failed"}
-    assert len(store._sampled.payloads) == 3
+    assert {summary.trace_id for summary in await store.recent(TraceQuery())} == {"flood", "failed"}
+    assert len(store._sampled.batches) == 3
 
 
 @pytest.mark.parametrize("payload", [b"what?", b"\x93\xa1\xff\xa0\x90"])
-async def test_a_batch_that_cannot_be_read_is_left_out(
-    caplog: pytest.LogCaptureFixture, payload: bytes
+async def test_a_batch_that_cannot_be_decoded_is_reported_once_and_dropped(
+    payload: bytes,
 ) -> None:
-    store = TraceStore()
+    reported: list[Exception] = []
+    store = TraceStore(reported.append)
     store.add_sampled(payload)
+    store.add_kept(payload)
     store.add_sampled(batch(span("good", "1")))
 
-    assert len(await store.recent(TraceQuery())) == 1
-    assert "cannot be read" in caplog.text
+    first, second = await store.recent(TraceQuery()), await store.recent(TraceQuery())
+
+    assert len(first) == len(second) == 1
+    assert len(reported) == 2
 
 
-async def test_whatever_an_id_is_its_span_is_shown_with_the_others() -> None:
+async def test_a_span_with_an_invalid_id_is_shown_with_the_others() -> None:
     store = TraceStore()
     handled = HandledRecord("", "", "no-id", "aaaa1", "GET", "/", UI, 0, 9, 200, "")
     called = CallRecord("aaaa1", "00" * 16, "1", "api", "evt", UI, 0, 9, 200, "")
@@ -114,4 +119,22 @@ async def test_whatever_an_id_is_its_span_is_shown_with_the_others() -> None:
 
     found = await store.find("aaaa1")
 
-    assert {each.name for each in found.spans} == {"GET", "send api", "process ui"}
+    assert {span.name for span in found.spans} == {"GET", "send api", "process ui"}
+
+
+async def test_spans_of_others_are_not_visible_whoever_adds_to_their_trace() -> None:
+    store = TraceStore()
+    bank = EventLabels("vault", "h" * 32, "bank", "v1", "live")
+    store.add_kept(batch(span("aaaa1", "1", start=5, labels=bank), span("bbbb1", "1", labels=bank)))
+    store.add_kept(batch(span("aaaa1", "2", start=1)))
+
+    def is_visible(summary: TraceSummary) -> bool:
+        return summary.app == "shop"
+
+    trace = await store.find("aaaa", is_visible)
+    found = await store.recent(TraceQuery(), is_visible)
+
+    assert [span.service for span in trace.spans] == ["ui"]
+    assert [(summary.trace_id, summary.spans) for summary in found] == [("aaaa1", 1)]
+    with pytest.raises(NotFound):
+        await store.find("bbbb", is_visible)

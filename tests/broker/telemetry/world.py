@@ -1,29 +1,20 @@
-"""Components on a real NATS that are measured, and a control that gathers what they tell."""
+"""A world whose telemetry is collected: requests, their traces and their counts."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from broker import bus as buses
-from broker.bus import Bus
-from broker.ids import new_id
-from broker.outbox import Outbox
-from broker.pod_board import open_pod_board
-from broker.receiver import receive
-from broker.telemetry.collector import Collector, open_collector
-from broker.telemetry.telemetry import Telemetry, open_telemetry
-from fox.kit.context import Identity
-from fox.kit.kit import Kit
-from fox.kit.server import ComponentServer
-from model import subjects
-from model.context import ComponentView, adapter_source
-from model.errors import FoxError, NotFound
-from model.event import EventType
-from model.telemetry import Span, Trace
-from tests.support.data_plane import APP, SETTINGS, DataPlane, digest, open_data_plane
+from broker.dispatch.request import DispatchRequest
+from broker.telemetry.collector import Collector
+from kubefox.context import ComponentView, adapter_source
+from kubefox.errors import FoxError, NotFound
+from kubefox.telemetry import Span, Trace
+from routing.request import GenesisRequest
+from tests.support.data_plane import SETTINGS, DataPlane
+from tests.support.world import World, open_world
 
 SOURCE = adapter_source("test")
 VIEW = ComponentView(
@@ -37,27 +28,21 @@ VIEW = ComponentView(
 )
 
 
-class Watched:
-    """A data plane whose events are measured."""
+class TelemetryWorld:
+    """A world whose telemetry is collected.
 
-    def __init__(self, plane: DataPlane, collector: Collector) -> None:
-        self.plane = plane
+    Attributes:
+        world: The platform.
+        collector: Has the telemetry of its processes.
+    """
+
+    def __init__(self, world: World, collector: Collector) -> None:
+        self.world = world
         self.collector = collector
 
-    @contextlib.asynccontextmanager
-    async def serving(self, component: str, kit: Kit, text: str = "v1") -> AsyncIterator[Bus]:
-        """Serve a kit as a pod does, telemetry included, while the context lasts."""
-        identity = Identity(app=APP, component=component, hash=digest(text), pod=f"{component}-1")
-        process_id = f"{component}-{digest(text)[:12]}"
-        telemetry = Telemetry(component, identity.pod)
-        subject = subjects.component(APP, component, digest(text))
-        async with buses.connect(self.plane.url, process_id=process_id) as bus:
-            server = ComponentServer(kit, identity, bus, telemetry, Outbox(bus))
-            async with (
-                open_telemetry(telemetry, bus),
-                receive(bus, subject, subjects.PODS_QUEUE, server.handle, source=server.source),
-            ):
-                yield bus
+    @property
+    def plane(self) -> DataPlane:
+        return self.world.plane
 
     async def get(
         self,
@@ -70,32 +55,33 @@ class Watched:
     ) -> tuple[str, int]:
         """Send GET as an adapter does; return the trace's id and the status."""
         broker = self.plane.broker
-        event_id = new_id()
-        measured = broker.telemetry.genesis_of(SOURCE)(event_id)
+        event_id = broker.telemetry.new_id()
+        measured = broker.telemetry.request_telemetry(SOURCE)(event_id)
         measured.method, measured.path = "GET", path
-        measured.go_on(traceparent, sample=sample)
-        lane = broker.lane(self.plane.target(path, deployment, environment))
-        measured.lead_to(lane)
+        measured.continue_trace(traceparent, sample=sample)
+        target = broker.dispatch_target(self.plane.target(path, deployment, environment))
+        measured.set_target(target)
         measured.sent_ns = measured.routed_ns
         try:
             head, _ = await broker.dispatch(
-                lane,
-                event_id=event_id,
-                type=EventType.HTTP,
-                source=SOURCE,
-                handler=lane.route,
-                path=path,
-                traceparent=measured.traceparent,
+                DispatchRequest(
+                    target=target,
+                    request=GenesisRequest(path=path),
+                    event_id=event_id,
+                    source=SOURCE,
+                    handler=target.route,
+                    traceparent=measured.traceparent,
+                )
             )
         except FoxError as error:
-            measured.break_off(error)
+            measured.abort(error)
             return measured.trace_id, error.http_status
+        measured.responder = head.responder
         measured.end(head.status)
         return measured.trace_id, head.status
 
     async def trace(self, trace_id: str, spans: int) -> Trace:
-        """Return a trace once it has so many spans."""
-
+        """Return a trace once it has ``spans`` spans."""
         while True:
             with contextlib.suppress(NotFound):
                 found = await self.collector.traces.find(trace_id)
@@ -105,15 +91,19 @@ class Watched:
 
 
 @contextlib.asynccontextmanager
-async def open_watched(url: str, **settings: object) -> AsyncIterator[Watched]:
-    """Open a data plane and a collector of what it tells."""
+async def open_telemetry_world(
+    url: str, *, environments: Iterable[str] = ("live",), **settings: object
+) -> AsyncIterator[TelemetryWorld]:
+    """Open a world with a telemetry collector.
+
+    Args:
+        url: Of the nats-server.
+        environments: Virtual environments to create.
+        settings: Settings of the process that differ from the defaults.
+    """
     changed = msgspec.structs.replace(SETTINGS, **settings)
-    async with (
-        open_data_plane(url, changed) as plane,
-        open_pod_board(plane.broker.bus) as board,
-        open_collector(plane.broker.bus, board) as collector,
-    ):
-        yield Watched(plane, collector)
+    async with open_world(url, changed, environments={name: {} for name in environments}) as world:
+        yield TelemetryWorld(world, await world.open_collector())
 
 
 def tree(trace: Trace) -> dict[str, str]:

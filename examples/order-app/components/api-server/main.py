@@ -1,4 +1,4 @@
-"""API Server: keeps the orders. Both modules use it, and it runs once for both."""
+"""API Server: stores the orders. Both modules of the app use the same pod of it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 import orders
 import views
-from orders import MovedMeanwhile, NotHere, Order, OrderError
+from orders import NotFound, Order, OrderError, StatusConflict
 
 from fox import Context, Kit, Response
-from model.errors import RevisionConflict
+from fox.errors import RevisionConflict
 
-kit = Kit(title="API Server", description="Keeps the orders of the Order App.")
+kit = Kit(title="API Server", description="Stores the orders of the Order App.")
 store = kit.state_store("orders")
-kit.env("currency", default="EUR", description="What prices are shown in.")
+kit.env("currency", default="EUR", description="Currency of prices.")
 
 
 @kit.default
 async def serve(ctx: Context) -> Response:
-    """Answer Order UI and Order Worker."""
+    """Handle the calls of Order UI and Order Worker."""
     try:
         return await _answer(ctx)
     except OrderError as error:
@@ -37,45 +37,45 @@ async def _answer(ctx: Context) -> Response:
             return Response(await place_order(ctx), status=201)
         case ("PUT", "orders", number, "status"):
             return Response(await move_order(ctx, number))
-    raise NotHere(f"There is no {ctx.path} here.")
+    raise NotFound(f"There is no path {ctx.path}.")
 
 
 async def place_order(ctx: Context) -> dict[str, Any]:
-    """Keep a new order under the next free number."""
-    wish = orders.parse_wish(ctx.json())
+    """Store a new order under the next free number."""
+    request = orders.parse_request(ctx.json())
     while True:
-        number = orders.next_number(each.number for each in await _load_all(ctx))
-        order = orders.place(wish, number, at_s=time.time(), by=ctx.source)
+        number = orders.next_number(order.number for order in await _load_all(ctx))
+        order = orders.place(request, number, at_s=time.time(), by=ctx.source)
         try:
             await store.put(str(number), order, ctx=ctx, revision=0)
         except RevisionConflict:
-            continue  # somebody else's order took the number first
+            continue  # another order took the number first
         ctx.log.info("placed", order=number)
         return views.order(order, _currency(ctx))
 
 
 async def move_order(ctx: Context, number: str) -> dict[str, Any]:
-    """Keep the step of an order from one status to the next."""
+    """Store the step of an order from one status to the next."""
     order, revision = await _load(ctx, number)
     step = ctx.json()
     moved = orders.move(order, step["from"], step["to"], at_s=time.time(), by=ctx.source)
     try:
         await store.put(number, moved, ctx=ctx, revision=revision)
     except RevisionConflict as error:
-        raise MovedMeanwhile(f"Order {number} was moved by somebody else.") from error
+        raise StatusConflict(f"Order {number} was changed by another request.") from error
     return views.order(moved, _currency(ctx))
 
 
 async def _load(ctx: Context, number: str) -> tuple[Order, int]:
     entry = await store.get(number, ctx=ctx)
     if entry is None:
-        raise NotHere(f"There is no order {number}.")
+        raise NotFound(f"There is no order {number}.")
     return entry.json(Order), entry.revision
 
 
 async def _load_all(ctx: Context) -> list[Order]:
-    found = [each.json(Order) for each in await store.list(ctx=ctx)]
-    return sorted(found, key=lambda order: order.number)
+    stored = [entry.json(Order) for entry in await store.list(ctx=ctx)]
+    return sorted(stored, key=lambda order: order.number)
 
 
 def _currency(ctx: Context) -> str:

@@ -1,4 +1,4 @@
-"""What an order is and how it moves on: pure, so its rules are tested without a platform."""
+"""Orders and their steps: pure functions, so they are tested without a platform."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_QUANTITY = 99
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """Something one can order."""
+    """A product that customers can order."""
 
     id: str
     title: str
@@ -24,29 +24,29 @@ PRODUCTS = (
     Product(id="notebook", title="Field notebook", price=9),
     Product(id="lantern", title="Storm lantern", price=52),
 )
-CATALOGUE = {each.id: each for each in PRODUCTS}
+CATALOGUE = {product.id: product for product in PRODUCTS}
 
 
 class OrderError(Exception):
-    """What was asked cannot be done; the text is for the customer."""
+    """A request that cannot be fulfilled; the message is for the customer."""
 
     status = 422
 
 
-class NotHere(OrderError):
-    """There is no such order or page."""
+class NotFound(OrderError):
+    """The order or the path does not exist."""
 
     status = 404
 
 
-class MovedMeanwhile(OrderError):
-    """The order is not where the caller thought."""
+class StatusConflict(OrderError):
+    """The status of the order is not the one that the caller expects."""
 
     status = 409
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a customer asks for."""
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The order form of a customer."""
 
     customer: str
     product: str
@@ -54,12 +54,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of an order's way.
+    """One step of an order.
 
     Attributes:
-        status: Where it is now.
-        at_s: Unix time.
-        by: ``component@hash`` that took the step.
+        status: Status of the order after the step.
+        at_s: Unix time of the step.
+        by: ``component@hash`` that made the step.
     """
 
     status: str
@@ -68,7 +68,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One order, with every step it has taken, the first one first."""
+    """One order, with all its steps, oldest first."""
 
     number: int
     customer: str
@@ -78,27 +78,27 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def status(self) -> str:
-        """Where the order is now."""
+        """The current status."""
         return self.steps[-1].status
 
 
-def parse_wish(content: object) -> Wish:
-    """Return what a customer asks for.
+def parse_request(content: object) -> OrderRequest:
+    """Return a valid order form.
 
     Raises:
-        OrderError: Something is missing or out of range.
+        OrderError: A field is missing or out of range.
     """
     try:
-        wish = msgspec.convert(content, Wish, strict=False)
+        request = msgspec.convert(content, OrderRequest, strict=False)
     except msgspec.ValidationError as error:
-        raise OrderError(f"That is not an order: {error}.") from error
-    if not wish.customer.strip():
-        raise OrderError("Please tell us your name.")
-    if wish.product not in CATALOGUE:
-        raise OrderError(f"We do not sell {wish.product!r}.")
-    if not 1 <= wish.quantity <= MAX_QUANTITY:
+        raise OrderError(f"This is not a valid order: {error}.") from error
+    if not request.customer.strip():
+        raise OrderError("Please enter your name.")
+    if request.product not in CATALOGUE:
+        raise OrderError(f"We do not sell {request.product!r}.")
+    if not 1 <= request.quantity <= MAX_QUANTITY:
         raise OrderError(f"Please order between 1 and {MAX_QUANTITY} pieces.")
-    return wish
+    return request
 
 
 def next_number(numbers: Iterable[int]) -> int:
@@ -106,26 +106,26 @@ def next_number(numbers: Iterable[int]) -> int:
     return max(numbers, default=FIRST_NUMBER - 1) + 1
 
 
-def place(wish: Wish, number: int, *, at_s: float, by: str) -> Order:
+def place(request: OrderRequest, number: int, *, at_s: float, by: str) -> Order:
     """Return the new order."""
     return Order(
         number=number,
-        customer=wish.customer.strip(),
-        product=wish.product,
-        quantity=wish.quantity,
+        customer=request.customer.strip(),
+        product=request.product,
+        quantity=request.quantity,
         steps=(Step(status="placed", at_s=at_s, by=by),),
     )
 
 
 def move(order: Order, before: str, after: str, *, at_s: float, by: str) -> Order:
-    """Return the order one step further.
+    """Return the order with one more step.
 
-    Naming the status it leaves makes a step safe to ask for twice.
+    The caller names the current status, so a repeated request does not move the order twice.
 
     Raises:
-        MovedMeanwhile: It is not where the caller thought.
+        StatusConflict: The order has another status.
     """
     if order.status != before:
-        raise MovedMeanwhile(f"Order {order.number} is {order.status}, not {before}.")
+        raise StatusConflict(f"Order {order.number} is {order.status}, not {before}.")
     step = Step(status=after, at_s=at_s, by=by)
     return msgspec.structs.replace(order, steps=(*order.steps, step))

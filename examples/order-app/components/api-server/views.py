@@ -1,4 +1,4 @@
-"""How orders look to whoever asks: plain JSON, with facts and figures ready to be shown."""
+"""Orders as JSON for other components, with facts and figures that are ready to be shown."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import msgspec
 from orders import CATALOGUE, PRODUCTS, Order
 
 
-def order(each: Order, currency: str) -> dict[str, Any]:
-    """Return one order with the facts that a page shows about it."""
-    product = CATALOGUE[each.product]
+def order(stored: Order, currency: str) -> dict[str, Any]:
+    """Return one order with the facts that its page shows."""
+    product = CATALOGUE[stored.product]
     return {
-        **msgspec.to_builtins(each),
-        "status": each.status,
+        **msgspec.to_builtins(stored),
+        "status": stored.status,
         "title": product.title,
-        "facts": {"Quantity": str(each.quantity), "Price": f"{currency} {product.price}"},
+        "facts": {"Quantity": str(stored.quantity), "Price": f"{currency} {product.price}"},
     }
 
 
 def overview(orders: Sequence[Order], currency: str) -> dict[str, Any]:
-    """Return all orders, newest first, with figures about them and what one can order."""
+    """Return all orders, newest first, with their figures and the products."""
     return {
-        "orders": [order(each, currency) for each in reversed(orders)],
+        "orders": [order(stored, currency) for stored in reversed(orders)],
         "figures": {
             "Orders": str(len(orders)),
-            "On their way": str(sum(each.status != "delivered" for each in orders)),
+            "On their way": str(sum(stored.status != "delivered" for stored in orders)),
         },
-        "products": {each.id: f"{each.title}, {currency} {each.price}" for each in PRODUCTS},
+        "products": {
+            product.id: f"{product.title}, {currency} {product.price}" for product in PRODUCTS
+        },
     }

@@ -1,4 +1,4 @@
-"""What every page has around it: where the visitor is, and which components took part."""
+"""The frame of every page: deployment, virtual environment and component versions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def page(
     """Return a whole page.
 
     Args:
-        ctx: Whose deployment and virtual environment the page names.
-        title: For the browser's tab.
-        body: HTML of the page's own part.
-        served_by: ``component@hash`` of every other component that took part.
+        ctx: Context of the request; the page shows its deployment and virtual environment.
+        title: Title of the browser's tab.
+        body: HTML of the page's content.
+        served_by: ``component@hash`` of each other component that handled the request.
         status: HTTP status.
     """
-    parts = (f"{ctx.component}@{ctx.hash}", *served_by)
+    sources = (f"{ctx.component}@{ctx.hash}", *served_by)
     return Response.html(
         f"""<!doctype html>
 <html lang="en" style="--accent: {escape(str(ctx.env["accent"]))}">
@@ -51,7 +51,7 @@ def page(
 <div><dt>Virtual environment</dt><dd id="environment">{escape(ctx.virtual_environment)}</dd></div>
 <div><dt>Chosen by</dt><dd id="chosen-by">{escape(_chosen_by(ctx))}</dd></div>
 </dl>
-<ul class="parts">{"".join(_part(each) for each in parts)}</ul>
+<ul class="parts">{"".join(_part(source) for source in sources)}</ul>
 </footer>
 </body>
 </html>
@@ -61,20 +61,20 @@ def page(
 
 
 def url(ctx: Context, path: str = "") -> str:
-    """Return a URL within the app that stays where the visitor is.
+    """Return a URL of the app in the same deployment and virtual environment.
 
-    A plain URL means the release. Whoever came by an explicit one is in one deployment and one
-    virtual environment, and every link and form has to name them again.
+    A plain URL selects the release. A request by an explicit URL names its deployment and virtual
+    environment, so every link and form names them again.
     """
-    here = f"/{ctx.env['subPath']}/order-app{path}"
+    plain = f"/{ctx.env['subPath']}/order-app{path}"
     if ctx.is_released:
-        return here
+        return plain
     selectors = {"kf-dep": ctx.deployment, "kf-ve": ctx.virtual_environment}
-    return f"{here}?{urlencode(selectors)}"
+    return f"{plain}?{urlencode(selectors)}"
 
 
 def href(ctx: Context, path: str = "") -> str:
-    """Return ``url`` for an attribute."""
+    """Return ``url`` escaped for an HTML attribute."""
     return escape(url(ctx, path))
 
 
@@ -83,7 +83,7 @@ def _chosen_by(ctx: Context) -> str:
 
 
 def _part(source: str) -> str:
-    """Return one component with its version, in a colour that belongs to that version."""
+    """Return one component version as HTML; equal versions have equal colours."""
     name, _, digest = source.partition("@")
     hue = int(digest[:SHORT], 16) % 360
     return (

@@ -1,4 +1,4 @@
-"""Order UI: what the customer sees in the browser."""
+"""Order UI: the pages for customers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fox import Context, Kit, Response
 kit = Kit(title="Order UI", description="Lists, places and shows orders.")
 api = kit.component("api-server")
 kit.env("subPath", description="First segment of the app's URLs.")
-kit.env("greeting", default="Welcome", description="Stands at the top of every page.")
+kit.env("greeting", default="Welcome", description="Text at the top of every page.")
 kit.env("accent", default="#c2501c", description="CSS colour of links and buttons.")
 
 
@@ -22,7 +22,7 @@ async def list_orders(ctx: Context) -> Response:
 
 @kit.route("Path(`/{{.Vars.subPath}}/order-app/orders`) && Method(`POST`)")
 async def place_order(ctx: Context) -> Response:
-    """Place an order and go to its page; a bad one comes back with what is wrong with it."""
+    """Place an order and redirect to its page; show the form with the problem if it is invalid."""
     placed = await api.post("/orders", ctx=ctx, json=dict(ctx.form()))
     if placed.status != 201:
         return await front_page(ctx, problem=placed.json()["problem"])
@@ -31,17 +31,17 @@ async def place_order(ctx: Context) -> Response:
 
 @kit.route("Path(`/{{.Vars.subPath}}/order-app/orders/{number}`) && Method(`GET`, `HEAD`)")
 async def show_order(ctx: Context) -> Response:
-    """Show one order and its way so far."""
-    answer = await api.get(f"/orders/{ctx.params['number']}", ctx=ctx)
-    order = answer.json()
-    if answer.status != 200:
+    """Show one order and its steps."""
+    response = await api.get(f"/orders/{ctx.params['number']}", ctx=ctx)
+    order = response.json()
+    if response.status != 200:
         body = pages.missing(order["problem"])
-        return page(ctx, "Not here", body, served_by=[answer.source], status=answer.status)
-    return page(ctx, order["title"], pages.order(ctx, order), served_by=[answer.source])
+        return page(ctx, "Not found", body, served_by=[response.source], status=response.status)
+    return page(ctx, order["title"], pages.order(ctx, order), served_by=[response.source])
 
 
 async def front_page(ctx: Context, *, problem: str = "") -> Response:
-    """Return the page with all orders, and what was wrong with the one just sent."""
+    """Return the page with all orders, with the problem of an order that was not valid."""
     overview = await api.get("/orders", ctx=ctx)
     body = pages.front(ctx, overview.json(), problem=problem)
     status = 422 if problem else 200

@@ -1,4 +1,4 @@
-"""The pages' own parts; every value from outside is escaped where it is put in."""
+"""The content of the pages; every value is escaped where it is inserted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from layout import SHORT, href
 
 from fox import Context
 
-WAY = ("placed", "packed", "shipped", "delivered")
+STATUSES = ("placed", "packed", "shipped", "delivered")
 
 
 def front(
@@ -24,9 +24,9 @@ def front(
     """Return all orders and the form for a new one.
 
     Args:
-        ctx: For the links.
-        overview: What API Server says about all orders.
-        problem: What was wrong with the order just sent, or empty.
+        ctx: Context of the request, for links.
+        overview: All orders, as API Server returns them.
+        problem: Problem of an order that was not valid, or empty.
         notes: HTML to show beside an order, by its number.
     """
     notes = notes or {}
@@ -49,7 +49,7 @@ def front(
 
 
 def order(ctx: Context, shown: Mapping[str, Any]) -> str:
-    """Return one order and its way so far."""
+    """Return one order and its steps."""
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in shown["facts"].items()
@@ -57,15 +57,15 @@ def order(ctx: Context, shown: Mapping[str, Any]) -> str:
     return f"""<p><a href="{href(ctx)}">← All orders</a></p>
 <section class="card">
 <h1>{escape(shown["title"])} <small>#{shown["number"]} for {escape(shown["customer"])}</small></h1>
-{_way(shown["status"])}
+{_progress(shown["status"])}
 <dl class="figures">{facts}</dl>
-<ol class="steps">{"".join(_step(each) for each in shown["steps"])}</ol>
+<ol class="steps">{"".join(_step(step) for step in shown["steps"])}</ol>
 </section>"""
 
 
 def missing(problem: str) -> str:
-    """Return what stands in place of something that is not there."""
-    return f'<section class="card"><h1>Not here</h1><p>{escape(problem)}</p></section>'
+    """Return the content of a page that does not exist."""
+    return f'<section class="card"><h1>Not found</h1><p>{escape(problem)}</p></section>'
 
 
 def _row(ctx: Context, order: Mapping[str, Any], note: str) -> str:
@@ -80,8 +80,8 @@ def _row(ctx: Context, order: Mapping[str, Any], note: str) -> str:
 
 def _order_form(ctx: Context, products: Mapping[str, str], problem: str) -> str:
     options = "".join(
-        f'<option value="{escape(each)}">{escape(title)}</option>'
-        for each, title in products.items()
+        f'<option value="{escape(product)}">{escape(title)}</option>'
+        for product, title in products.items()
     )
     warning = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
     return f"""{warning}<form method="post" action="{href(ctx, "/orders")}">
@@ -92,11 +92,11 @@ def _order_form(ctx: Context, products: Mapping[str, str], problem: str) -> str:
 </form>"""
 
 
-def _way(status: str) -> str:
-    reached = WAY.index(status)
+def _progress(status: str) -> str:
+    reached = STATUSES.index(status)
     marks = "".join(
-        f'<li class="{"done" if place <= reached else ""}">{each}</li>'
-        for place, each in enumerate(WAY)
+        f'<li class="{"done" if position <= reached else ""}">{name}</li>'
+        for position, name in enumerate(STATUSES)
     )
     return f'<ol class="way" id="status" data-status="{status}">{marks}</ol>'
 

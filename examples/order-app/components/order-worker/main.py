@@ -1,4 +1,4 @@
-"""Order Worker: moves orders on, one step with every tick of the clock."""
+"""Order Worker: moves each order one step further, by a schedule."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import report_page
 
 from fox import Context, Kit, Response
 
-# For caches: one URL has two answers.
+# For caches: the response depends on the accept header.
 VARIES = {"vary": "accept"}
 NEXT = {"placed": "packed", "packed": "shipped", "shipped": "delivered"}
 
-kit = Kit(title="Order Worker", description="Packs, ships and delivers what was ordered.")
+kit = Kit(title="Order Worker", description="Packs, ships and delivers orders.")
 api = kit.component("api-server")
 
 
 @kit.schedule("@every 2s")
 async def tick(ctx: Context) -> None:
-    """Move every open order of this environment one step on."""
+    """Move each open order of this environment one step further."""
     response = await api.get("/orders", ctx=ctx)
     for order in response.json()["orders"]:
         if order["status"] in NEXT:
@@ -28,22 +28,22 @@ async def tick(ctx: Context) -> None:
 
 @kit.route("Path(`/{{.Vars.subPath}}/order-app/fulfillment`) && Method(`GET`, `HEAD`)")
 async def show_report(ctx: Context) -> Response:
-    """Show the report as a page to a browser, and as JSON to a program."""
-    told = await _count(ctx)
+    """Return the report: HTML for a browser, JSON for a program."""
+    counts = await _report(ctx)
     if "text/html" not in ctx.headers.get("accept", ""):
-        return Response(told, headers=VARIES)
-    page = report_page.render(ctx, told["orders"], told["components"])
+        return Response(counts, headers=VARIES)
+    page = report_page.render(ctx, counts["orders"], counts["components"])
     return Response(page, headers=VARIES, content_type="text/html; charset=utf-8")
 
 
 @kit.default
 async def report(ctx: Context) -> dict[str, Any]:
-    """Give other components the report."""
-    return await _count(ctx)
+    """Return the report to other components."""
+    return await _report(ctx)
 
 
-async def _count(ctx: Context) -> dict[str, Any]:
-    """Return how many orders are at each step, and who counted them."""
+async def _report(ctx: Context) -> dict[str, Any]:
+    """Return the number of orders with each status, and the components that counted them."""
     response = await api.get("/orders", ctx=ctx)
     count = Counter(order["status"] for order in response.json()["orders"])
     return {
@@ -57,6 +57,6 @@ async def _count(ctx: Context) -> dict[str, Any]:
 async def _move(ctx: Context, number: int, status: str) -> None:
     step = {"from": status, "to": NEXT[status]}
     response = await api.put(f"/orders/{number}/status", ctx=ctx, json=step)
-    # 409 means that the order has moved already: a tick may come twice.
+    # 409 means that the order has moved already: a tick may be delivered twice.
     if response.status == 200:
         ctx.log.info("moved", order=number, status=NEXT[status])

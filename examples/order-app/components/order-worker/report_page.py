@@ -1,4 +1,4 @@
-"""The report as a page, for who comes with a browser."""
+"""The report as an HTML page."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def render(ctx: Context, orders: Mapping[str, int], components: Sequence[str]) -
     """Return the page.
 
     Args:
-        ctx: Whose deployment and virtual environment the page names.
-        orders: How many are at each step, in the order of the steps.
-        components: ``component@hash`` of those that took part.
+        ctx: Context of the request; the page shows its deployment and virtual environment.
+        orders: Number of orders by status, in the order of the steps.
+        components: ``component@hash`` of each component that handled the request.
     """
     steps = "".join(
         f'<div><dt>{escape(step)}</dt><dd id="{escape(step)}">{count}</dd></div>'
@@ -40,7 +40,7 @@ def render(ctx: Context, orders: Mapping[str, int], components: Sequence[str]) -
 <section class="card">
 <h1>Fulfillment</h1>
 <dl class="figures">{steps}</dl>
-<p>With each tick of the clock every order moves one step on, where the app is released.</p>
+<p>Where the app is released, a schedule moves every order one step further.</p>
 </section>
 </main>
 <footer>
@@ -56,7 +56,7 @@ def render(ctx: Context, orders: Mapping[str, int], components: Sequence[str]) -
 
 
 def _orders_url(ctx: Context) -> str:
-    """Return where the orders are, seen from here, in the same deployment and environment."""
+    """Return the relative URL of the orders, in the same deployment and virtual environment."""
     if ctx.is_released:
         return "../order-app"
     selectors = {"kf-dep": ctx.deployment, "kf-ve": ctx.virtual_environment}
@@ -64,7 +64,7 @@ def _orders_url(ctx: Context) -> str:
 
 
 def _part(source: str) -> str:
-    """Return one component with its version, in a colour that belongs to that version."""
+    """Return one component version as HTML; equal versions have equal colours."""
     name, _, digest = source.partition("@")
     hue = int(digest[:SHORT], 16) % 360
     return (

@@ -1,16 +1,15 @@
-"""Runs the component without a platform: `pytest`, or `python tests/test_hello.py`."""
+"""Test of the component, without a platform: run `pytest` or `python tests/test_hello.py`."""
 
 import asyncio
 from pathlib import Path
 
-from fox.kit.loader import load_kit
-from fox.kit.testing import TestClient
+from fox.testing import TestClient, load_kit
 
 APP = Path(__file__).parents[1]
 
 
-def test_it_greets_as_the_environment_says() -> None:
-    """The greeting comes from the virtual environment."""
+def test_hello_returns_the_greeting_of_the_environment() -> None:
+    """The greeting is a variable of the virtual environment."""
     kit = load_kit(APP, "hello", "main.py")
     client = TestClient(kit, name="hello", env={"subPath": "dev", "greeting": "Moin"})
 
@@ -20,4 +19,4 @@ def test_it_greets_as_the_environment_says() -> None:
 
 
 if __name__ == "__main__":
-    test_it_greets_as_the_environment_says()
+    test_hello_returns_the_greeting_of_the_environment()

@@ -1,4 +1,4 @@
-"""Answers the component in front."""
+"""Back: answers the calls of the component ``front``."""
 
 from __future__ import annotations
 

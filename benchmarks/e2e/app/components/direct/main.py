@@ -1,4 +1,4 @@
-"""Answers a request itself."""
+"""Direct: answers requests without a call."""
 
 from __future__ import annotations
 

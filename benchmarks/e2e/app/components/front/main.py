@@ -1,4 +1,4 @@
-"""Asks another component, and passes its answer on."""
+"""Front: calls the component ``back``, and returns its answer."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ back = kit.component("back")
 
 @kit.route("Path(`/{{.Vars.subPath}}/hop`)")
 async def answer(ctx: Context) -> Response:
-    """Answer with what the component behind answers."""
+    """Return the answer of ``back``."""
     return await back.get("/", ctx=ctx)

@@ -1,4 +1,4 @@
-"""Passes both bodies on."""
+"""Gate: passes the bodies of requests and of answers on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ store = kit.component("store")
 
 @kit.route("Path(`/{{.Vars.subPath}}/via/bytes`)", streams_body=True)
 async def pass_on(ctx: Context) -> Response:
-    """Answer with what the store answers."""
+    """Return the answer of ``store``."""
 
     async def chunks() -> AsyncIterator[bytes]:
         opened = store.stream(ctx.method, "/", ctx=ctx, query=dict(ctx.query), body=ctx.stream())

@@ -1,4 +1,4 @@
-"""Makes bytes, counts bytes, and tells the time."""
+"""Store: sends bytes, counts bytes, and sends the time as events."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PART = bytes(128 * 1024)
 
 
 async def parts(size: int) -> AsyncIterator[bytes]:
-    """Yield as many bytes."""
+    """Yield ``size`` bytes in parts."""
     for _ in range(size // len(PART)):
         yield PART
 
 
 async def times(count: int) -> AsyncIterator[str]:
-    """Yield the time of this moment, in ns, every 2 ms."""
+    """Yield the Unix time in ns, every 2 ms."""
     for _ in range(count):
         await asyncio.sleep(0.002)
         yield str(time.time_ns())
@@ -35,7 +35,7 @@ async def count(ctx: Context) -> str:
 
 @kit.route("Path(`/{{.Vars.subPath}}/bytes`)", streams_body=True)
 async def serve(ctx: Context) -> Response | str:
-    """Answer with as many bytes, or say how many came."""
+    """Return the number of received bytes for POST, else ``size`` bytes."""
     if ctx.method == "POST":
         return await count(ctx)
     return Response.stream(parts(int(ctx.query["size"])))
@@ -43,7 +43,7 @@ async def serve(ctx: Context) -> Response | str:
 
 @kit.route("Path(`/{{.Vars.subPath}}/events`)")
 async def events(ctx: Context) -> Response:
-    """Send the time again and again."""
+    """Send the time ``count`` times."""
     return Response.events(times(int(ctx.query["count"])))
 
 

@@ -1,4 +1,4 @@
-"""Greets whoever comes by."""
+"""Hello: returns a greeting."""
 
 from fox import Context, Kit
 
@@ -8,5 +8,5 @@ greeting = kit.env("greeting", default="Hello")
 
 @kit.route("PathPrefix(`/{{.Vars.subPath}}/$app`)")
 async def hello(ctx: Context) -> str:
-    """Answer with the greeting of the virtual environment."""
+    """Return the greeting of the virtual environment."""
     return f"{ctx.env['greeting']}!\n"

@@ -1,10 +1,10 @@
-"""Snoop: calls API Server without declaring it, which the platform refuses."""
+"""Snoop: calls API Server without declaring it as a dependency; the platform refuses the call."""
 
 from __future__ import annotations
 
 from fox import Context, Kit, Response
 
-kit = Kit(title="Snoop", description="Breaks the rules, for the demo.")
+kit = Kit(title="Snoop", description="Makes an undeclared call, for the demo.")
 
 
 @kit.route("Path(`/{{.Vars.subPath}}/order-app/snoop`) && Method(`GET`)")

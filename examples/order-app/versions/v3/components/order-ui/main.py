@@ -1,4 +1,4 @@
-"""Order UI: what the customer sees in the browser, now with reviews."""
+"""Order UI: the pages for customers, with reviews."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ kit = Kit(title="Order UI", description="Lists, places, shows and reviews orders
 api = kit.component("api-server")
 review = kit.component("review")
 kit.env("subPath", description="First segment of the app's URLs.")
-kit.env("greeting", default="Welcome", description="Stands at the top of every page.")
+kit.env("greeting", default="Welcome", description="Text at the top of every page.")
 kit.env("accent", default="#c2501c", description="CSS colour of links and buttons.")
 
 
@@ -26,7 +26,7 @@ async def list_orders(ctx: Context) -> Response:
 
 @kit.route("Path(`/{{.Vars.subPath}}/order-app/orders`) && Method(`POST`)")
 async def place_order(ctx: Context) -> Response:
-    """Place an order and go to its page; a bad one comes back with what is wrong with it."""
+    """Place an order and redirect to its page; show the form with the problem if it is invalid."""
     placed = await api.post("/orders", ctx=ctx, json=dict(ctx.form()))
     if placed.status != 201:
         return await front_page(ctx, problem=placed.json()["problem"])
@@ -35,24 +35,24 @@ async def place_order(ctx: Context) -> Response:
 
 @kit.route("Path(`/{{.Vars.subPath}}/order-app/orders/{number}`) && Method(`GET`, `HEAD`)")
 async def show_order(ctx: Context) -> Response:
-    """Show one order, its way so far and what people say about it."""
+    """Show one order, its steps and its reviews."""
     return await order_page(ctx)
 
 
 @kit.route("Path(`/{{.Vars.subPath}}/order-app/orders/{number}/reviews`) && Method(`POST`)")
 async def review_order(ctx: Context) -> Response:
-    """Keep a review and go back to its order; a bad one comes back with what is wrong with it."""
+    """Store a review and redirect to its order; show the problem if the review is invalid."""
     number = ctx.params["number"]
     if (await api.get(f"/orders/{number}", ctx=ctx)).status != 200:
         return await order_page(ctx)
-    kept = await review.post(f"/orders/{number}", ctx=ctx, json=dict(ctx.form()))
-    if kept.status != 201:
-        return await order_page(ctx, problem=kept.json()["problem"])
+    stored = await review.post(f"/orders/{number}", ctx=ctx, json=dict(ctx.form()))
+    if stored.status != 201:
+        return await order_page(ctx, problem=stored.json()["problem"])
     return Response.redirect(url(ctx, f"/orders/{number}"))
 
 
 async def front_page(ctx: Context, *, problem: str = "") -> Response:
-    """Return the page with all orders, and what was wrong with the one just sent."""
+    """Return the page with all orders, with the problem of an order that was not valid."""
     overview, ratings = await asyncio.gather(
         api.get("/orders", ctx=ctx), review.get("/ratings", ctx=ctx)
     )
@@ -63,14 +63,16 @@ async def front_page(ctx: Context, *, problem: str = "") -> Response:
 
 
 async def order_page(ctx: Context, *, problem: str = "") -> Response:
-    """Return an order's page, and what was wrong with the review just sent."""
+    """Return the page of an order, with the problem of a review that was not valid."""
     number = ctx.params["number"]
-    answer, said = await asyncio.gather(
+    order_response, reviews_response = await asyncio.gather(
         api.get(f"/orders/{number}", ctx=ctx), review.get(f"/orders/{number}", ctx=ctx)
     )
-    order, served_by = answer.json(), [answer.source, said.source]
-    if answer.status != 200:
+    order = order_response.json()
+    served_by = [order_response.source, reviews_response.source]
+    if order_response.status != 200:
         body = pages.missing(order["problem"])
-        return page(ctx, "Not here", body, served_by=served_by, status=answer.status)
-    body = pages.order(ctx, order) + reviews.section(ctx, number, said.json(), problem=problem)
+        return page(ctx, "Not found", body, served_by=served_by, status=order_response.status)
+    found = reviews_response.json()
+    body = pages.order(ctx, order) + reviews.section(ctx, number, found, problem=problem)
     return page(ctx, order["title"], body, served_by=served_by, status=422 if problem else 200)

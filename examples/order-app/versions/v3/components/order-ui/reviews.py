@@ -1,4 +1,4 @@
-"""What people say about an order, and the form to say it."""
+"""The reviews of an order, and the form for a new one."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def stars(rating: float) -> str:
 
 
 def section(
-    ctx: Context, number: str, said: Iterable[Mapping[str, Any]], *, problem: str = ""
+    ctx: Context, number: str, reviews: Iterable[Mapping[str, Any]], *, problem: str = ""
 ) -> str:
-    """Return the reviews of one order with the form for another."""
-    entries = "".join(_entry(each) for each in said)
+    """Return the reviews of an order, and the form for a new one."""
+    entries = "".join(_entry(review) for review in reviews)
     return f"""<section class="card" id="reviews">
 <h2>Reviews</h2>
-<ul class="orders">{entries or "<li>Nobody has said anything yet.</li>"}</ul>
+<ul class="orders">{entries or "<li>No reviews yet.</li>"}</ul>
 </section>
 <section class="card">
-<h2>Say how it was</h2>
+<h2>Write a review</h2>
 {_form(ctx, number, problem)}
 </section>"""
 
 
-def _entry(said: Mapping[str, Any]) -> str:
+def _entry(review: Mapping[str, Any]) -> str:
     return (
-        f"<li>{stars(said['stars'])}<span>{escape(said['text'])} "
-        f"<small>{escape(said['author'])}</small></span></li>"
+        f"<li>{stars(review['stars'])}<span>{escape(review['text'])} "
+        f"<small>{escape(review['author'])}</small></span></li>"
     )
 
 
@@ -52,6 +52,6 @@ def _form(ctx: Context, number: str, problem: str) -> str:
     return f"""{warning}<form method="post" action="{href(ctx, f"/orders/{number}/reviews")}">
 <label>Your name <input name="author" required maxlength="60" autocomplete="name"></label>
 <label>Stars <select name="stars">{choices}</select></label>
-<label>What you think <input name="text" required maxlength="300"></label>
+<label>Review <input name="text" required maxlength="300"></label>
 <button>Send review</button>
 </form>"""

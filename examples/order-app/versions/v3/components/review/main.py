@@ -1,4 +1,4 @@
-"""Review: keeps what customers say about their orders."""
+"""Review: stores the customers' reviews of their orders."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from statistics import fmean
 import msgspec
 
 from fox import Context, Kit, Response
-from model.errors import RevisionConflict
+from fox.errors import RevisionConflict
 
 BEST = 5
 
-kit = Kit(title="Review", description="Keeps the reviews of the Order App.")
+kit = Kit(title="Review", description="Stores the reviews of the Order App.")
 store = kit.state_store("reviews")
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one customer says about one order."""
+    """A review of one order by one customer."""
 
     author: str
     stars: int
@@ -24,12 +24,12 @@ class Review(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ReviewError(Exception):
-    """The review cannot be kept; the text is for the customer."""
+    """The review cannot be stored; the message is for the customer."""
 
 
 @kit.default
 async def serve(ctx: Context) -> Response:
-    """Answer Order UI."""
+    """Handle the calls of Order UI."""
     try:
         return await _answer(ctx)
     except ReviewError as error:
@@ -44,25 +44,25 @@ async def _answer(ctx: Context) -> Response:
             entry = await store.get(number, ctx=ctx)
             return Response(entry.json() if entry else [])
         case ("POST", "orders", number):
-            await keep(ctx, number, parse(ctx.json()))
+            await store_review(ctx, number, parse(ctx.json()))
             return Response({}, status=201)
-    return Response({"problem": f"There is no {ctx.path} here."}, status=404)
+    return Response({"problem": f"There is no path {ctx.path}."}, status=404)
 
 
 async def rate_orders(ctx: Context) -> dict[str, float]:
-    """Return the mean of every order's stars, by its number."""
+    """Return the mean rating of each order, by the number of the order."""
     entries = await store.list(ctx=ctx)
-    return {each.key: fmean(said["stars"] for said in each.json()) for each in entries}
+    return {entry.key: fmean(review["stars"] for review in entry.json()) for entry in entries}
 
 
-async def keep(ctx: Context, number: str, review: Review) -> None:
-    """Add a review to those of its order; of two at once neither is lost."""
+async def store_review(ctx: Context, number: str, review: Review) -> None:
+    """Add a review to its order; concurrent reviews are all stored."""
     while True:
         entry = await store.get(number, ctx=ctx)
-        said = entry.json(list[Review]) if entry else []
+        reviews = entry.json(list[Review]) if entry else []
         revision = entry.revision if entry else 0
         try:
-            await store.put(number, [*said, review], ctx=ctx, revision=revision)
+            await store.put(number, [*reviews, review], ctx=ctx, revision=revision)
         except RevisionConflict:
             continue
         ctx.log.info("reviewed", order=number, stars=review.stars)
@@ -70,17 +70,17 @@ async def keep(ctx: Context, number: str, review: Review) -> None:
 
 
 def parse(content: object) -> Review:
-    """Return a review that says something.
+    """Return a valid review.
 
     Raises:
-        ReviewError: Something is missing or out of range.
+        ReviewError: A field is missing, empty or out of range.
     """
     try:
         review = msgspec.convert(content, Review, strict=False)
     except msgspec.ValidationError as error:
-        raise ReviewError(f"That is not a review: {error}.") from error
+        raise ReviewError(f"This is not a valid review: {error}.") from error
     if not 1 <= review.stars <= BEST:
         raise ReviewError(f"Please give 1 to {BEST} stars.")
     if not (review.author.strip() and review.text.strip()):
-        raise ReviewError("Please tell us your name and what you think.")
+        raise ReviewError("Please enter your name and a review.")
     return review

@@ -1,0 +1,1 @@
+"""The adapter that delivers the events which components emit for each other."""

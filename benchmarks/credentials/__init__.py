@@ -1,0 +1,1 @@
+"""The cost of the NATS credentials of each process."""

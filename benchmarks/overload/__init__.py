@@ -1,0 +1,1 @@
+"""Overload, neighbours that flood, and faults: what clients see of them."""

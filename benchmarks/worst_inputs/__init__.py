@@ -1,0 +1,1 @@
+"""How long do the most expensive inputs that are accepted make other requests wait?"""

@@ -1,1 +1,0 @@
-"""The control API: HTTP and JSON over the rules in ``broker.control``."""

@@ -1,1 +1,0 @@
-"""The operations of the control API, by what they are about."""

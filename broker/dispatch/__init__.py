@@ -1,0 +1,1 @@
+"""Sends genesis events to components, receives events, and answers requests for views."""

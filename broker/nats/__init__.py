@@ -1,0 +1,1 @@
+"""The connection to NATS: requests, subscriptions, JetStream buckets, watches and leases."""

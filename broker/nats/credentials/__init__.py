@@ -1,0 +1,1 @@
+"""Credentials of NATS: keys, signed claims, and the permissions of each process."""

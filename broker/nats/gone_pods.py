@@ -1,0 +1,214 @@
+"""Fail what a dead pod leaves unanswered: the requests and streams that it had, and no others.
+
+A requester does not know which pod of a component version has received its request: NATS chooses.
+So the notice of a death names the other pods that may serve the version. The requester asks each
+of them which of its requests it handles, on a subject that only this pod serves. A request that no
+pod handles was with the dead one. The pod tells only the owner of a reply subject which others of
+it there are: whoever knows one can send the answer.
+
+A pod that was cut off from NATS says so when it is connected again, with an empty notice. What was
+on its way to it, or from it, is lost without a trace if the server died. So the requester asks all
+pods of the version, on the subject that they all serve, and fails the requests that none handles.
+
+A pod follows only the versions that it has sent something to: a death does not wake all pods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from broker.nats.ignored_messages import IgnoredMessages
+from broker.nats.inbox import Inbox
+from broker.nats.requester import Requester
+from broker.streams.registry import StreamRegistry
+from kubefox import subjects
+from kubefox.decoding import DECODE_ERRORS
+from kubefox.errors import DeadlineExceeded, InvalidEvent, NatsUnavailable, NoPodReady
+from kubefox.formats import POD_ID
+from kubefox.scaling import MAX_REPLICAS
+
+logger = logging.getLogger(__name__)
+
+CLAIM_S = 3.0
+"""How long a pod may take to answer which requests it handles; a dead one is noticed at once."""
+
+SETTLE_S = 2.0
+"""How long after the first notice the pods are asked: others were cut off by the same fault."""
+
+LOST_CLAIM_S = 2.0
+"""How long all pods of a version may take to answer then; their number is not known."""
+
+MAX_FOLLOWED = 8_192
+"""Component versions that a pod follows at once; twice as many as ``EventSender`` remembers."""
+
+MAX_OTHERS = 2 * MAX_REPLICAS
+"""Pods that a notice may name; each of them is asked."""
+
+
+class Subscribe(Protocol):
+    """Subscribes to a subject; see ``nats.aio.client.Client.subscribe``."""
+
+    async def __call__(self, subject: str, *, cb: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Return the subscription."""
+
+
+class Asking(Requester, Protocol):
+    """Asks one pod, or all of them."""
+
+    async def gather(self, subject: str, payload: bytes, wait_s: float) -> list[bytes]:
+        """Return the replies that come within ``wait_s``."""
+
+
+class PodGone(msgspec.Struct, frozen=True, kw_only=True):
+    """The notice on ``subjects.pods_gone``: a pod has ended, and may have left events unanswered.
+
+    Attributes:
+        subject: Subject of its component version.
+        pod: Its id; empty if it may still answer its requests: then it is among ``others``.
+        others: Ids of the pods that may handle events of the version. Some of them may be dead.
+    """
+
+    subject: str
+    pod: str = ""
+    others: tuple[str, ...] = ()
+
+
+encode_notice = msgspec.msgpack.Encoder().encode
+_decode_notice = msgspec.msgpack.Decoder(PodGone).decode
+encode_claims = msgspec.msgpack.Encoder().encode
+_decode_claims = msgspec.msgpack.Decoder(frozenset[str]).decode
+
+
+def _fault_of(notice: PodGone, target: str) -> str:
+    """Return why a notice is not valid; empty if it is."""
+    if notice.subject != target:
+        return f"the notice is about {notice.subject}"
+    if len(notice.others) > MAX_OTHERS:
+        return f"the notice names {len(notice.others):,} pods: expected {MAX_OTHERS:,} at most"
+    ids = (notice.pod, *notice.others) if notice.pod else notice.others
+    # The ids become parts of subjects.
+    return next(filter(None, map(POD_ID.fault, ids)), "")
+
+
+class GonePods:
+    """Fails the requests and streams of one process that were with a dead pod.
+
+    Args:
+        bus: Asks the other pods.
+        inbox: The requests of this process.
+        streams: The streams of this process.
+        malformed: Counts the notices that cannot be read.
+        subscribe: Subscribes to a subject.
+    """
+
+    def __init__(
+        self,
+        bus: Asking,
+        inbox: Inbox,
+        streams: StreamRegistry,
+        malformed: IgnoredMessages,
+        subscribe: Subscribe,
+    ) -> None:
+        self._bus = bus
+        self._inbox = inbox
+        self._streams = streams
+        self._malformed = malformed
+        self._subscribe = subscribe
+        self._follows_all = False
+        # The version that was followed last is the last one.
+        self._followed: OrderedDict[str, Subscription | None] = OrderedDict()
+        self._asking: set[asyncio.Task[None]] = set()
+        # Targets whose pods are asked soon.
+        self._cut_off: set[str] = set()
+
+    async def follow_all(self) -> None:
+        """Follow all component versions."""
+        self._follows_all = True
+        await self._subscribe(subjects.PODS_NOTICES, cb=self.receive)
+
+    async def follow(self, target: str) -> None:
+        """Follow the component version at ``target``, before something is sent to it.
+
+        The server processes the commands of a connection in order, so the death of a pod that gets
+        what is sent after this is noticed.
+        """
+        if self._follows_all or not subjects.is_component(target):
+            return
+        if target in self._followed:
+            self._followed.move_to_end(target)
+            return
+        self._followed[target] = None
+        self._followed[target] = await self._subscribe(
+            subjects.pods_notices(target), cb=self.receive
+        )
+        if len(self._followed) > MAX_FOLLOWED:
+            _, oldest = self._followed.popitem(last=False)
+            if oldest is not None:
+                await oldest.unsubscribe()
+
+    async def receive(self, message: Msg) -> None:
+        """Handle a notice."""
+        target = subjects.target_of_notice(message.subject)
+        if message.subject == subjects.pods_back(target):
+            self._ask_all(target)
+            return
+        try:
+            notice = _decode_notice(message.data)
+        except DECODE_ERRORS as error:
+            self._malformed.note(message.subject, error)
+            return
+        if fault := _fault_of(notice, target):
+            self._malformed.note(message.subject, InvalidEvent(fault))
+            return
+        if not notice.others:
+            self._inbox.fail_subject(notice.subject)
+            self._streams.fail_subject(notice.subject)
+            return
+        if notice.pod:
+            self._streams.fail_peers(subjects.pod_reply_prefix(notice.pod))
+        waiting = self._inbox.waiting_for(notice.subject)
+        if waiting:
+            self._start(self._fail_unclaimed(waiting, notice.others))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    def _ask_all(self, target: str) -> None:
+        """Ask the pods of a version soon, unless that will be done."""
+        if target not in self._cut_off and self._inbox.waiting_for(target):
+            self._cut_off.add(target)
+            self._start(self._fail_lost(target))
+
+    async def _fail_lost(self, target: str) -> None:
+        """Fail the requests to a version that none of its pods handles."""
+        await asyncio.sleep(SETTLE_S)
+        self._cut_off.discard(target)
+        waiting = self._inbox.waiting_for(target)
+        try:
+            answers = await self._bus.gather(subjects.gone(target), b"", LOST_CLAIM_S)
+            self._inbox.fail_lost(waiting.difference(*map(_decode_claims, answers)))
+        except (NatsUnavailable, *DECODE_ERRORS) as error:
+            logger.debug("pods at %s do not say which requests they handle: %s", target, error)
+
+    async def _fail_unclaimed(self, waiting: frozenset[str], pods: tuple[str, ...]) -> None:
+        """Fail those requests of ``waiting`` that none of the pods handles."""
+        claims = await asyncio.gather(*map(self._claims, pods))
+        self._inbox.fail_gone(waiting.difference(*claims))
+
+    async def _claims(self, pod: str) -> frozenset[str]:
+        """Return the requests of this process that a pod handles; none if it is dead or hangs."""
+        try:
+            return _decode_claims(await self._bus.request(subjects.pod(pod), b"", CLAIM_S))
+        except (NoPodReady, DeadlineExceeded, NatsUnavailable, *DECODE_ERRORS) as error:
+            logger.debug("pod %s does not say which requests it handles: %s", pod, error)
+            return frozenset()

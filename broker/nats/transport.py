@@ -1,0 +1,150 @@
+"""The socket of nats-py with a fast path in and out.
+
+nats-py reads into a buffer, wakes a task, and parses there. It writes by waking another task. Each
+wake-up costs one more turn of the loop on every hop of a request. The fast path passes on whole
+messages in the turn in which the socket delivers them, and writes in the turn after ``send``,
+without a task. Passing on messages at the socket takes p50 at one connection from 375 to 360 µs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from urllib.parse import ParseResult
+
+from nats.aio.transport import TcpTransport
+
+from broker.nats.parser import FastPathParser
+
+
+class FastPathTransport(TcpTransport):
+    """A connection to NATS; over TLS it reads and writes as nats-py's own does.
+
+    Args:
+        parser: Receives what is read.
+    """
+
+    def __init__(self, parser: FastPathParser) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._parser = parser
+        self._socket: asyncio.WriteTransport | None = None
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._is_write_scheduled = False
+        self._after_write: list[Callable[[], None]] = []
+
+    def __bool__(self) -> bool:
+        # nats-py makes a transport of its own if this one is false.
+        return True
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        """Connect; see nats-py."""
+        if self._socket is not None:
+            # nats-py forgets a connection to a server that did not answer, without closing it.
+            self._socket.abort()
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=buffer_size, loop=loop)
+        protocol = _FastPathProtocol(reader, self._parser)
+        async with asyncio.timeout(connect_timeout):
+            transport, _ = await loop.create_connection(
+                lambda: protocol, uri.hostname or "", uri.port or 0
+            )
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._bare_io_reader = self._io_reader = reader
+        self._bare_io_writer = self._io_writer = writer
+        self._socket = transport
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: ssl.SSLContext,
+        buffer_size: int,
+        connect_timeout: int,
+    ) -> None:
+        """Go on over TLS; see nats-py."""
+        await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+        self._socket = self._io_writer.transport if self._io_writer is not None else None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection uses TLS."""
+        writer = self._io_writer
+        return writer is not None and writer.get_extra_info("ssl_object") is not None
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """Bytes that the socket has not accepted yet."""
+        socket = self._socket
+        return self._unsent_bytes + (socket.get_write_buffer_size() if socket is not None else 0)
+
+    def send(self, command: bytes) -> None:
+        """Write a command in the next turn of the loop, with all others sent in this turn.
+
+        A write per command would be a system call per command, here and at the server. With 32
+        requests at once that takes the server's CPU from 11 to 49 µs a request.
+        """
+        if not self._is_write_scheduled:
+            self._is_write_scheduled = True
+            asyncio.get_running_loop().call_soon(self._write_turn)
+        self._unsent.append(command)
+        self._unsent_bytes += len(command)
+
+    def call_after_write(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, after what is sent in this turn of the loop was written."""
+        self._after_write.append(callback)
+        if not self._is_write_scheduled:
+            self._is_write_scheduled = True
+            asyncio.get_running_loop().call_soon(self._write_turn)
+
+    def _write_turn(self) -> None:
+        self._is_write_scheduled = False
+        self._write_unsent()
+        if self._after_write:
+            # The loop itself writes to the socket at the end of this turn.
+            loop = asyncio.get_running_loop()
+            for callback in self._after_write:
+                loop.call_soon(callback)
+            self._after_write.clear()
+
+    def _write_unsent(self) -> None:
+        if not self._unsent:
+            return
+        commands = b"".join(self._unsent)
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        # Commands for a lost connection must not be sent on the next one: their requests have been
+        # failed already.
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.write(commands)
+
+    def writelines(self, payload: list[bytes]) -> None:
+        """Write nats-py's commands, after what was sent before them.
+
+        nats-py's flusher may run before the turn in which ``send`` would write. A client that never
+        connected calls this when it closes, and has nothing to write to.
+        """
+        self._write_unsent()
+        if self._io_writer is not None:
+            self._io_writer.writelines(payload)
+
+    async def drain(self) -> None:
+        """Wait until the socket accepts more; a client that never connected need not wait."""
+        if self._io_writer is not None:
+            await self._io_writer.drain()
+
+
+class _FastPathProtocol(asyncio.StreamReaderProtocol):
+    """Passes whole fast-path messages on, and leaves the rest to nats-py's read loop."""
+
+    def __init__(self, reader: asyncio.StreamReader, parser: FastPathParser) -> None:
+        super().__init__(reader)
+        self._reader = reader
+        self._parser = parser
+
+    def data_received(self, data: bytes) -> None:
+        # Nothing may overtake data that nats-py's read loop has not read.
+        if self._parser.is_between_commands and not self._reader._buffer:  # type: ignore[attr-defined] # noqa: SLF001 - see private_api
+            data = data[self._parser.deliver(data) :]
+        if data:
+            super().data_received(data)

@@ -1,0 +1,1 @@
+"""Storage in JetStream: the control plane's data, bundles, pod statuses and state buckets."""

@@ -1,0 +1,395 @@
+"""The control plane's data in JetStream KV, and the Snapshot of it in every process.
+
+Every process watches the whole bucket. While NATS is down, it continues with its last snapshot, and
+``is_current`` is False.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from nats.js import api
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
+
+from broker.nats.bus import Bus
+from broker.nats.entry_buffer import WatchedEntry
+from broker.nats.jetstream import WriteHealth
+from broker.nats.watch import BucketWatch, EntryBatches, watch_bucket
+from broker.runtime import gc_tuning
+from broker.runtime.background import run_in_background
+from broker.runtime.cooperative import TIME_SLICE_S, TimeSlice
+from broker.storage import past_records
+from broker.storage.deleted_records import purge_deleted
+from broker.storage.key_encryption import KeyEncryption
+from broker.storage.platform_keys import PlatformKeys, open_keys
+from broker.storage.records_bucket import (
+    BUCKET,
+    HISTORY,
+    STREAM,
+    open_bucket,
+    record_errors,
+    subject_of,
+)
+from broker.storage.releases_behind import AT_ONCE, ReleasesBehind
+from broker.storage.sealed_records import SealedRecords
+from broker.storage.usage_follower import UsageFollower
+from kubefox import records
+from kubefox.errors import InvalidEvent, RevisionConflict
+from kubefox.records import PLATFORM_KEYS, Change, Record
+from routing.change_log import ChangeLog
+from routing.snapshot.route_bindings import CACHE_BYTES
+from routing.snapshot.snapshot import Snapshot, SnapshotBuilder
+from routing.snapshot.usage_index import UsageIndex
+
+logger = logging.getLogger(__name__)
+
+MAX_REVISIONS_BYTES = 64 * 1024
+"""Size of all revisions of a record of ``_LATEST_ONLY``."""
+
+_LATEST_ONLY = frozenset({"release", "rollout"})
+"""Kinds of which no earlier revision is read. Event contexts name revisions of others."""
+
+SnapshotListener = Callable[[Snapshot, Snapshot, str | None], None]
+"""Called with the snapshots before and after a change, and the key that changed; the key is None if
+all records were read again."""
+
+
+class Store:
+    """Reads and writes records; created by ``open_store``.
+
+    Attributes:
+        keys: The platform's keys.
+        sealed_records: Encodes and decodes records.
+        snapshot: The current snapshot; replaced at each change.
+        changes: KV keys of the records that have changed in the snapshot.
+    """
+
+    _watch: BucketWatch
+
+    def __init__(
+        self,
+        bus: Bus,
+        bucket: KeyValue,
+        current: asyncio.Event,
+        time_slice_s: float,
+        usage: UsageFollower | None,
+        route_cache_bytes: int,
+        keys: PlatformKeys,
+    ) -> None:
+        self._bus = bus
+        self._bucket = bucket
+        self._time_slice_s = time_slice_s
+        self._behind = ReleasesBehind(time_slice_s)
+        self._current = current
+        self._changed = asyncio.Event()
+        self._writes = WriteHealth(bus)
+        self._usage = usage
+        self._listeners: list[SnapshotListener] = []
+        self._route_cache_bytes = route_cache_bytes
+        self.sealed_records = SealedRecords(keys)
+        self.keys = keys
+        self.snapshot = self._empty()
+        self.changes: ChangeLog[str] = ChangeLog()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the last write of this process succeeded."""
+        return self._writes.is_writable
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the snapshot has followed the bucket up to now."""
+        # nats-py calls its disconnect callback some loop iterations after the connection is lost.
+        return self._bus.is_ready and self._current.is_set()
+
+    async def get(self, key: str, revision: int | None = None) -> tuple[Record, int] | None:
+        """Return the record under ``key`` and its revision, or None.
+
+        Args:
+            key: Key of the record, see ``kubefox.records``.
+            revision: An earlier revision, from the history; None means the latest.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        try:
+            with record_errors(self._bus, "read", key):
+                entry = await self._bucket.get(key, revision)
+        except KeyNotFoundError:
+            return await self._get_past(key, revision) if revision else None
+        return self.sealed_records.decode(key, entry.value or b""), entry.revision or 0
+
+    async def _get_past(self, key: str, revision: int) -> tuple[Record, int] | None:
+        """Return a revision that is kept apart; see ``broker.storage.past_records``."""
+        if not past_records.is_kept(key):
+            return None
+        kept_as = past_records.past_key(key, revision)
+        try:
+            with record_errors(self._bus, "read", kept_as):
+                entry = await self._bucket.get(kept_as)
+        except KeyNotFoundError:
+            return None
+        past = past_records.decode(kept_as, entry.value or b"")
+        return self.sealed_records.decode(key, bytes(past.record)), revision
+
+    @property
+    def revision(self) -> int:
+        """Revision of the bucket up to which the snapshot holds all writes."""
+        return self._watch.revision
+
+    async def create(self, key: str, record: Record) -> int:
+        """Write a record that must not exist, and return its revision.
+
+        Raises:
+            RevisionConflict: The record exists.
+            BodyTooLarge: The record does not fit in one message.
+            NatsUnavailable: NATS does not answer; the record may or may not be written.
+        """
+        with self._writes.recorded(), record_errors(self._bus, "create", key, writes=True):
+            return await self._bucket.create(key, self.sealed_records.encode(key, record))
+
+    async def update(self, key: str, record: Record, revision: int) -> int:
+        """Replace the record that has ``revision``, and return the new revision.
+
+        Raises:
+            RevisionConflict: The record has another revision.
+            BodyTooLarge: The record does not fit in one message.
+            NatsUnavailable: NATS does not answer; the record may or may not be written.
+        """
+        with self._writes.recorded(), record_errors(self._bus, "update", key, writes=True):
+            return await self._bucket.update(key, self.sealed_records.encode(key, record), revision)
+
+    async def put(self, key: str, record: Record | None, since: int) -> int:
+        """Write or delete a record, if no record at all has changed since a revision.
+
+        Args:
+            key: Key of the record, see ``kubefox.records``.
+            record: New content; None deletes the record.
+            since: Revision of the bucket that the writer has read.
+
+        Returns:
+            The new revision of the record and of the bucket.
+
+        Raises:
+            RevisionConflict: A record, under any key, was written after ``since``.
+            BodyTooLarge: The record does not fit in one message.
+            NatsUnavailable: NATS does not answer; the record may or may not be written.
+        """
+        headers = {api.Header.EXPECTED_LAST_SEQUENCE.value: str(since)}
+        if record is None:
+            headers["KV-Operation"] = "DEL"
+        action = "write" if record else "delete"
+        with self._writes.recorded(), record_errors(self._bus, action, key, writes=True):
+            value = self.sealed_records.encode(key, record) if record else b""
+            if records.kind_of(key) in _LATEST_ONLY and len(value) * HISTORY > MAX_REVISIONS_BYTES:
+                # The server removes the earlier revisions together with this write.
+                headers[api.Header.ROLLUP.value] = "sub"
+            jetstream = self._bus.jetstream()
+            ack = await jetstream.publish(subject_of(key), value, headers=headers)
+        return ack.seq
+
+    async def purge_deleted(self, before_s: float, limit: int) -> int:
+        """Remove what NATS keeps of deleted records; see ``broker.storage.deleted_records``."""
+        with self._writes.recorded():
+            return await purge_deleted(self._bus, BUCKET, before_s=before_s, limit=limit)
+
+    async def create_if_missing(self, key: str, record: Record) -> None:
+        """Write a record unless one exists under its key."""
+        with contextlib.suppress(RevisionConflict):
+            await self.create(key, record)
+
+    async def delete(self, key: str, revision: int) -> None:
+        """Delete the record that has ``revision``. Its earlier revisions stay readable.
+
+        Raises:
+            RevisionConflict: The record has another revision.
+            NatsUnavailable: NATS does not answer; the record may or may not be deleted.
+        """
+        with self._writes.recorded(), record_errors(self._bus, "delete", key, writes=True):
+            await self._bucket.delete(key, last=revision)
+
+    def listen(self, listener: SnapshotListener) -> None:
+        """Call ``listener`` at each change, before this store's waiters run. It must be short."""
+        self._listeners.append(listener)
+
+    async def wait_revision(self, revision: int) -> Snapshot:
+        """Return the snapshot as soon as it holds ``revision``, for example an own write."""
+        return await self.wait_change(revision - 1)
+
+    async def wait_change(self, after: int) -> Snapshot:
+        """Return the snapshot as soon as its revision is above ``after``."""
+        while self.snapshot.revision <= after:
+            await self._changed.wait()
+        return self.snapshot
+
+    async def wait_other(self, snapshot: Snapshot) -> None:
+        """Return as soon as another snapshot is current; one that is still behind may be missed."""
+        while self.snapshot is snapshot:
+            await self._changed.wait()
+
+    async def wait_routed(self, environment: str) -> None:
+        """Return as soon as all releases follow the latest record of an environment."""
+        followed = set(self.snapshot.release_index.behind.values())
+        if any(entry.record.name == environment for entry in followed):
+            await self._behind.wait_none()
+
+    async def refresh_behind(self) -> None:
+        """Make the releases anew that a change has left behind, until cancelled."""
+        await self._behind.run(lambda: self.snapshot, self._replace_routes)
+
+    async def usage(self) -> UsageIndex:
+        """Return the usage index, once it is about ``snapshot``.
+
+        It moves with the snapshot: do not await anything between this and the use of the index.
+
+        Raises:
+            RuntimeError: The store was opened without the index.
+        """
+        if self._usage is None:
+            raise RuntimeError("the store of this process was opened without a usage index")
+        return await self._usage.current()
+
+    async def last_revision(self) -> int:
+        """Return the latest revision of the bucket, read from NATS.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        with record_errors(self._bus, "read", BUCKET):
+            info = await self._bus.jetstream().stream_info(STREAM)
+        return info.state.last_seq
+
+    async def wait_beyond(self, revision: int) -> None:
+        """Return as soon as the ``revision`` of this store is above ``revision``."""
+        await self._watch.wait_beyond(revision)
+
+    @property
+    def is_applying(self) -> bool:
+        """Whether changes that have arrived are being applied, which takes time for large ones."""
+        return self._watch.is_applying
+
+    async def replace(self, batches: EntryBatches) -> None:
+        """See ``broker.nats.watch.BucketReplica``."""
+        async with self._behind.turn:
+            await self._replace(batches)
+
+    async def _replace(self, batches: EntryBatches) -> None:
+        builder = SnapshotBuilder(self._empty())
+        time_slice = TimeSlice(self._time_slice_s)
+        # The entries come in the order of their writes, the keys perhaps after what they decrypt.
+        await self.keys.restart()
+        with gc_tuning.collection_paused():
+            async for entries in batches:
+                for entry in entries:
+                    if entry.key == PLATFORM_KEYS:
+                        await self._follow_keys(entry)
+                    if (change := self._to_change(entry)) is not None:
+                        builder.add(change)
+                    await time_slice.checkpoint()
+            await self._behind.build(builder.steps())
+            self._publish(builder.finish(), None)
+        self.changes.reset()
+        if self._usage is not None:
+            self._usage.rebuild(self.snapshot)
+
+    async def apply(self, entry: WatchedEntry) -> None:
+        """See ``broker.nats.watch.BucketReplica``."""
+        if entry.key == PLATFORM_KEYS:
+            await self._follow_keys(entry)
+        async with self._behind.turn:
+            builder = SnapshotBuilder(self.snapshot, AT_ONCE)
+            if (change := self._to_change(entry)) is not None:
+                builder.add(change)
+            await self._behind.build(builder.steps())
+            self._publish(builder.finish(), entry.key)
+            self.changes.add(entry.key)
+            if self._usage is not None:
+                await self._usage.follow(self.snapshot, (entry.key,))
+
+    async def _replace_routes(self, snapshot: Snapshot) -> None:
+        """Replace the snapshot by one with the same records."""
+        self.snapshot = snapshot
+        self._behind.note(snapshot)
+        if not snapshot.release_index.behind:
+            self._wake_waiting()
+        if self._usage is not None:
+            await self._usage.follow(snapshot, ())
+
+    async def _follow_keys(self, entry: WatchedEntry) -> None:
+        if entry.value is not None:
+            await self.keys.load(entry.value, entry.revision)
+
+    def _to_change(self, entry: WatchedEntry) -> Change | None:
+        """Return the change; None for a key of another kind or a value that cannot be decoded."""
+        key, value, revision = entry
+        if records.kind_of(key) not in records.KINDS:
+            return None
+        try:
+            record = None if value is None else self.sealed_records.decode(key, value)
+        except InvalidEvent as error:
+            logger.error("ignored a record of the control plane: %s", error)  # noqa: TRY400
+            return None
+        return Change(key=key, revision=revision, record=record)
+
+    def _empty(self) -> Snapshot:
+        return Snapshot.empty(self._route_cache_bytes, has_labels=self._usage is not None)
+
+    def _publish(self, snapshot: Snapshot, key: str | None) -> None:
+        before, self.snapshot = self.snapshot, snapshot
+        self._behind.note(snapshot)
+        for listener in self._listeners:
+            listener(before, snapshot, key)
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+@contextlib.asynccontextmanager
+async def open_store(
+    bus: Bus,
+    encryption: KeyEncryption,
+    *,
+    creates_keys: bool = False,
+    time_slice_s: float = TIME_SLICE_S,
+    with_usage: bool = True,
+    route_cache_bytes: int = CACHE_BYTES,
+) -> AsyncIterator[Store]:
+    """Open the bucket, create it if it is missing, and watch it until the context ends.
+
+    The usage index may be whole later than the snapshot: ``Store.usage`` waits for it.
+
+    Args:
+        bus: Connection to use.
+        encryption: Wraps the platform's data keys.
+        creates_keys: Whether this process makes the keys of a new platform; others wait for them.
+        time_slice_s: How long building a snapshot holds the event loop without yielding.
+        with_usage: Whether to keep the usage index, which control and the pod runners need.
+        route_cache_bytes: Memory for the routes of contexts.
+
+    Yields:
+        The store, once its snapshot is current.
+
+    Raises:
+        InvalidRequest: The key-encryption key is missing, or another one.
+        NatsUnavailable: The server has no JetStream, or does not answer.
+    """
+    keys = await open_keys(bus, encryption, creates=creates_keys)
+    bucket = await open_bucket(bus)
+    current = asyncio.Event()
+    usage = UsageFollower(time_slice_s) if with_usage else None
+    store = Store(bus, bucket, current, time_slice_s, usage, route_cache_bytes, keys)
+    async with contextlib.AsyncExitStack() as stack:
+        if usage is not None:
+            following = run_in_background(usage.run(), "the usage index")
+            await stack.enter_async_context(following)
+        refreshing = run_in_background(store.refresh_behind(), "releases of changed environments")
+        await stack.enter_async_context(refreshing)
+        watching = watch_bucket(bus, BUCKET, store, current, keeps_lost=True)
+        store._watch = await stack.enter_async_context(watching)  # noqa: SLF001 - made here
+        yield store

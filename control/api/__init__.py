@@ -1,0 +1,1 @@
+"""The control API: HTTP and JSON in front of the control plane."""

@@ -1,0 +1,1 @@
+"""Lists of the control API: sorted indexes, pages at one revision, and continue tokens."""

@@ -1,0 +1,1 @@
+"""Modules that the commands share; commands never import each other."""

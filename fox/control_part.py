@@ -1,0 +1,126 @@
+"""The control part of a platform: the control plane with its API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from importlib.metadata import version
+from typing import NamedTuple, Protocol, TypeVar
+
+from adapters import base as adapters
+from adapters.cron.schedule import parse as check_schedule
+from broker.dispatch.broker import Broker
+from broker.dispatch.key_rotation import KeyRotation
+from broker.dispatch.pod_runners import PodRunners
+from broker.events.dead_letters import open_dead_letters
+from broker.events.outbox import hashes_with_events
+from broker.nats.bus import Bus
+from broker.runtime.background import run_in_background
+from broker.runtime.settings import Settings
+from broker.storage.bundles import Bundles
+from broker.storage.pod_board import PodBoard
+from broker.storage.state_buckets import StateBuckets
+from broker.storage.token_store import open_token_store
+from broker.telemetry.collector import open_collector
+from control.api.server import open_control_api
+from control.control_plane import ControlPlane
+from fox.certificates import Certificates
+from fox.control_access import open_access
+from fox.pod_runner import default_replicas
+from fox.start_failures import listen_failures
+from fox.status_checks import Sources, status_checks
+from kubefox.share import PURPOSE
+
+Entered = TypeVar("Entered")
+
+
+class Enter(Protocol):
+    """Enters a context into the stack of the process, which leaves it at the end."""
+
+    async def __call__(self, context: AbstractAsyncContextManager[Entered], /) -> Entered:
+        """Return what the context returns."""
+
+
+class ControlParts(NamedTuple):
+    """The parts of the process that control uses.
+
+    Attributes:
+        settings: Of the process.
+        bus: Its connection to NATS.
+        broker: Holds the data of the platform.
+        board: Pods and pod runners.
+        bundles: Code of component versions.
+        readiness: Whether each part of the process is ready, by its name.
+        is_embedded: Whether the process runs the NATS server.
+        certificates: Of the process, for TLS.
+    """
+
+    settings: Settings
+    bus: Bus
+    broker: Broker
+    board: PodBoard
+    bundles: Bundles
+    readiness: Mapping[str, Callable[[], bool]]
+    is_embedded: bool
+    certificates: Certificates
+
+
+async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane, str]:
+    """Start the control plane and its API; return the control plane, and the URL of the API.
+
+    Raises:
+        Unavailable: The port cannot be listened on.
+    """
+    settings, bus = parts.settings, parts.bus
+    runners = PodRunners(bus, parts.board)
+    control = _control_plane(parts, runners)
+    await enter(control.activator)
+    await enter(control.keys.keeping_up())
+    await enter(run_in_background(control.shares.sweep(), "removing ended shares"))
+    tokens = await enter(open_token_store(bus))
+    metrics = parts.broker.telemetry.metrics
+    sources = Sources(
+        settings=settings,
+        bus=bus,
+        is_embedded=parts.is_embedded,
+        readiness=parts.readiness,
+        board=parts.board,
+        tokens=tokens,
+        certificates=parts.certificates,
+    )
+    serving = open_control_api(
+        control,
+        runners,
+        await enter(open_collector(bus, parts.board)),
+        await open_dead_letters(bus, parts.broker.contexts.resealed),
+        tokens,
+        access=await enter(open_access(settings, tokens, metrics, bus.process_id)),
+        host=settings.control_host,
+        port=settings.control_port,
+        version=version("kubefox"),
+        readiness=parts.readiness,
+        allowed_hosts=settings.control_names,
+        certificate=parts.certificates.control,
+        checks=status_checks(sources),
+    )
+    with listen_failures("--control-port"):
+        return control, (await enter(serving)).url
+
+
+def _control_plane(parts: ControlParts, runners: PodRunners) -> ControlPlane:
+    store = parts.broker.store
+    return ControlPlane(
+        store,
+        parts.bundles,
+        parts.board,
+        adapters=frozenset(adapters.kinds()),
+        check_schedule=check_schedule,
+        states=StateBuckets(parts.bus),
+        keys=KeyRotation(parts.bus, store),
+        collect_garbage=runners.collect_garbage,
+        find_waiting=partial(hashes_with_events, parts.bus),
+        rollout_deadline_s=parts.settings.rollout_deadline_s,
+        default_replicas=default_replicas(parts.settings),
+        share_keys=partial(parts.broker.contexts.derived_keys, PURPOSE),
+    )

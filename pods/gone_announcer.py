@@ -1,0 +1,50 @@
+"""Announces dead pods, so that the requests that they have left unanswered fail at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+
+from broker.nats.bus import Bus
+from broker.nats.gone_pods import PodGone, encode_notice
+from broker.storage.pod_board import PodBoard
+from kubefox import subjects
+from kubefox.distill import Version
+from kubefox.errors import NatsUnavailable
+from kubefox.pod import PodStatus
+
+
+class GoneAnnouncer:
+    """Announces the dead pods of one runner, or of another one that has died.
+
+    Args:
+        bus: Connection to use.
+        board: Names the pods of other runners.
+        living: Ids of this runner's pods of each version, with those that are being stopped. They
+            still handle their requests.
+    """
+
+    def __init__(
+        self, bus: Bus, board: PodBoard, living: Mapping[Version, Collection[str]]
+    ) -> None:
+        self._bus = bus
+        self._board = board
+        self._living = living
+
+    async def announce(self, dead: PodStatus, *, may_drain: bool = False) -> None:
+        """Fail the requests that a dead pod has left unanswered.
+
+        Args:
+            dead: Status of the pod.
+            may_drain: Whether the pod may still live, and answer the requests that it has.
+        """
+        own = self._living.get(dead.version, ())
+        others = {*own, *(pod.id for pod in self._board.pods_of(dead.version))}
+        notice = PodGone(
+            subject=subjects.component(*dead.version),
+            pod="" if may_drain else dead.id,
+            others=tuple(others | {dead.id} if may_drain else others - {dead.id}),
+        )
+        # Without NATS, every requester has failed its requests already.
+        with contextlib.suppress(NatsUnavailable):
+            await self._bus.publish(subjects.pods_gone(notice.subject), encode_notice(notice))

@@ -1,0 +1,91 @@
+"""The logins of pods to NATS: each start of a pod gets credentials of its own.
+
+All credentials of a component version have the same key, so one revocation ends all of them when
+the version is not in use any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
+
+from broker.nats.access import Access
+from broker.nats.credentials import permissions
+from broker.nats.credentials.login import Login
+from broker.nats.credentials.nkeys import KeyKind, KeyPair
+from broker.runtime.tokens import new_token
+from kubefox import subjects
+from kubefox.distill import Version
+from pods.base import PodSpec
+
+logger = logging.getLogger(__name__)
+
+REVOKE_S = 1.0
+"""Versions that go out of use within this time are revoked together."""
+
+Revoke = Callable[[Collection[str]], Awaitable[None]]
+"""Revokes the credentials of users, given by their public keys."""
+
+
+class Logins(Protocol):
+    """Makes the logins of pods; what a driver needs of ``PodLogins``."""
+
+    def log_in(self, spec: PodSpec) -> Login:
+        """Return the login of one start of a pod."""
+        ...
+
+    def retire(self, version: Version) -> None:
+        """Note that a version is not in use any more; its credentials may be revoked."""
+        ...
+
+
+class PodLogins:
+    """Makes the logins of the pods of one runner.
+
+    Args:
+        access: Signs the credentials.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._users: dict[Version, KeyPair] = {}
+        self._retired: asyncio.Queue[str] = asyncio.Queue()
+
+    def log_in(self, spec: PodSpec) -> Login:
+        """Return the login of one start of a pod."""
+        # A restarted pod keeps its id, but must not receive replies to the process before it.
+        process_id = subjects.pod_process_id(spec.id, new_token())
+        rights = permissions.for_pod(process_id, spec.id, spec.sender, spec.dependencies)
+        user = self._users.get(spec.version)
+        if user is None:
+            user = self._users[spec.version] = KeyPair.generate(KeyKind.USER)
+        return self._access.login(process_id, rights, user)
+
+    def retire(self, version: Version) -> None:
+        """Note that a version is not in use any more; its credentials may be revoked."""
+        user = self._users.pop(version, None)
+        if user is not None:
+            self._retired.put_nowait(user.public)
+
+    async def revoke_retired(self, revoke: Revoke, wait_s: float = REVOKE_S) -> None:
+        """Revoke the credentials of retired versions until this is cancelled.
+
+        Args:
+            revoke: Revokes those of some users.
+            wait_s: See ``REVOKE_S``.
+        """
+        while True:
+            users = [await self._retired.get()]
+            await asyncio.sleep(wait_s)
+            while not self._retired.empty():
+                users.append(self._retired.get_nowait())
+            try:
+                await revoke(users)
+            except OSError as error:
+                logger.error(  # noqa: TRY400 - the message says what failed
+                    "NATS credentials of %d component versions that are gone cannot be revoked: %s",
+                    len(users),
+                    error,
+                )

@@ -1,0 +1,115 @@
+"""Notice pod runners that have died: fail the requests of their pods, and clear the pod board.
+
+A runner that is killed cannot announce the end of its pods. They drain for a while, unless they
+died with it. Each other runner sends it a small request from time to time; if no process serves its
+subject any more, NATS says so at once. A runner that hangs still has its subscription, and keeps
+its entries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Iterable
+from typing import Protocol
+
+from broker.dispatch.pod_runners import ANSWER_S, Ping, encode
+from broker.nats import lease
+from broker.nats.bus import Bus
+from broker.storage.pod_board import PodBoard
+from kubefox import subjects
+from kubefox.errors import FoxError, NoPodReady
+from kubefox.pod import PodStatus, RunnerStatus
+
+logger = logging.getLogger(__name__)
+
+LEASE = "reconciler"
+"""The lease of the runner that leads; its holder is the runner's name."""
+
+CHECK_S = 1.0
+RECONNECT_S = 5.0
+"""After a reconnect of this process, others count as dead only after so long."""
+
+ORPHANS_S = 3.0
+"""After so long, the pods of a dead runner have ended (``fox.kit.pod.ORPHAN_S``)."""
+
+
+class AnnounceGone(Protocol):
+    """Fails the requests that a dead pod has left; see ``pods.gone_announcer``."""
+
+    def __call__(self, dead: PodStatus, *, may_drain: bool = False) -> Awaitable[None]:
+        """Announce the pod's end."""
+
+
+class RunnerWatch:
+    """Watches the other runners on the board.
+
+    Args:
+        bus: Connection to use.
+        board: Names the runners and their pods.
+        name: Name of this runner.
+        announce_gone: Fails the requests that a dead pod has left unanswered.
+    """
+
+    def __init__(self, bus: Bus, board: PodBoard, name: str, announce_gone: AnnounceGone) -> None:
+        self._bus = bus
+        self._board = board
+        self._name = name
+        self._announce_gone = announce_gone
+        self._begin_s = 0.0
+        bus.on_reconnect(self._wait_for_others)
+
+    async def run(self) -> None:
+        """Watch until cancelled; without another runner, this waits for one."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                changes = self._board.changes
+                for runner in self._others():
+                    if time.monotonic() >= self._begin_s and await self._is_dead(runner):
+                        pods = self._board.pods_of_runner(runner.name)
+                        await self._announce(pods, may_drain=True)
+                        await self._remove(runner, pods)
+                        group.create_task(self._announce_later(pods))
+                if self._others():
+                    await asyncio.sleep(CHECK_S)
+                else:
+                    await self._board.wait_change(changes)
+
+    async def _wait_for_others(self) -> None:
+        """Give the others time to reconnect as well: NATS may have been restarted."""
+        self._begin_s = time.monotonic() + RECONNECT_S
+
+    def _others(self) -> list[RunnerStatus]:
+        return [runner for runner in self._board.runners if runner.name != self._name]
+
+    async def _is_dead(self, runner: RunnerStatus) -> bool:
+        try:
+            await self._bus.request(subjects.runner(runner.name), encode(Ping()), ANSWER_S)
+        except NoPodReady:
+            return True
+        except FoxError:
+            return False
+        return False
+
+    async def announce_orphans(self, pods: Iterable[PodStatus]) -> None:
+        """Fail the requests of pods whose runner has died, after those pods have drained."""
+        await self._announce(pods, may_drain=True)
+        await self._announce_later(pods)
+
+    async def _remove(self, runner: RunnerStatus, pods: Iterable[PodStatus]) -> None:
+        """Remove the entries and the lease of a dead runner."""
+        logger.warning("pod runner %s has ended without notice", runner.name)
+        with contextlib.suppress(FoxError):
+            for key in (*(status.key for status in pods), runner.key):
+                await self._board.remove(key)
+        await lease.release_for(self._bus, LEASE, runner.name)
+
+    async def _announce_later(self, pods: Iterable[PodStatus]) -> None:
+        await asyncio.sleep(ORPHANS_S)
+        await self._announce(pods, may_drain=False)
+
+    async def _announce(self, pods: Iterable[PodStatus], *, may_drain: bool) -> None:
+        for status in pods:
+            await self._announce_gone(status, may_drain=may_drain)

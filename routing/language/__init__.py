@@ -1,0 +1,1 @@
+"""The rule language: text to predicates over the facts of a request."""

@@ -1,0 +1,1 @@
+"""Route tables: compiled rules, indexed, and matched by priority."""

@@ -1,0 +1,202 @@
+"""The parts of a platform as processes of their own, on a NATS of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+import psutil
+
+from fox.data_dir import KEY_FILE
+from kubefox.pod import PodPhase, PodStatus
+from tests.faults import two_component_app
+from tests.support.nats import NatsServer
+from tests.support.nats_cluster import NatsCluster
+
+FOX = (sys.executable, "-m", "fox.cli")
+READY_S = 40
+STOP_S = 60
+POLL_S = 0.02
+_READY = b"KubeFox is ready\n"
+
+
+class Part:
+    """A running ``fox serve ROLE``.
+
+    Args:
+        process: Of the command.
+        url: That it printed; empty without one.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+
+    @property
+    def port(self) -> int:
+        """Port of ``url``."""
+        return int(self.url.rpartition(":")[2])
+
+    async def end(self, how: signal.Signals) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(how)
+        async with asyncio.timeout(STOP_S):
+            return await self.process.wait()
+
+    def kill_with_pods(self) -> None:
+        """Kill the process and all processes below it at once, as a machine that fails."""
+        root = psutil.Process(self.process.pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
+        for process in (*root.children(recursive=True), root):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+class Parts:
+    """The parts on one NATS; made by ``open_parts``.
+
+    Attributes:
+        control: ``fox serve control``, started first.
+        http: ``fox serve http``.
+        pods: The running ``fox serve pods``, by the name of their data folder.
+    """
+
+    control: Part
+    http: Part
+
+    def __init__(
+        self,
+        nats: NatsServer | NatsCluster,
+        folder: Path,
+        stack: contextlib.AsyncExitStack,
+        environ: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self._nats = nats
+        self._environ = environ
+        self._folder = folder
+        self._stack = stack
+        self.pods: dict[str, Part] = {}
+
+    async def serve(self, role: str, name: str = "", *, control_port: int = 0) -> Part:
+        """Start ``fox serve ROLE``, and return it when it is ready.
+
+        Args:
+            role: Part of the platform.
+            name: Of its data folder and its log; the role if it is empty.
+            control_port: Port of the control API; 0 takes any free one.
+        """
+        name = name or role
+        environ = {
+            **os.environ,
+            **self._nats.environ,
+            "FOX_DATA_DIR": str(self._folder / name),
+            "FOX_KEY_FILE": "" if role == "control" else str(self._folder / "control" / KEY_FILE),
+            "FOX_HTTP_PORT": "0",
+            "FOX_CONTROL_PORT": str(control_port),
+            **self._environ.get(role, {}),
+        }
+        with (self._folder / f"{name}.log").open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                *(*FOX, "serve", role),
+                env=environ,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        self._stack.push_async_callback(_stop, process)
+        part = Part(process, await _read_url(process, role in {"http", "control"}))
+        if role == "pods":
+            self.pods[name] = part
+        return part
+
+    async def fox(self, *arguments: str | Path, cwd: Path | None = None) -> str:
+        """Run a ``fox`` command, and return its standard output."""
+        process = await asyncio.create_subprocess_exec(
+            *(*FOX, *arguments),
+            cwd=cwd,
+            env={
+                **os.environ,
+                "FOX_CONTROL_URL": self.control.url,
+                "FOX_DATA_DIR": str(self._folder / "control"),
+            },
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, (arguments, out, err)
+        return out.decode()
+
+    async def wait_pods(self, condition: Callable[[list[PodStatus]], bool]) -> list[PodStatus]:
+        """Return the statuses of the pods as soon as ``condition`` holds for them."""
+        async with asyncio.timeout(READY_S):
+            while True:
+                listed = await self.fox("get", "pods", "-o", "json")
+                pods = msgspec.json.decode(listed, type=list[PodStatus])
+                if condition(pods):
+                    return pods
+                await asyncio.sleep(POLL_S)
+
+    async def wait_ready(self, count: int) -> list[PodStatus]:
+        """Return the statuses of the pods as soon as there are ``count``, all of them ready."""
+        return await self.wait_pods(
+            lambda pods: len(pods) == count and all(pod.phase is PodPhase.READY for pod in pods)
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_parts(
+    nats: NatsServer | NatsCluster,
+    folder: Path,
+    *,
+    runners: int,
+    environ: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> AsyncIterator[Parts]:
+    """Run control, HTTP and pods until the context ends, with the app of two components deployed.
+
+    Args:
+        nats: The nats-server, or several.
+        folder: For data, logs and the app.
+        runners: Number of ``fox serve pods``: ``pods-1``, ``pods-2``, …
+        environ: Further variables of the parts, by role.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        parts = Parts(nats, folder, stack, environ)
+        parts.control, parts.http, *_ = await asyncio.gather(
+            parts.serve("control"),
+            parts.serve("http"),
+            *(parts.serve("pods", f"pods-{number}") for number in range(1, runners + 1)),
+        )
+        await two_component_app.deploy(parts, folder / "app")
+        await parts.wait_ready(2 * runners)
+        yield parts
+    for log in await asyncio.to_thread(lambda: list(folder.glob("*.log"))):
+        assert "forbidden message" not in log.read_text(), log.name
+
+
+async def _read_url(process: asyncio.subprocess.Process, has_url: bool) -> str:
+    """Return the URL that a process prints when it is ready; empty if it prints none."""
+    assert process.stdout is not None
+    async with asyncio.timeout(READY_S):
+        assert await process.stdout.readline() == _READY
+        text = (await process.stdout.readline()).decode() if has_url else ""
+    found = re.search(r"http://\S+", text)
+    return found[0] if found else ""
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    async with asyncio.timeout(STOP_S):
+        await process.wait()

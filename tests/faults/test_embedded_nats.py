@@ -1,0 +1,79 @@
+"""The nats-server of ``fox up`` is killed or stopped under load: what fails, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from benchmarks.support.job import Job, Outcome
+from benchmarks.support.load import Generator, open_generator
+from examples.demo.platform import Platform
+from tests.faults import two_component_app
+from tests.faults.two_component_app import WEB_PATH
+
+pytestmark = pytest.mark.faults
+
+RATE_PER_S = 40
+LOAD_S = 2.0
+
+
+def nats_of(platform: Platform) -> psutil.Process:
+    children = psutil.Process(platform.process.pid).children()
+    (nats,) = (child for child in children if child.name() == "nats-server")
+    return nats
+
+
+async def load(generator: Generator, platform: Platform) -> Outcome:
+    port = urlsplit(platform.http_url).port or 0
+    return await generator.run(
+        Job(
+            port=port,
+            paths=(WEB_PATH,),
+            connections=50,
+            duration_s=LOAD_S,
+            rate_per_s=RATE_PER_S,
+            body_bytes=1,
+            grace_s=30,
+        )
+    )
+
+
+async def test_only_requests_while_nats_restarts_fail_when_it_is_killed(tmp_path: Path) -> None:
+    async with Platform(tmp_path / "data") as platform, open_generator() as generator:
+        await two_component_app.deploy(platform, tmp_path / "app")
+        nats = nats_of(platform)
+
+        during = asyncio.create_task(load(generator, platform))
+        await asyncio.sleep(LOAD_S / 4)
+        os.kill(nats.pid, signal.SIGKILL)
+        hit = await during
+        after = await load(generator, platform)
+
+        assert platform.process.returncode is None
+        assert hit.failures.keys() <= {"502", "503"}
+        assert hit.answers == after.answers == RATE_PER_S * LOAD_S
+        assert after.failures == {}
+
+
+async def test_no_request_fails_when_nats_is_stopped_by_a_signal_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with Platform(tmp_path / "data") as platform, open_generator() as generator:
+        await two_component_app.deploy(platform, tmp_path / "app")
+        nats = nats_of(platform)
+
+        during = asyncio.create_task(load(generator, platform))
+        await asyncio.sleep(LOAD_S / 4)
+        nats.suspend()
+        await asyncio.sleep(LOAD_S / 4)
+        nats.resume()
+        outcome = await during
+
+        assert outcome.failures == {}
+        assert outcome.answers == RATE_PER_S * LOAD_S

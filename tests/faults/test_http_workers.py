@@ -1,0 +1,126 @@
+"""The death or the replacement of an HTTP worker fails at most the requests in flight on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fox import Context, Kit
+from tests.faults.http_load import LOST, http_load
+from tests.support.certificates import Authority
+from tests.support.http_serving import STOP_S, HttpServing, serve_http
+from tests.support.nats import NatsServer
+from tests.support.world import open_world
+
+pytestmark = pytest.mark.faults
+
+WORKERS = 2
+
+
+@pytest.fixture
+async def nats(own_nats_server: NatsServer) -> AsyncIterator[NatsServer]:
+    """A NATS with a released component that takes 20 ms for a request."""
+    kit = Kit()
+
+    @kit.route("All()")
+    async def respond(_ctx: Context) -> str:
+        await asyncio.sleep(0.02)
+        return "done"
+
+    async with open_world(own_nats_server.url) as world:
+        await world.serve("v1", {"web": kit}, released_in="team-a")
+        yield own_nats_server
+
+
+@pytest.fixture
+async def serving(nats: NatsServer, tmp_path: Path) -> AsyncIterator[HttpServing]:
+    async with serve_http(nats, tmp_path / "log", "--workers", str(WORKERS)) as serving:
+        yield serving
+
+
+def secured(folder: Path) -> tuple[dict[str, str], ssl.SSLContext]:
+    """Return the settings of a listener with TLS, and the context of its clients."""
+    authority = Authority(folder)
+    certificate, key = authority.issue("server")
+    environ = {"FOX_HTTP_TLS_CERT": str(certificate), "FOX_HTTP_TLS_KEY": str(key)}
+    return environ, authority.client_context()
+
+
+async def wait_gone(process: psutil.Process) -> None:
+    await asyncio.to_thread(process.wait, STOP_S)
+
+
+async def test_a_killed_worker_fails_only_the_requests_in_flight_on_it(
+    serving: HttpServing,
+) -> None:
+    loop, victim = asyncio.get_running_loop(), serving.workers[0]
+    async with (
+        http_load(serving.port, keeps_alive=False) as new,
+        http_load(serving.port, keeps_alive=True) as kept,
+    ):
+        await asyncio.gather(new.wait_ended(100), kept.wait_ended(100))
+        victim.kill()
+        await wait_gone(victim)
+        gone_s = loop.time()
+        await serving.wait_logged(f"(process {victim.pid}) was killed by SIGKILL")
+        await asyncio.gather(new.wait_ended(200), kept.wait_ended(200))
+        await serving.wait_logged(" now\n")
+        pids = {worker.pid for worker in serving.workers}
+
+    ((number, pid),) = re.findall(r"worker (\d) is process (\d+) now", serving.log)
+    assert int(pid) in pids
+    assert f"worker {number} (process {victim.pid}) was killed" in serving.log
+    failed = new.failed + kept.failed
+    assert {request.result for request in failed} <= {LOST}
+    assert all(request.started_s <= gone_s for request in failed)
+
+
+async def test_rolling_the_workers_fails_no_request(serving: HttpServing) -> None:
+    before = {worker.pid for worker in serving.workers}
+    async with (
+        http_load(serving.port, keeps_alive=False) as new,
+        http_load(serving.port, keeps_alive=True) as kept,
+    ):
+        await asyncio.gather(new.wait_ended(50), kept.wait_ended(50))
+        serving.process.send_signal(signal.SIGHUP)
+        await serving.wait_logged("all workers are replaced")
+        await asyncio.gather(new.wait_ended(50), kept.wait_ended(50))
+        after = {worker.pid for worker in serving.workers}
+
+    assert (new.failed, kept.failed) == ([], [])
+    assert len(after) == WORKERS
+    assert not before & after
+
+
+@pytest.mark.parametrize(
+    ("old_workers", "new_workers", "has_tls"),
+    [(1, 1, False), (2, 3, False), (3, 1, False), (1, 1, True), (2, 2, True)],
+)
+async def test_taking_a_port_over_fails_no_request(
+    nats: NatsServer, tmp_path: Path, old_workers: int, new_workers: int, *, has_tls: bool
+) -> None:
+    environ, tls = await asyncio.to_thread(secured, tmp_path) if has_tls else ({}, None)
+    async with contextlib.AsyncExitStack() as stack:
+        old_log, new_log = tmp_path / "old", tmp_path / "new"
+        old = await stack.enter_async_context(
+            serve_http(nats, old_log, f"--workers={old_workers}", **environ)
+        )
+        options = (f"--http-port={old.port}", f"--workers={new_workers}", "--take-over")
+        async with (
+            http_load(old.port, keeps_alive=False, tls=tls) as new,
+            http_load(old.port, keeps_alive=True, tls=tls) as kept,
+        ):
+            await asyncio.gather(new.wait_ended(50), kept.wait_ended(50))
+            await stack.enter_async_context(serve_http(nats, new_log, *options, **environ))
+            code = await old.wait_ended()
+            await asyncio.gather(new.wait_ended(50), kept.wait_ended(50))
+
+        assert (new.failed, kept.failed, code) == ([], [], 0)

@@ -1,0 +1,154 @@
+"""The death or the stop of control, and of one of two pod runners, under load."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.support.job import Job, Outcome
+from benchmarks.support.load import Generator, open_generator
+from kubefox.pod import PodPhase
+from tests.faults.parts import Parts, open_parts
+from tests.faults.two_component_app import WEB_PATH, environments
+from tests.support.nats import NatsServer
+
+pytestmark = pytest.mark.faults
+
+_WAITING = """\
+import sys
+import time
+from pathlib import Path
+
+while "pod" in sys.argv[0] and not Path({path!r}).exists():
+    time.sleep(0.02)
+
+"""
+RATE_PER_S = 100
+LOAD_S = 2.0
+REQUESTS = int(RATE_PER_S * LOAD_S)
+# Each has one request in flight at most; far fewer than all requests.
+CONNECTIONS = 50
+GRACE_S = 20
+"""Shorter than the time to live of a request: one that waits for its deadline is unanswered."""
+
+
+@pytest.fixture
+async def generator() -> AsyncIterator[Generator]:
+    async with open_generator() as generator:
+        yield generator
+
+
+@pytest.fixture
+async def parts(own_secured_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Parts]:
+    async with open_parts(own_secured_nats_server, tmp_path, runners=1) as parts:
+        yield parts
+
+
+@pytest.fixture
+async def replicas(own_secured_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Parts]:
+    async with open_parts(own_secured_nats_server, tmp_path, runners=2) as parts:
+        yield parts
+
+
+def start_load(
+    generator: Generator, parts: Parts, *paths: str, body_bytes: int = 0
+) -> asyncio.Task[Outcome]:
+    job = Job(
+        port=parts.http.port,
+        paths=paths,
+        connections=CONNECTIONS,
+        duration_s=LOAD_S,
+        rate_per_s=RATE_PER_S,
+        body_bytes=body_bytes,
+        grace_s=GRACE_S,
+    )
+    return asyncio.create_task(generator.run(job))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_no_request_fails_when_control_ends(
+    generator: Generator, parts: Parts, tmp_path: Path, how: signal.Signals
+) -> None:
+    # Each of these requests needs a view that no pod has: any broker gives it, control too.
+    document, paths = environments(REQUESTS)
+    (tmp_path / "many.yaml").write_text(document)
+    await parts.fox("apply", "-f", tmp_path / "many.yaml")
+    before = await parts.wait_ready(2)
+
+    load = start_load(generator, parts, *paths)
+    await asyncio.sleep(LOAD_S / 2)
+    await parts.control.end(how)
+    outcome = await load
+    parts.control = await parts.serve("control")
+
+    assert outcome.failures == {}
+    assert outcome.answers == REQUESTS
+    assert await parts.wait_ready(2) == before
+
+
+async def test_a_deploy_that_waits_goes_on_when_control_is_back(
+    parts: Parts, tmp_path: Path
+) -> None:
+    folder, go = tmp_path / "app", tmp_path / "go"
+    main = folder / "components" / "api" / "main.py"
+    # The pods of the new code are ready when the file exists.
+    main.write_text(_WAITING.format(path=str(go)) + main.read_text())
+
+    deploying = asyncio.create_task(parts.fox("deploy", "app", "--dirty", cwd=folder))
+    await parts.wait_pods(lambda pods: any(pod.phase is PodPhase.STARTING for pod in pods))
+    # Control has answered the deploy long before it has answered this.
+    await parts.fox("get", "deployments")
+    port = parts.control.port
+    await parts.control.end(signal.SIGKILL)
+    parts.control = await parts.serve("control", control_port=port)
+    go.touch()
+
+    assert "deployment app is ready" in await deploying
+
+
+async def test_no_request_fails_when_one_of_two_pod_runners_is_replaced(
+    generator: Generator, replicas: Parts
+) -> None:
+    load = start_load(generator, replicas, WEB_PATH, body_bytes=1)
+    await asyncio.sleep(LOAD_S / 3)
+    code = await replicas.pods["pods-1"].end(signal.SIGTERM)
+    await replicas.serve("pods", "pods-1")
+    outcome = await load
+
+    assert code == 0
+    assert outcome.failures == {}
+    assert outcome.answers == REQUESTS
+    pods = await replicas.wait_ready(4)
+    assert len({pod.runner for pod in pods}) == 2
+
+
+async def test_no_request_fails_when_one_of_two_pod_runners_is_killed(
+    generator: Generator, replicas: Parts
+) -> None:
+    load = start_load(generator, replicas, WEB_PATH, body_bytes=1)
+    await asyncio.sleep(LOAD_S / 2)
+    await replicas.pods["pods-1"].end(signal.SIGKILL)
+    outcome = await load
+
+    # The pods notice it, and finish their requests.
+    assert outcome.failures == {}
+    assert outcome.answers == REQUESTS
+    await replicas.wait_ready(2)
+
+
+async def test_only_requests_in_flight_fail_when_a_pod_runner_dies_with_its_pods(
+    generator: Generator, replicas: Parts
+) -> None:
+    load = start_load(generator, replicas, WEB_PATH, body_bytes=1)
+    await asyncio.sleep(LOAD_S / 2)
+    replicas.pods["pods-1"].kill_with_pods()
+    outcome = await load
+
+    assert outcome.failures.keys() <= {"502"}
+    assert outcome.failures.get("502", 0) <= CONNECTIONS
+    assert outcome.answers == REQUESTS
+    await replicas.wait_ready(2)

@@ -1,0 +1,171 @@
+"""Events take turns on a pod: among handlers that go on at once, and among calls in a circle."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from examples.demo.platform import Platform
+from tests.adapters.http.raw import ask
+from tests.e2e.slow_app import ENVIRONMENT
+from tests.faults.test_overload import OK, flood, get, statuses
+
+pytestmark = pytest.mark.faults
+
+SLICES = 200
+
+_SLICED = '''\
+"""Computes at many events at once; says how many of them began while another one waited."""
+
+import asyncio
+import time
+
+from fox import Context, Kit
+
+kit = Kit(title="Sliced", concurrency=1000)
+begun_s: list[float] = []
+waiting: list[str] = []
+may_compute = asyncio.Event()
+
+
+@kit.route("Path(`/slice`)")
+async def compute_later(ctx: Context) -> None:
+    """Hold the loop when all may."""
+    waiting.append(ctx.id)
+    await may_compute.wait()
+    compute()
+
+
+@kit.route("Path(`/slice-in-task`)")
+async def compute_in_task_later(ctx: Context) -> None:
+    """Let a task hold the loop when all may."""
+
+    async def compute_soon() -> None:
+        compute()
+
+    waiting.append(ctx.id)
+    await may_compute.wait()
+    await asyncio.create_task(compute_soon())
+
+
+def compute() -> None:
+    """Hold the loop."""
+    begun_s.append(time.time())
+    end_s = time.thread_time() + 0.01
+    while time.thread_time() < end_s:
+        pass
+
+
+@kit.route("Path(`/compute-now`)")
+async def start(ctx: Context) -> None:
+    """Let all compute."""
+    may_compute.set()
+
+
+@kit.route("Path(`/slices`)")
+async def show(ctx: Context) -> dict[str, int]:
+    """Return how many wait or have begun, and how many began since this request was sent."""
+    sent_s = ctx.event.sent_us / 1e6
+    ahead = sum(begin_s >= sent_s for begin_s in begun_s)
+    return {"waiting": len(waiting), "begun": len(begun_s), "ahead": ahead}
+'''
+
+_OUTER = '''\
+"""Calls itself through another component."""
+
+from fox import Context, Kit
+
+kit = Kit(title="Outer", concurrency=1)
+inner = kit.component("inner")
+
+
+@kit.route("Path(`/circle`)")
+async def circle(ctx: Context) -> bytes:
+    """Return what the inner component returns."""
+    return (await inner.get("/", ctx=ctx)).body
+
+
+@kit.default
+async def end(ctx: Context) -> str:
+    """End the circle."""
+    return "end"
+'''
+
+_INNER = '''\
+"""Calls its caller."""
+
+from fox import Context, Kit
+
+kit = Kit(title="Inner", concurrency=1)
+outer = kit.component("outer")
+
+
+@kit.default
+async def call_back(ctx: Context) -> bytes:
+    """Return what the outer component returns."""
+    return (await outer.get("/", ctx=ctx)).body
+'''
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+    """A platform with one deployment in two virtual environments."""
+    folder = tmp_path / "app"
+    build(folder)
+    async with Platform(tmp_path / "data") as platform:
+        await platform.fox("apply", "-f", "environments.yaml", cwd=folder)
+        await platform.fox("deploy", "app", "--dirty", "--wait", cwd=folder)
+        yield platform
+
+
+def build(folder: Path) -> None:
+    for name, text in (("sliced", _SLICED), ("outer", _OUTER), ("inner", _INNER)):
+        component = folder / "components" / name
+        component.mkdir(parents=True)
+        (component / "main.py").write_text(text)
+    (folder / "app.yaml").write_text("name: turns\n")
+    _, second = ENVIRONMENT.split("---\n")
+    second = second.replace("name: here", "name: there")
+    (folder / "environments.yaml").write_text(f"{ENVIRONMENT}---\n{second}")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+
+
+@pytest.fixture
+def port(platform: Platform) -> int:
+    return urlsplit(platform.http_url).port or 0
+
+
+@pytest.mark.parametrize("path", ["/slice", "/slice-in-task"])
+async def test_a_neighbour_does_not_wait_for_all_handlers_that_go_on_at_once(
+    port: int, path: str
+) -> None:
+    async def slices() -> dict[str, Any]:
+        return (await ask(port, get("/slices", "there"))).json()
+
+    async with flood(port, get(path), SLICES):
+        while (await slices())["waiting"] < SLICES:
+            await asyncio.sleep(0.01)
+        await ask(port, get("/compute-now", "there"))
+        found = [await slices()]
+        while found[-1]["begun"] < SLICES:
+            found.append(await slices())
+
+    assert any(0 < one["begun"] < SLICES for one in found)
+    assert max(one["ahead"] for one in found) < SLICES / 2
+
+
+async def test_components_that_call_each_other_do_not_wait_for_their_own_places(
+    platform: Platform, port: int
+) -> None:
+    found = await statuses(port, get("/circle"), 30, 1000)
+    table = await platform.fox("scale", "inner")
+
+    assert found == {OK: 30}
+    header, line = (text.split() for text in table.splitlines())
+    assert line[header.index("CONCURRENCY")] == "1"

@@ -1,0 +1,1 @@
+"""Tests of the kit, the sources, the command line and the composition root."""

@@ -1,0 +1,91 @@
+"""``fox status`` of a running platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fox.cli.conftest import Cli
+from tests.security.running import run_fox, run_platform
+
+CHECKS = [
+    "control",
+    "nats",
+    "streams",
+    "pods",
+    "confinement",
+    "tls",
+    "tokens",
+    "selection",
+    "disk",
+    "versions",
+]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data folder of a platform of its own: pods of others may be degraded."""
+    folder = tmp_path_factory.mktemp("status") / "data"
+    with run_platform(folder):
+        yield folder
+
+
+def test_each_check_has_a_line(data_dir: Path) -> None:
+    done = run_fox(data_dir.parent, "status", FOX_DATA_DIR=str(data_dir))
+
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout
+    assert [line.split()[0] for line in lines[1 : len(CHECKS) + 1]] == CHECKS
+    assert lines[-1].startswith("KubeFox ")
+    assert lines[-1].endswith(" is ok")
+
+
+def test_programs_get_all_details(data_dir: Path) -> None:
+    done = run_fox(data_dir.parent, "status", "-o", "json", FOX_DATA_DIR=str(data_dir))
+
+    document = json.loads(done.stdout)
+    checks = {check["name"]: check for check in document["checks"]}
+    assert document["state"] == "ok"
+    assert checks["nats"]["detail"].startswith("embedded: nats-server 2.")
+    assert {"bucket kubefox-pods", "object store kubefox-bundles"} <= {
+        item["name"] for item in checks["streams"]["items"]
+    }
+    assert {"no new privileges", "limits", "users", "hidden folders"} == {
+        item["name"] for item in checks["confinement"]["items"]
+    }
+    assert checks["selection"]["detail"] == "open on 127.0.0.1, by default"
+
+
+@pytest.mark.slow
+def test_a_degraded_platform_fails_the_command(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with run_platform(folder) as platform:
+        nats = nats_process(platform.pid)
+        os.kill(nats, signal.SIGSTOP)
+        try:
+            done = run_fox(tmp_path, "status", FOX_DATA_DIR=str(folder))
+        finally:
+            os.kill(nats, signal.SIGCONT)
+
+    assert done.returncode == 1
+    assert "streams" in done.stdout
+    assert "degraded" in done.stdout
+
+
+def nats_process(parent: int) -> int:
+    """Return the id of the nats-server that a platform has started."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if b"nats-server" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise AssertionError("no nats-server is a child of the platform")
+
+
+def test_the_platform_must_run(fox_alone: Cli) -> None:
+    result = fox_alone("status", code=1)
+
+    assert "no platform answers" in result.output

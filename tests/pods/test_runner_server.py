@@ -1,0 +1,126 @@
+"""Control reads the logs of all pod runners, and has their unused files removed, over NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker.dispatch.pod_runners import PodRunners
+from broker.storage.pod_logs import LogQuery
+from kubefox.pod import LogLine, RunnerStatus
+from pods.base import PodSpec
+from pods.logs import PodLogs, open_logs
+from pods.runner_server import serve_runner
+from tests.pods.platform import Platform
+
+API = PodSpec(id="api-1", app="shop", component="api", hash="a" * 32)
+WEB = PodSpec(id="web-1", app="shop", component="web", hash="b" * 32)
+LONG_S = 20
+
+
+class Runner:
+    """A pod runner that runs no pods.
+
+    Attributes:
+        logs: Lines that its pods have written.
+        collections: How often its files were collected.
+    """
+
+    def __init__(self, logs: PodLogs) -> None:
+        self.logs = logs
+        self.collections = 0
+
+    async def collect_files(self) -> None:
+        self.collections += 1
+
+
+@contextlib.asynccontextmanager
+async def running(platform: Platform, folder: Path, name: str) -> AsyncIterator[Runner]:
+    async with open_logs(folder / name) as logs:
+        runner = Runner(logs)
+        async with serve_runner(platform.bus, name, logs, runner.collect_files):
+            status = RunnerStatus(name=name)
+            await platform.board.publish(status)
+            await platform.board.wait_runner(status)
+            yield runner
+
+
+@pytest.fixture
+def runners(platform: Platform) -> PodRunners:
+    return PodRunners(platform.bus, platform.board)
+
+
+async def read(runners: PodRunners, query: LogQuery) -> list[str]:
+    return [line.line async for line in runners.read(query)]
+
+
+async def test_the_lines_of_all_runners_are_read_in_order_of_time(
+    platform: Platform, runners: PodRunners, tmp_path: Path
+) -> None:
+    async with running(platform, tmp_path, "one") as one, running(platform, tmp_path, "two") as two:
+        one.logs.write(API, ["1"])
+        two.logs.write(WEB, ["2"])
+        one.logs.write(API, ["3"])
+
+        assert await read(runners, LogQuery()) == ["1", "2", "3"]
+        assert await read(runners, LogQuery(component="api", tail=1)) == ["3"]
+
+
+async def test_many_long_lines_are_read_whole(
+    platform: Platform, runners: PodRunners, tmp_path: Path
+) -> None:
+    lines = [f"{number}{'x' * 10_000}" for number in range(200)]
+    async with running(platform, tmp_path, "one") as one:
+        one.logs.write(API, lines)
+
+        assert await read(runners, LogQuery(tail=1000)) == lines
+
+
+async def test_new_lines_are_followed_also_of_a_runner_that_starts_later(
+    platform: Platform, runners: PodRunners, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(LONG_S), running(platform, tmp_path, "one") as one:
+        one.logs.write(API, ["before"])
+        lines = runners.read(LogQuery(follow=True))
+        first = await anext(lines)
+        one.logs.write(API, ["after"])
+        second = await anext(lines)
+        async with running(platform, tmp_path, "two") as two:
+            two.logs.write(WEB, ["of another"])
+            third = await anext(lines)
+        await lines.aclose()
+
+    assert [line.line for line in (first, second, third)] == ["before", "after", "of another"]
+    assert first == LogLine(
+        pod="api-1", app="shop", component="api", hash="a" * 32, line="before", at_s=first.at_s
+    )
+
+
+async def test_a_runner_that_is_gone_is_left_out(
+    platform: Platform, runners: PodRunners, tmp_path: Path
+) -> None:
+    gone = RunnerStatus(name="gone")
+    await platform.board.publish(gone)
+    await platform.board.wait_runner(gone)
+    async with running(platform, tmp_path, "one") as one:
+        one.logs.write(API, ["there"])
+
+        assert await read(runners, LogQuery()) == ["there"]
+        await runners.collect_garbage(frozenset())
+
+    assert one.collections == 1
+
+
+async def test_a_request_that_cannot_be_read_is_counted_and_the_next_one_answered(
+    platform: Platform, runners: PodRunners, tmp_path: Path
+) -> None:
+    async with running(platform, tmp_path, "one") as one:
+        await platform.bus.publish("pods.runner.one", b"\xc1", "no-subscriber")
+        one.logs.write(API, ["there"])
+
+        assert await read(runners, LogQuery()) == ["there"]
+    assert platform.bus.malformed.count == 1

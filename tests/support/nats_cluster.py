@@ -1,0 +1,145 @@
+"""A cluster of real nats-servers with JetStream on loopback, each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from broker.nats.access import Access
+from broker.nats.bus import Bus, connect
+from broker.nats.credentials.claims import ALL
+from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys
+from kubefox.errors import FoxError
+from tests.support.nats import NatsServer
+
+_LOOK_AGAIN_S = 0.05
+
+
+class NatsCluster:
+    """The servers of a cluster; made by ``nats_cluster``.
+
+    Args:
+        folder: For the folders of its servers.
+        size: Number of its servers.
+        keys: Keys of its operator and account; without them it lets anybody in.
+
+    Attributes:
+        servers: In a fixed order; each may be killed and started again.
+    """
+
+    def __init__(self, folder: Path, size: int, keys: NatsKeys | None = None) -> None:
+        self._folder, self._keys = folder, keys
+        # Routes name ports before the servers choose them.
+        routes = _free_ports(size)
+        self.servers: list[NatsServer] = []
+        for number, port in enumerate(routes):
+            own = folder / f"server-{number}"
+            own.mkdir()
+            # A first start waits for a majority of those that it knows: itself is no route.
+            others = (other for other in routes if other != port)
+            urls = ", ".join(f'"nats://127.0.0.1:{other}"' for other in others)
+            config = (
+                f"server_name: server-{number}\n"
+                # Servers and clients leave one that hangs after three pings.
+                'ping_interval: "1s"\nping_max: 2\n'
+                f'cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{urls}] }}'
+            )
+            self.servers.append(NatsServer(own, config, keys))
+
+    @property
+    def url(self) -> str:
+        """URL of all servers, for clients."""
+        return ",".join(server.url for server in self.servers if server.is_running)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables by which a process of the platform gets in."""
+        if self._keys is None:
+            return {"FOX_NATS_URL": self.url, "FOX_INSECURE_NATS": "true"}
+        return {
+            "FOX_NATS_URL": self.url,
+            "FOX_NATS_CREDENTIALS": str(self._folder / ACCOUNT_KEY_FILE),
+        }
+
+    def connect(self, process_id: str) -> AbstractAsyncContextManager[Bus]:
+        """Return a connection that may do everything."""
+        key = None if self._keys is None else self._keys.account_key
+        login = Access(self.url, key).login(process_id, ALL)
+        return connect(login.url, process_id=process_id, credentials=login.credentials)
+
+    def named(self, name: str) -> NatsServer:
+        """Return the server of a name, as NATS reports it."""
+        return self.servers[int(name.rpartition("-")[2])]
+
+    def at(self, address: str) -> NatsServer:
+        """Return the server of an address, as a connection reports it."""
+        port = int(address.rpartition(":")[2])
+        return next(server for server in self.servers if server.port == port)
+
+    async def start(self, *numbers: int) -> None:
+        """Start servers at once, and return when they accept clients."""
+        await asyncio.gather(*(asyncio.to_thread(self.servers[n].start) for n in numbers))
+
+    async def wait_formed(self) -> None:
+        """Return when a stream can be made that has a copy on each running server."""
+        count = sum(server.is_running for server in self.servers)
+        async with self.connect("formed") as bus:
+            while not await _can_keep_copies(bus, count):
+                await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def stop_all(self) -> None:
+        """Stop all servers that run, stopped ones included."""
+        for server in self.servers:
+            if server.is_running:
+                os.kill(server.pid, signal.SIGCONT)
+        await asyncio.gather(*(asyncio.to_thread(server.kill) for server in self.servers))
+
+
+@contextlib.asynccontextmanager
+async def nats_cluster(
+    folder: Path, size: int = 3, running: int = 3, keys: NatsKeys | None = None
+) -> AsyncIterator[NatsCluster]:
+    """Run the first servers of a cluster of ``size``, until the context ends."""
+    cluster = NatsCluster(folder, size, keys)
+    try:
+        await cluster.start(*range(running))
+        await cluster.wait_formed()
+        yield cluster
+    finally:
+        await cluster.stop_all()
+
+
+async def stream_info(bus: Bus, stream: str) -> dict[str, Any]:
+    """Return what NATS says of a stream, as plain JSON."""
+    answer = await bus.request(f"$JS.API.STREAM.INFO.{stream}", b"", 5)
+    return msgspec.json.decode(answer, type=dict[str, Any])
+
+
+async def _can_keep_copies(bus: Bus, count: int) -> bool:
+    config = {"name": "formed", "subjects": ["formed"], "num_replicas": count}
+    return await _is_done(bus, "CREATE.formed", config) and await _is_done(bus, "DELETE.formed", {})
+
+
+async def _is_done(bus: Bus, action: str, content: object) -> bool:
+    try:
+        answer = await bus.request(f"$JS.API.STREAM.{action}", msgspec.json.encode(content), 2)
+    except FoxError:
+        return False
+    return "error" not in msgspec.json.decode(answer, type=dict[str, Any])
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for bound in sockets:
+            bound.bind(("127.0.0.1", 0))
+        return [bound.getsockname()[1] for bound in sockets]
