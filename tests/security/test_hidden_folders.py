@@ -76,6 +76,8 @@ def folder(tmp_path: Path) -> Path:
     """A folder with a secret, a bundle, and a working folder."""
     for name in ("bundle", "work", "nats"):
         (tmp_path / name).mkdir()
+        # Whatever the umask: another user passes these folders, if the test lets it.
+        (tmp_path / name).chmod(0o755)
     (tmp_path / "nats" / "secret").write_text("s3cret")
     (tmp_path / "bundle" / "main.py").write_text("kit = 1")
     return tmp_path
