@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Self
@@ -29,12 +29,12 @@ STOP_S = 40
 
 _ANY_PORT = -1
 _PROGRAM = Path(sysconfig.get_path("scripts"), "nats-server")
-_LISTENING = re.compile(r"Listening for client connections on 127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"Listening for client connections on (\S+):(\d+)")
 _READY = "Server is ready"
 
 
 class NatsServer:
-    """A nats-server on loopback that can be stopped, killed and started again.
+    """A nats-server that can be stopped, killed and started again.
 
     A later start takes the same port and the same data, as after a crash. Its methods block: in
     a coroutine, use ``await asyncio.to_thread(server.restart)``.
@@ -43,14 +43,29 @@ class NatsServer:
         folder: Where its configuration and its data lie; one server a folder.
         config: Further lines of its configuration.
         keys: Keys of its operator and account; without them it lets anybody in.
+        host: Address that it listens on.
+        launcher: Command that runs it, such as one that enters a network namespace.
+        file: Its whole configuration; None writes one.
     """
 
-    def __init__(self, folder: Path, config: str = "", keys: NatsKeys | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: str = "",
+        keys: NatsKeys | None = None,
+        *,
+        host: str = "127.0.0.1",
+        launcher: Sequence[str] = (),
+        file: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.keys = keys
+        self.host = host
         self.port = _ANY_PORT
         self.log: list[str] = []
         self._config = config
+        self._launcher = launcher
+        self._file = file
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -64,7 +79,12 @@ class NatsServer:
     @property
     def url(self) -> str:
         """URL for clients."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """Its host and port."""
+        return f"{self.host}:{self.port}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -97,7 +117,9 @@ class NatsServer:
         assert self._process is None, "already running"
         ready: Future[bool] = Future()
         self._process = subprocess.Popen(
-            [_PROGRAM, "--config", self._write_config()], stderr=subprocess.PIPE, text=True
+            [*self._launcher, _PROGRAM, "--config", self._file or self._write_config()],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._reader = threading.Thread(target=self._read_log, args=[self._process, ready])
         self._reader.start()
@@ -131,7 +153,7 @@ class NatsServer:
     def _write_config(self) -> Path:
         path = self.folder / "nats.conf"
         path.write_text(
-            f'listen: "127.0.0.1:{self.port}"\n'
+            f'listen: "{self.address}"\n'
             "max_payload: 8MB\n"
             "max_control_line: 131072\n"
             f'jetstream {{ store_dir: "{self.folder}" }}\n'
@@ -147,7 +169,7 @@ class NatsServer:
             for line in lines:
                 self.log.append(line)
                 if found := _LISTENING.search(line):
-                    self.port = int(found[1])
+                    self.host, self.port = found[1], int(found[2])
                 if _READY in line:
                     ready.set_result(True)
         if not ready.done():

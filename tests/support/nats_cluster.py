@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 from broker.nats.access import Access
 from broker.nats.bus import Bus, connect
 from broker.nats.credentials.claims import ALL
+from fox.nats_config import Address, Member, cluster_config
 from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys
 from kubefox.errors import FoxError
 from tests.support.nats import NatsServer
@@ -39,21 +40,16 @@ class NatsCluster:
     def __init__(self, folder: Path, size: int, keys: NatsKeys | None = None) -> None:
         self._folder, self._keys = folder, keys
         # Routes name ports before the servers choose them.
-        routes = _free_ports(size)
-        self.servers: list[NatsServer] = []
-        for number, port in enumerate(routes):
-            own = folder / f"server-{number}"
-            own.mkdir()
-            # A first start waits for a majority of those that it knows: itself is no route.
-            others = (other for other in routes if other != port)
-            urls = ", ".join(f'"nats://127.0.0.1:{other}"' for other in others)
-            config = (
-                f"server_name: server-{number}\n"
-                # Servers and clients leave one that hangs after three pings.
-                'ping_interval: "1s"\nping_max: 2\n'
-                f'cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{urls}] }}'
-            )
-            self.servers.append(NatsServer(own, config, keys))
+        members = [
+            Member(f"server-{number}", Address("127.0.0.1", port))
+            for number, port in enumerate(_free_ports(size))
+        ]
+        self.servers = [self._make_server(member, members) for member in members]
+
+    def _make_server(self, member: Member, members: Sequence[Member]) -> NatsServer:
+        own = self._folder / member.name
+        own.mkdir()
+        return NatsServer(own, cluster_config(member, members, "password"), self._keys)
 
     @property
     def url(self) -> str:
@@ -82,8 +78,7 @@ class NatsCluster:
 
     def at(self, address: str) -> NatsServer:
         """Return the server of an address, as a connection reports it."""
-        port = int(address.rpartition(":")[2])
-        return next(server for server in self.servers if server.port == port)
+        return next(server for server in self.servers if server.address == address)
 
     async def start(self, *numbers: int) -> None:
         """Start servers at once, and return when they accept clients."""

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fox.nats_keys import ACCOUNT_KEY_FILE, KEYS_FILE, new_keys
+from fox.nats_config import Address, cluster_config, cluster_of, parse_address, server_config
+from fox.nats_keys import ACCOUNT_KEY_FILE, KEYS_FILE, NatsKeys, new_keys
 from kubefox.errors import Conflict
 from pods import private_files
 
 CONFIG_FILE = "nats.conf"
-_CONFIG = """\
-listen: "{listen}"
-# A whole body of 5 MiB and its head fit into one message.
-max_payload: 8388608
-# Credentials list all that a process may do: a pod with 100 dependencies needs 32 KiB.
-max_control_line: 131072
-# At the default of 64 MiB, 20 answers of 5 MiB at once cut an HTTP adapter off.
-max_pending: 536870912
-# A client that hangs, or whose host is gone, is noticed after 15 s. Each ping wakes a pod: with
-# hundreds of pods, "30s" halves the work of an idle platform, and 90 s are needed to notice it.
-ping_interval: "5s"
-ping_max: 2
-# An acknowledged write is on the disk.
-jetstream {{ store_dir: "{store}", sync_interval: always }}
-# The operator and the account of the platform; every client needs credentials of the account.
-{keys}"""
+_DATA_FOLDER = "data"
+_PASSWORD_BYTES = 32
 
 
 def init_nats(
@@ -36,25 +25,50 @@ def init_nats(
         Path, typer.Argument(metavar="DIR", help="New folder for the keys and the configuration.")
     ],
     listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Address of the server.")
-    ] = "127.0.0.1:4222",
+        list[str] | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Address of the server; name it for each server of a cluster, at least three.",
+            show_default="127.0.0.1:4222",
+        ),
+    ] = None,
 ) -> None:
-    """Make keys and a configuration for a NATS server of your own, for `fox serve`.
+    """Make keys and a configuration for NATS servers of your own, for `fox serve`.
 
-    The keys are those of an operator and an account of their own. A NATS server with an operator
-    needs only an account for the platform, and no new keys.
+    With several addresses, each server of the cluster gets a file, to copy to its host. The servers
+    reach each other at a port that is 2000 higher: 6222 for 4222. The keys are those of an operator
+    and an account of their own. A NATS server with an operator needs only an account for the
+    platform, and no new keys.
     """
-    target = folder.absolute()
+    addresses = [parse_address(text) for text in listen or ["127.0.0.1:4222"]]
+    configs = _configs(addresses, folder.absolute(), keys := new_keys())
+    _write(folder.absolute(), configs, keys)
+    for name in configs:
+        sys.stdout.write(f"nats-server --config {folder / name}\n")
+    url = ",".join(f"nats://{address}" for address in addresses)
+    sys.stdout.write(
+        f"fox serve control --nats-url {url} --nats-credentials {folder / ACCOUNT_KEY_FILE}\n"
+    )
+
+
+def _configs(addresses: Sequence[Address], target: Path, keys: NatsKeys) -> dict[str, str]:
+    """Return the configuration of each server, by the name of its file."""
+    if len(addresses) == 1:
+        return {CONFIG_FILE: server_config(addresses[0], target / _DATA_FOLDER, keys.config)}
+    members, password = cluster_of(addresses), secrets.token_hex(_PASSWORD_BYTES)
+    return {
+        f"{member.name}.conf": server_config(address, target / member.name, keys.config)
+        + cluster_config(member, members, password)
+        for address, member in zip(addresses, members, strict=True)
+    }
+
+
+def _write(target: Path, configs: dict[str, str], keys: NatsKeys) -> None:
     private_files.own_folder(target)
     if any(target.iterdir()):
         raise Conflict(f"folder {target} is not empty: name a new one")
-    keys = new_keys()
-    config = _CONFIG.format(listen=listen, store=target / "data", keys=keys.config)
     private_files.create(target / KEYS_FILE, keys.stored)
     private_files.create(target / ACCOUNT_KEY_FILE, keys.account_key.text.encode())
-    private_files.create(target / CONFIG_FILE, config.encode())
-    sys.stdout.write(
-        f"nats-server --config {folder / CONFIG_FILE}\n"
-        f"fox serve control --nats-url nats://{listen} "
-        f"--nats-credentials {folder / ACCOUNT_KEY_FILE}\n"
-    )
+    for name, config in configs.items():
+        private_files.create(target / name, config.encode())
