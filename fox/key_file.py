@@ -10,11 +10,10 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import os
 import secrets
-import stat
 from pathlib import Path
 
+from broker.runtime import secret_file
 from broker.storage.cipher import Cipher
 from broker.storage.key_encryption import WrappedKey
 from kubefox.errors import InvalidEvent, InvalidRequest
@@ -24,6 +23,10 @@ SETTING = "FOX_KEY_FILE"
 _KEY_BYTES = 32
 _NAME_LENGTH = 16
 _COMMENT = "#"
+_MISSING = (
+    "it does not exist. It holds the keys that decrypt the platform's secrets: restore it from "
+    f"your copy, or copy it from the machine of the control plane, and name it with {SETTING}"
+)
 _HEADER = (
     f"{_COMMENT} These keys open the platform's secrets. Keep a copy, apart from the backups of "
     "NATS.\n"
@@ -120,21 +123,7 @@ class KeyFile:
 
     def _read(self) -> dict[str, bytes]:
         """Return the keys by name, the newest last; at least one."""
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
-                _check_private(self._path, os.fstat(descriptor))
-                lines = file.read().splitlines()
-        except FileNotFoundError as error:
-            raise InvalidRequest(
-                f"key file {self._path} does not exist. It holds the keys that decrypt the "
-                "platform's secrets: restore it from your copy, or copy it from the machine of the "
-                f"control plane, and name it with {SETTING}"
-            ) from error
-        except OSError as error:
-            raise InvalidRequest(
-                f"key file {self._path} cannot be read: {error.strerror}"
-            ) from error
+        lines = secret_file.read(self._path, "key file", missing=_MISSING).splitlines()
         keys = [self._key_of(number, line) for number, line in enumerate(lines, 1) if _is_key(line)]
         if not keys:
             raise InvalidRequest(
@@ -154,12 +143,6 @@ class KeyFile:
                 "`openssl rand -base64 32` prints them"
             )
         return key
-
-
-def _check_private(path: Path, status: os.stat_result) -> None:
-    # A file of root or of another user, as Kubernetes mounts secrets, is protected by its owner.
-    if status.st_uid == os.geteuid() and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise InvalidRequest(f"other users may read key file {path}: run chmod 600 {path}")
 
 
 def _is_key(line: str) -> bool:

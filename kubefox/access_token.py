@@ -18,7 +18,11 @@ ID_BYTES = 8
 SECRET_BYTES = 32
 NONCE_BYTES = 32
 
-_TOKEN = re.compile(rf"fox_([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
+TOKEN_PREFIX = "fox_"  # noqa: S105 - what every token begins with
+TOKEN_LENGTH = len(TOKEN_PREFIX) + 2 * ID_BYTES + 1 + 2 * SECRET_BYTES
+"""Characters of a token."""
+
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +39,7 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
 
 def format_token(identity: bytes, secret: bytes) -> str:
     """Return the text of a token, made of ``ID_BYTES`` and ``SECRET_BYTES`` random bytes."""
-    return f"fox_{identity.hex()}_{secret.hex()}"
+    return f"{TOKEN_PREFIX}{identity.hex()}_{secret.hex()}"
 
 
 def parse_token(text: str) -> AccessToken | None:

@@ -18,6 +18,7 @@ import psutil
 from benchmarks.support.nats_address import NatsAddress
 from benchmarks.support.programs import Program, Programs
 from fox.cli.support.control_client import ControlClient
+from fox.cli.support.given_token import GivenToken
 from fox.cli.support.kinds import DEPLOYMENTS, IDLE_VERSIONS, PODS, Kind
 from fox.cli.support.pages import documents
 from fox.data_dir import read_info
@@ -60,7 +61,7 @@ class KubeFox(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def control(self) -> ControlClient:
         """A client of the control API; its calls block."""
-        return ControlClient(self.control_url, token=self.token)
+        return ControlClient(self.control_url, token=GivenToken(self.token, "the owner's token"))
 
     @property
     def credentials(self) -> dict[str, str]:

@@ -140,4 +140,4 @@ def test_fox_up_takes_a_key_file_that_is_elsewhere(tmp_path: Path) -> None:
     done = run_fox(tmp_path, "up", "--key-file", str(missing), FOX_HTTP_PORT="0")
 
     assert done.returncode == 1
-    assert f"key file {missing} does not exist" in done.stderr
+    assert f"the key file {missing} cannot be read: it does not exist" in done.stderr

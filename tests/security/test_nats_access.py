@@ -79,7 +79,7 @@ def test_a_missing_credentials_file_is_named(secured: NatsServer, tmp_path: Path
     done = run("serve", "http", "--nats-credentials", missing, FOX_NATS_URL=secured.url)
 
     assert done.returncode == 1
-    assert f"the NATS credentials {missing} cannot be read" in done.stderr
+    assert f"the credentials file of NATS {missing} cannot be read" in done.stderr
 
 
 async def test_a_url_with_tls_is_not_used_without_it(nats_server: NatsServer) -> None:

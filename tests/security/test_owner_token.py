@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import urllib.error
@@ -18,7 +19,7 @@ from fox.data_dir import PlatformInfo, read_info
 from kubefox.access_token import format_token, parse_token
 from kubefox.errors import InvalidRequest
 from tests.fox.cli.conftest import Cli, platform, run
-from tests.security.users import call_as_nobody, needs_root
+from tests.security.users import NOBODY, call_as_nobody, needs_root
 
 __all__ = ["platform"]
 
@@ -175,17 +176,74 @@ def test_a_token_is_taken_from_a_file_or_a_variable(elsewhere: dict[str, str]) -
     assert [done.returncode for done in (by_option, by_file, by_variable)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("content", ["", "two words", "two\nlines", "\u00e9"])
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("", "it is empty"),
+        ("two words", "several words or lines"),
+        ("two\nlines", "several words or lines"),
+        ("\u00e9", "does not begin with fox_"),
+        ("secret", "does not begin with fox_"),
+        ("fox_0_0", "it has 7 characters"),
+        (format_token(bytes(8), bytes(32)).replace("0", "g"), "not hexadecimal digits"),
+    ],
+)
 def test_a_token_that_is_none_is_refused_before_it_is_sent(
-    elsewhere: dict[str, str], content: str
+    elsewhere: dict[str, str], content: str, fault: str
 ) -> None:
-    Path(elsewhere.pop("copy")).with_name("bad").write_text(content)
-    bad = Path(elsewhere["XDG_STATE_HOME"]).with_name("bad")
+    bad = Path(elsewhere.pop("copy"))
+    bad.write_text(content)
 
-    done = run("get", "deployments", "--token-file", bad, **elsewhere)
+    by_option = run("get", "deployments", "--token-file", bad, **elsewhere)
+    by_file = run("get", "deployments", **elsewhere, FOX_TOKEN_FILE=str(bad))
+    by_variable = run("get", "deployments", **elsewhere, FOX_TOKEN=content or "-")
+
+    assert f"the token file {bad} of --token-file holds no token: " in by_option.stderr
+    assert f"the token file {bad} of FOX_TOKEN_FILE holds no token: " in by_file.stderr
+    assert "the variable FOX_TOKEN holds no token: " in by_variable.stderr
+    assert "unset FOX_TOKEN" in by_variable.stderr
+    assert all(done.returncode == 1 for done in (by_option, by_file, by_variable))
+    for done in (by_option, by_file):
+        assert fault in done.stderr
+        assert not content or content not in done.stderr
+        assert "as `fox token create` prints it" in done.stderr
+
+
+def test_a_token_of_an_issuer_is_not_sent_in_plain_text(elsewhere: dict[str, str]) -> None:
+    elsewhere.pop("copy")
+
+    done = run("get", "deployments", **elsewhere, FOX_TOKEN="e30.e30.c2ln")
 
     assert done.returncode == 1
-    assert str(bad) in done.stderr
+    assert "the variable FOX_TOKEN holds the token of an OIDC issuer" in done.stderr
+    assert "use https://" in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_token_file_that_others_may_read_is_refused(elsewhere: dict[str, str], mode: int) -> None:
+    copy = Path(elsewhere.pop("copy"))
+    copy.chmod(mode)
+
+    done = run("get", "deployments", "--token-file", copy, **elsewhere)
+
+    assert done.returncode == 1
+    assert f"other users may read the token file of --token-file {copy}" in done.stderr
+    assert f"chmod 600 {copy}" in done.stderr
+
+
+@needs_root
+def test_a_token_file_that_another_user_has_mounted_is_read(elsewhere: dict[str, str]) -> None:
+    """Like a Secret of Kubernetes: a link to a file of another user, which everybody may read."""
+    copy = Path(elsewhere.pop("copy"))
+    (copy.parent / "..data").mkdir()
+    mounted = copy.rename(copy.parent / "..data" / "token")
+    mounted.chmod(0o644)
+    os.chown(mounted, NOBODY, NOBODY)
+    copy.symlink_to("..data/token")
+
+    done = run("get", "deployments", "--token-file", copy, **elsewhere)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_registry_that_others_can_write_is_not_believed(

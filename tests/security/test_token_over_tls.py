@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from kubefox.access_token import format_token
 from tests.security.impostor import answers, impostor
 from tests.security.running import RunningPlatform, run_fox, run_platform
 from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.slow
+
+UNKNOWN = format_token(bytes(8), bytes(32))
+"""A token that no platform knows."""
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +125,8 @@ def test_tls_to_a_plain_port_is_refused(tmp_path: Path) -> None:
     with impostor(answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as plain:
         url = plain.url.replace("http:", "https:")
 
-        done = run_fox(tmp_path, "get", "pods", FOX_CONTROL_URL=url, FOX_TOKEN="t" * 40)
+        done = run_fox(tmp_path, "get", "pods", FOX_CONTROL_URL=url, FOX_TOKEN=UNKNOWN)
 
     assert done.returncode == 1
     assert "it does not speak TLS, so nothing was sent" in done.stderr
-    assert b"t" * 40 not in plain.received
+    assert UNKNOWN.encode() not in plain.received

@@ -7,21 +7,19 @@ comments. The file of a user is in the format of NATS, as ``nsc generate creds``
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 
 from broker.nats.credentials.account_key import AccountKey
 from broker.nats.credentials.login import Credentials
 from broker.nats.credentials.nkeys import KeyKind, KeyPair, is_public
+from broker.runtime import secret_file
 from kubefox.errors import InvalidRequest
 
 _find_token = re.compile(r"^[\w-]+\.[\w-]+\.[\w-]+$", re.MULTILINE).search
 _find_user_seed = re.compile(r"^SU[A-Z2-7]+$", re.MULTILINE).search
 _find_account_seed = re.compile(r"^SA[A-Z2-7]+$", re.MULTILINE).search
 _find_account = re.compile(r"^A[A-Z2-7]{55}$", re.MULTILINE).search
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def read(path: Path) -> AccountKey | Credentials:
@@ -31,22 +29,13 @@ def read(path: Path) -> AccountKey | Credentials:
         InvalidRequest: It cannot be read, others may read it, or it holds no credentials. The
             message names the file and none of its content.
     """
-    try:
-        with path.open() as file:
-            status = os.fstat(file.fileno())
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise InvalidRequest(f"the NATS credentials {path} cannot be read: {reason}") from error
-    # The secrets of a container are often root's, for a group of this user.
-    if status.st_uid == os.geteuid() and status.st_mode & _OTHERS:
-        raise InvalidRequest(
-            f"other users may read the NATS credentials {path}: run chmod 600 {path}"
-        )
+    text = secret_file.read(path, "credentials file of NATS")
     try:
         return parse(text)
     except InvalidRequest as error:
-        raise InvalidRequest(f"the NATS credentials {path} are not valid: {error}") from error
+        raise InvalidRequest(
+            f"the credentials file of NATS {path} is not valid: {error}"
+        ) from error
 
 
 def parse(text: str) -> AccountKey | Credentials:

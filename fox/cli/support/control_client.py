@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from fox.cli.support.given_token import GivenToken
 from fox.cli.support.proof import ask_for_proof, provable
 from fox.cli.support.tls import given_context, reason_of
 from kubefox.errors import (
@@ -57,7 +58,7 @@ class ControlClient:
 
     Args:
         url: Such as ``http://127.0.0.1:8081``; a path in it is a prefix.
-        token: Sent with each request to a server that has proven to be the platform; empty for
+        token: Sent with each request to a server that has proven to be the platform; None for
             none.
         tls: Of an ``https`` URL; None believes the authorities of the system.
         timeout_s: Longest time without data from the server, for one request.
@@ -71,12 +72,13 @@ class ControlClient:
         self,
         url: str,
         *,
-        token: str = "",
+        token: GivenToken | None = None,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = TIMEOUT_S,
         start_command: str = "fox up",
     ) -> None:
-        self._credentials = {"authorization": f"Bearer {token}"} if token else {}
+        self._credentials = {"authorization": f"Bearer {token.text}"} if token else {}
+        self._token_source = token.source if token else ""
         self._start_command = start_command
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
@@ -169,7 +171,7 @@ class ControlClient:
             if self._to_prove is not None:
                 answer = ask_for_proof(connection, self._prefix, self._to_prove)
                 self._check_adapter(answer.response)
-                answer.check(self.url)
+                answer.check(self.url, self._token_source)
             connection.sock.settimeout(timeout_s)
             # A server that refuses a body answers before it has read the whole body.
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -224,7 +226,10 @@ class ControlClient:
             return ProblemsFound(problem.detail, problem.problems)
         if problem.code == ContinueExpired.code:
             return ContinueExpired(problem.detail, restart=problem.continue_)
-        return from_detail(ErrorDetail(problem.code, problem.detail, problem.hop))
+        detail = problem.detail
+        if response.status == HTTPStatus.UNAUTHORIZED and self._token_source:
+            detail = f"{detail}; the token is that in {self._token_source}"
+        return from_detail(ErrorDetail(problem.code, detail, problem.hop))
 
     def _decoded(self, text: bytes) -> Any:
         try:

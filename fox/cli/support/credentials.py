@@ -8,25 +8,30 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer.core
 
+from broker.runtime import secret_file
 from fox import owner_token
+from fox.cli.support.given_token import GivenToken, check_shape
 from kubefox.errors import InvalidRequest
 
 TOKEN_VARIABLE = "FOX_TOKEN"  # noqa: S105 - the name of a variable
-_token_file: ContextVar[str | None] = ContextVar("_token_file", default=None)
+FILE_VARIABLE = "FOX_TOKEN_FILE"
+OPTION = "--token-file"
 
 
 def add_token_option(command: Any) -> None:
-    """Give ``--token-file`` to a command that talks to the control API."""
+    """Give ``--token-file`` to a command that talks to the control API, and to its subcommands."""
+    for subcommand in getattr(command, "commands", {}).values():
+        add_token_option(subcommand)
     if any(param.name == "control_url" for param in command.params):
         command.params.append(
             typer.core.TyperOption(
-                param_decls=["--token-file"],
+                param_decls=[OPTION],
                 type=str,
-                envvar="FOX_TOKEN_FILE",
+                envvar=FILE_VARIABLE,
                 metavar="FILE",
                 help="File with the token for the control API; FOX_TOKEN holds the token itself.",
                 show_envvar=True,
@@ -37,53 +42,56 @@ def add_token_option(command: Any) -> None:
         )
 
 
-def given_token() -> str:
-    """Return the token of ``--token-file`` or of the variable; empty without one.
+def given_token() -> GivenToken | None:
+    """Return the token of ``--token-file``, FOX_TOKEN_FILE or FOX_TOKEN; None without one.
 
     Raises:
-        InvalidRequest: The file cannot be read, or the token cannot be part of a header.
+        InvalidRequest: The file cannot be read, other users may read it, or there is no token in
+            it or in the variable.
     """
-    file = _token_file.get()
-    return (
-        _read(Path(file)) if file else _checked(os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE)
-    )
-
-
-def owners_token(folder: Path) -> str:
-    """Return the owner's token of a data folder; empty if it has none.
-
-    Raises:
-        InvalidRequest: The file is not the user's alone.
-    """
-    try:
-        return _checked(owner_token.read_private(folder / owner_token.TOKEN_FILE), str(folder))
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise _unreadable(folder / owner_token.TOKEN_FILE, error) from error
-
-
-def _keep(_context: Any, _param: Any, value: str | None) -> None:
-    _token_file.set(value)
-
-
-def _read(file: Path) -> str:
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(file, error) from error
+    if (named := _token_file.get()) is not None:
+        return _in_file(named)
+    text = os.environ.get(TOKEN_VARIABLE, "")
     if not text.strip():
-        raise InvalidRequest(f"token file {file} is empty")
-    return _checked(text, str(file))
+        return None
+    cure = f"Correct it, or unset {TOKEN_VARIABLE} to use the owner's token of the data folder"
+    return check_shape(text, f"the variable {TOKEN_VARIABLE}", cure)
 
 
-def _checked(text: str, source: str) -> str:
-    token = text.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise InvalidRequest(f"{source} holds no token: expected one line without blanks")
-    return token
+def owners_token(folder: Path) -> GivenToken | None:
+    """Return the owner's token of a data folder; None if it has none.
+
+    Raises:
+        InvalidRequest: The file is not the user's alone, or holds no token.
+    """
+    file = folder / owner_token.TOKEN_FILE
+    try:
+        text = owner_token.read_private(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidRequest(f"the token file {file} cannot be read: {error.strerror}") from error
+    cure = "Delete it, and start the platform again to get a new one"
+    return check_shape(text, f"the token file {file}", cure)
 
 
-def _unreadable(file: Path, error: Exception) -> InvalidRequest:
-    reason = error.strerror if isinstance(error, OSError) else "it is not text"
-    return InvalidRequest(f"token file {file} cannot be read: {reason}")
+class _NamedFile(NamedTuple):
+    """A token file, and the option or variable that names it."""
+
+    path: Path
+    named_by: str
+
+
+_token_file: ContextVar[_NamedFile | None] = ContextVar("_token_file", default=None)
+
+
+def _keep(context: Any, param: Any, value: str | None) -> None:
+    source = context.get_parameter_source(param.name)
+    named_by = FILE_VARIABLE if source and source.name == "ENVIRONMENT" else OPTION
+    _token_file.set(_NamedFile(Path(value), named_by) if value else None)
+
+
+def _in_file(named: _NamedFile) -> GivenToken:
+    text = secret_file.read(named.path, f"token file of {named.named_by}")
+    source = f"the token file {named.path} of {named.named_by}"
+    return check_shape(text, source, "Write the whole token to it, or name another file")

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from kubefox.access_token import NONCE_BYTES, AccessToken, parse_token, prove
+from fox.cli.support.given_token import GivenToken
+from kubefox.access_token import NONCE_BYTES, AccessToken, prove
 from kubefox.errors import InvalidRequest, Unauthenticated
 
 _MAX_BYTES = 1024
@@ -26,11 +27,11 @@ class _Proof(msgspec.Struct):
     proof: str
 
 
-def provable(token: str, url: str, host: str) -> AccessToken:
+def provable(token: GivenToken, url: str, host: str) -> AccessToken:
     """Return a token that a server without TLS can prove to know.
 
     Args:
-        token: Its text.
+        token: The token.
         url: Of the control API, for messages.
         host: In this URL.
 
@@ -42,13 +43,12 @@ def provable(token: str, url: str, host: str) -> AccessToken:
             f"{url} is plain text and leads to another machine, so the token was not sent: use "
             "https://"
         )
-    parsed = parse_token(token)
-    if parsed is None:
+    if token.parsed is None:
         raise InvalidRequest(
-            f"{url} is plain text, where only tokens of `fox token create` and of the owner are "
-            "sent: use https:// for other ones"
+            f"{token.source} holds the token of an OIDC issuer, which is not sent in plain text to "
+            f"{url}: use https://, or a token of `fox token create`"
         )
-    return parsed
+    return token.parsed
 
 
 class ProofAnswer(NamedTuple):
@@ -64,17 +64,21 @@ class ProofAnswer(NamedTuple):
     token_id: str
     is_proof: bool
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, source: str) -> None:
         """Refuse an answer that is no proof.
+
+        Args:
+            url: Of the server.
+            source: Where the token was read from.
 
         Raises:
             Unauthenticated: The server does not know the token.
         """
         if not self.is_proof:
             raise Unauthenticated(
-                f"the server at {url} does not know the token {self.token_id}, so it was not "
-                "sent: another program may listen there or pass requests on, or the token is of "
-                "another platform or is revoked"
+                f"the server at {url} does not know the token {self.token_id} in {source}, so it "
+                "was not sent: another program may listen there or pass requests on, or the token "
+                "is of another platform, has expired or is revoked"
             )
 
 
