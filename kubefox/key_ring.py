@@ -11,7 +11,7 @@ Every function below takes a ring and returns the next one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
 import msgspec
@@ -209,10 +209,11 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One key, without its content.
 
     Attributes:
-        id: Id of the key.
-        kind: ``sealing`` or ``data``.
-        state: ``current``, ``published`` or ``replaced``.
-        created_at_s: Unix time.
+        id: Id of the key; the name of a key-encryption key.
+        kind: ``sealing``, ``data`` or ``key-encryption``.
+        state: ``current``, ``published`` or ``replaced``. A replaced key-encryption key still wraps
+            a data key.
+        created_at_s: Unix time; 0 for a key-encryption key, whose holder knows its age.
         last_used_s: Of a replaced sealing key: Unix time until which new events may have got it.
         wrapped_by: Of a data key: name of the key-encryption key.
     """
@@ -244,7 +245,7 @@ def status_of(ring: KeyRing, revision: int) -> KeysStatus:
     sealing = (
         KeyStatus(
             id=key.id,
-            kind="sealing",
+            kind=KeyKind.SEALING.value,
             state=_state(key.id == ring.sealing_key, key.last_used_s > 0),
             created_at_s=key.created_at_s,
             last_used_s=key.last_used_s,
@@ -255,14 +256,30 @@ def status_of(ring: KeyRing, revision: int) -> KeysStatus:
     data = (
         KeyStatus(
             id=key.id,
-            kind="data",
+            kind=KeyKind.DATA.value,
             state=_state(at == current, at < current),
             created_at_s=key.created_at_s,
             wrapped_by=key.wrapped_by,
         )
         for at, key in enumerate(ring.data_keys)
     )
-    return KeysStatus(revision=revision, keys=(*sealing, *data), is_resealing=ring.is_resealing)
+    return KeysStatus(
+        revision=revision,
+        keys=(*sealing, *data, *_wrapping_keys(ring)),
+        is_resealing=ring.is_resealing,
+    )
+
+
+def _wrapping_keys(ring: KeyRing) -> Iterator[KeyStatus]:
+    """Yield the key-encryption keys that wrap data keys; the one of the newest is the current."""
+    newest = ring.data_keys[-1].wrapped_by
+    for name in dict.fromkeys(key.wrapped_by for key in ring.data_keys):
+        yield KeyStatus(
+            id=name,
+            kind=KeyKind.KEY_ENCRYPTION.value,
+            state=_state(name == newest, is_replaced=True),
+            created_at_s=0,
+        )
 
 
 def _state(is_current: bool, is_replaced: bool) -> str:

@@ -116,7 +116,7 @@ def _print_result(done: Rotation) -> None:
             key.kind,
             key.id,
             key.state,
-            show_time(key.created_at_s),
+            show_time(key.created_at_s) if key.created_at_s else "",
             show_time(key.last_used_s) if key.last_used_s else "",
             key.wrapped_by,
         )

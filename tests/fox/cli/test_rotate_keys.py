@@ -50,6 +50,15 @@ def test_all_keys_are_replaced_and_none_is_shown(fox: Cli, platform: Path) -> No
     assert lines[-1] not in json.dumps(done)
 
 
+def test_the_list_has_a_row_for_each_kind_of_key(fox: Cli) -> None:
+    listed = keys(fox)
+    rows = [line.split()[:3] for line in fox("rotate-keys", "--list").stdout.splitlines()]
+
+    [current] = [key["wrapped_by"] for key in listed if key["kind"] == "data"]
+    assert {key["kind"] for key in listed} == {"sealing", "data", "key-encryption"}
+    assert ["key-encryption", current, "current"] in rows
+
+
 def test_old_keys_can_be_dropped_at_once(fox: Cli) -> None:
     fox("rotate-keys")
 
