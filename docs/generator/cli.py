@@ -20,12 +20,25 @@ def commands() -> str:
 
 def _command(name: str) -> Iterator[str]:
     command = load(name)
-    ctx = click.Context(command, info_name=f"fox {name}")
     yield f"(fox-{name})=\n## `fox {name}`"
     yield f"{COMMANDS[name]}."
+    yield from _usage(command, name)
+    for subcommand, found in getattr(command, "commands", {}).items():
+        yield f"### `fox {name} {subcommand}`"
+        yield f"{_summary(found)[0]}"
+        yield from _usage(found, f"{name} {subcommand}")
+
+
+def _summary(command: Any) -> tuple[str, str]:
+    """Return the first paragraph of a command's help, and the rest."""
+    first, _, rest = textwrap.dedent(command.help or "").strip().partition("\n\n")
+    return prose(" ".join(first.split())), rest.strip()
+
+
+def _usage(command: Any, name: str) -> Iterator[str]:
+    ctx = click.Context(command, info_name=f"fox {name}")
     yield f"```text\n{' '.join((f'fox {name}', *command.collect_usage_pieces(ctx)))}\n```"
-    # The first line is the summary again.
-    yield prose(textwrap.dedent(command.help or "").partition("\n")[2].strip())
+    yield prose(_summary(command)[1])
     for kind, title in (("argument", "Argument"), ("option", "Option")):
         rows = [_row(param, ctx) for param in command.params if param.param_type_name == kind]
         if rows:

@@ -18,7 +18,8 @@ import typer.main
 
 # Errors of writing to standard output: a closed pipe, a full disk, a broken device.
 _OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
-# Each command is the function of its name, in the module of its name; with "_" for "-".
+# Each command is the function of its name, or a group of functions, in the module of its name;
+# with "_" for "-".
 COMMANDS = {
     "up": "Run the whole platform on this machine",
     "serve": "Run one part of the platform",
@@ -73,10 +74,12 @@ class Commands(typer.core.TyperGroup):
 def load(name: str) -> Any:
     """Import the command ``name`` and return it."""
     module = name.replace("-", "_")
-    function = getattr(importlib.import_module(f"fox.cli.commands.{module}"), module)
-    single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
-    single.command(name)(function)
-    command = typer.main.get_command(single)
+    found = getattr(importlib.import_module(f"fox.cli.commands.{module}"), module)
+    if not isinstance(found, typer.Typer):
+        single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
+        single.command(name)(found)
+        found = single
+    command = typer.main.get_command(found)
     importlib.import_module("fox.cli.support.credentials").add_token_option(command)
     return command
 

@@ -34,6 +34,8 @@ def test_the_command_line_page_has_every_command() -> None:
     page = expand((DOCS / "reference" / "cli.md").read_text())
 
     assert [name for name in COMMANDS if f"## `fox {name}`" not in page] == []
+    assert "### `fox token create`" in page
+    assert "`--role ROLE[:APPS[:VIRTUAL_ENVIRONMENTS]]`" in page
 
 
 def test_metrics_that_processes_count_are_found_in_the_code() -> None:

@@ -49,11 +49,13 @@ def code_of(path: Path) -> Iterator[str]:
 
 
 @cache
-def options_of(command: str) -> frozenset[str]:
-    """Return the options of a command."""
+def options_of(command: str, subcommand: str = "") -> frozenset[str]:
+    """Return the options of a command, or of one of its subcommands."""
+    found = load(command)
+    found = getattr(found, "commands", {}).get(subcommand, found)
     return frozenset(
         name
-        for parameter in load(command).params
+        for parameter in found.params
         if parameter.param_type_name == "option"
         for name in (*parameter.opts, *parameter.secondary_opts)
     ) | {"--help"}
@@ -70,7 +72,7 @@ def fox_faults(text: str) -> Iterator[str]:
             yield from (
                 f"{text}: no option {option}"
                 for option in unknown
-                if option not in options_of(name)
+                if option not in options_of(name, next(iter(arguments), ""))
             )
 
 

@@ -9,7 +9,11 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 import typer
 
-from fox.cli.support.completion import complete_deployment, complete_virtual_environment
+from fox.cli.support.completion import (
+    complete_deployment,
+    complete_share,
+    complete_virtual_environment,
+)
 from fox.cli.support.connection import ControlUrl, DataDir, connect, requests_url
 from fox.cli.support.kinds import SHARES
 from fox.cli.support.list_output import ListOutput, print_list
@@ -86,7 +90,11 @@ def share(
     revoke: Annotated[
         str | None,
         typer.Option(
-            "--revoke", metavar="SHARE", help="Revoke the share with this id.", show_default=False
+            "--revoke",
+            metavar="SHARE",
+            help="Revoke the share with this id.",
+            autocompletion=complete_share,
+            show_default=False,
         ),
     ] = None,
     output: OutputOption = Output.TABLE,

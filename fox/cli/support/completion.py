@@ -12,13 +12,16 @@ from fox.cli.support.kinds import (
     DEAD_LETTERS,
     DELETABLE,
     DEPLOYMENTS,
+    ENVIRONMENTS,
     KINDS,
     PODS,
+    SHARES,
     VIRTUAL_ENVIRONMENTS,
     Kind,
     find_kind,
 )
 from kubefox.errors import FoxError
+from kubefox.grants import Role
 
 # The shell blocks for this time after Tab at most.
 TIMEOUT_S = 0.3
@@ -33,9 +36,9 @@ def complete_deployment(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_generation(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the numbers of the earlier generations of the deployment given before."""
-    name = ctx.params.get("name")
+    name = _argument(ctx, "name")
     try:
-        history = _client(ctx).get("v1", DEPLOYMENTS.path, str(name), "history") if name else {}
+        history = _client(ctx).get("v1", DEPLOYMENTS.path, name, "history") if name else {}
     except FoxError:
         return []
     numbers = [str(earlier["generation"]) for earlier in history.get("earlier", ())]
@@ -45,6 +48,11 @@ def complete_generation(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_virtual_environment(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of virtual environments that begin with ``incomplete``."""
     return _names(ctx, VIRTUAL_ENVIRONMENTS, incomplete)
+
+
+def complete_environment(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of environments that begin with ``incomplete``."""
+    return _names(ctx, ENVIRONMENTS, incomplete)
 
 
 def complete_pod(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -80,6 +88,34 @@ def complete_dead_letter(ctx: typer.Context, incomplete: str) -> list[str]:
     return _names(ctx, DEAD_LETTERS, incomplete)
 
 
+def complete_share(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the ids of shares that begin with ``incomplete``."""
+    return _names(ctx, SHARES, incomplete)
+
+
+def complete_token(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of tokens that begin with ``incomplete``."""
+    try:
+        page = _client(ctx).get("v1", "tokens", limit=MAX_NAMES, name_prefix=incomplete)
+    except FoxError:
+        return []
+    return [str(token["name"]) for token in page["items"]]
+
+
+def complete_role(incomplete: str) -> list[str]:
+    """Return the roles of tokens that begin with ``incomplete``."""
+    return [role.value for role in Role if role.value.startswith(incomplete)]
+
+
+def complete_state(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the states that begin with ``incomplete``, of the kind given before."""
+    try:
+        states = find_kind(_argument(ctx, "kind")).states
+    except typer.BadParameter:
+        return []
+    return [state for state in states if state.startswith(incomplete)]
+
+
 def complete_kind(incomplete: str) -> list[str]:
     """Return the kinds that begin with ``incomplete``."""
     return [kind.path for kind in KINDS if kind.path.startswith(incomplete)]
@@ -93,7 +129,7 @@ def complete_deletable_kind(incomplete: str) -> list[str]:
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names that begin with ``incomplete``, of the kind given before."""
     try:
-        return _names(ctx, find_kind(str(ctx.params.get("kind"))), incomplete)
+        return _names(ctx, find_kind(_argument(ctx, "kind")), incomplete)
     except typer.BadParameter:
         return []
 
@@ -107,6 +143,15 @@ def _names(ctx: typer.Context, kind: Kind, incomplete: str, field: str = "") -> 
         return sorted(name for name in names if name.startswith(incomplete))
     except FoxError:
         return []
+
+
+def _argument(ctx: typer.Context, name: str) -> str:
+    """Return the first argument of the command; empty if it is not typed yet.
+
+    While the value of an option is completed, click has not assigned the arguments to their names.
+    """
+    typed = ctx.params.get(name) or next(iter(ctx.args), "")
+    return str(typed)
 
 
 def _client(ctx: typer.Context) -> ControlClient:

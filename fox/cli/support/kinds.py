@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from fox.cli.support.phrases import age, listed, source_text
-from fox.cli.support.times import show_time
+from fox.cli.support.times import show_end, show_time
 from kubefox.audit import AuditRecord, Decision
 from kubefox.component import short
 from kubefox.dead_letter import DeadLetter
@@ -223,7 +223,7 @@ def _share_rows(share: Share, now_s: float) -> Rows:
         share.deployment,
         share.virtual_environment,
         share.host,
-        show_time(share.expires_at_s),
+        show_end(share.expires_at_s, now_s),
         age(share.created_at_s, now_s),
     )
 

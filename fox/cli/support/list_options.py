@@ -6,6 +6,14 @@ from typing import Annotated
 
 import typer
 
+from fox.cli.support.completion import (
+    complete_component,
+    complete_deployment,
+    complete_environment,
+    complete_state,
+    complete_virtual_environment,
+)
+
 Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", help="List this many objects at most.", min=1),
@@ -28,15 +36,30 @@ AppFilter = Annotated[
 ]
 ComponentFilter = Annotated[
     str | None,
-    typer.Option("--component", metavar="NAME", help="List objects of this component."),
+    typer.Option(
+        "--component",
+        metavar="NAME",
+        help="List objects of this component.",
+        autocompletion=complete_component,
+    ),
 ]
 DeploymentFilter = Annotated[
     str | None,
-    typer.Option("--deployment", metavar="NAME", help="List objects of this deployment."),
+    typer.Option(
+        "--deployment",
+        metavar="NAME",
+        help="List objects of this deployment.",
+        autocompletion=complete_deployment,
+    ),
 ]
 EnvironmentFilter = Annotated[
     str | None,
-    typer.Option("--environment", metavar="NAME", help="List objects of this environment."),
+    typer.Option(
+        "--environment",
+        metavar="NAME",
+        help="List objects of this environment.",
+        autocompletion=complete_environment,
+    ),
 ]
 VirtualEnvFilter = Annotated[
     str | None,
@@ -44,6 +67,7 @@ VirtualEnvFilter = Annotated[
         "--virtual-env",
         metavar="NAME",
         help="List dead letters or shares of this virtual environment.",
+        autocompletion=complete_virtual_environment,
     ),
 ]
 StateFilter = Annotated[
@@ -53,6 +77,7 @@ StateFilter = Annotated[
         metavar="STATE",
         help="List deployments in this state, pods in this phase, releases that are active or "
         "pending, or audit records with this decision.",
+        autocompletion=complete_state,
     ),
 ]
 CallerFilter = Annotated[

@@ -47,6 +47,11 @@ def show_time(unix_s: float) -> str:
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def show_end(unix_s: float, now_s: float) -> str:
+    """Return a Unix time at which something ends, and whether it has ended."""
+    return f"{show_time(unix_s)} (expired)" if unix_s <= now_s else show_time(unix_s)
+
+
 def show_ms(duration_ms: float | None) -> str:
     """Return a duration such as ``0.42 ms``, ``37.1 ms`` or ``1.20 s``; empty for None."""
     if duration_ms is None:

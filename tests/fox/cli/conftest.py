@@ -52,6 +52,16 @@ def run(*arguments: str | bytes | Path, **environ: str) -> subprocess.CompletedP
     )
 
 
+def complete(fox: Cli, typed: str) -> list[str]:
+    """Return bash's completions of ``typed``."""
+    variables = {
+        "_FOX_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    return run(**variables, **fox.environ).stdout.split()
+
+
 def visit(platform: Path, path: str) -> str:
     """Request a page of the platform, and return its text."""
     info = read_info(platform)

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fox.cli.main import COMMANDS, Commands
+from fox.cli.main import COMMANDS, Commands, load
 from tests.fox.cli.conftest import FOX, Cli, run
 from tests.fox.cli.shop import make
 
@@ -30,6 +30,23 @@ def test_every_command_has_help(fox_alone: Cli, name: str) -> None:
 
     assert printed.startswith(f"Usage: fox {name}")
     assert "<str>" not in printed, "a value without a name of its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "subcommand"),
+    [(name, subcommand) for name in COMMANDS for subcommand in getattr(load(name), "commands", {})],
+)
+def test_every_subcommand_has_help_of_its_own(fox_alone: Cli, name: str, subcommand: str) -> None:
+    printed = fox_alone(name, subcommand, "--help").stdout
+
+    assert printed.startswith(f"Usage: fox {name} {subcommand}")
+    assert "--token-file" in printed
+    assert printed != fox_alone(name, "--help").stdout
+
+
+def test_the_help_of_a_subcommand_shows_its_own_options() -> None:
+    assert "--role" in run("token", "create", "--help").stdout
+    assert "--role" not in run("token", "list", "--help").stdout
 
 
 def test_the_help_of_serve_does_not_mention_an_embedded_nats(fox_alone: Cli) -> None:

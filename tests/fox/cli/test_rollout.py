@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.fox.cli.conftest import Cli
+from tests.fox.cli.conftest import Cli, complete
 from tests.fox.cli.shop import DYING, NEVER_READY, make
 from tests.support.repository import MAIN, Repository
 
@@ -34,6 +34,7 @@ def test_a_changed_deployment_has_a_new_generation_and_can_be_undone(
     changed = deploy(fox, shop)
     history = fox("history", "turning-main").stdout
     undone = fox("undo", "turning-main").stdout
+    offered = complete(fox, "fox undo turning-main --to 2")
     again = fox("undo", "turning-main", "--to", "2", "-o", "json").stdout
     generations = json.loads(fox("history", "turning-main", "-o", "json").stdout)
 
@@ -43,6 +44,7 @@ def test_a_changed_deployment_has_a_new_generation_and_can_be_undone(
     assert row(history, "1")[1] == "earlier"
     assert "deployment turning-main is at generation 3 (main " in undone
     assert (json.loads(again)["generation"], json.loads(again)["state"]) == (4, "ready")
+    assert offered == ["2"]
     assert generations["current"]["generation"] == 4
     assert [earlier["generation"] for earlier in generations["earlier"]] == [3, 2, 1]
     assert fox("undo", "turning-main", "--to", "9", code=3).stderr == (

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fox.data_dir import read_info
-from tests.fox.cli.conftest import Cli
+from tests.fox.cli.conftest import Cli, complete
 from tests.fox.cli.shop import make
 
 NAME = "shared"
@@ -78,6 +78,8 @@ def test_shares_are_listed_without_their_tokens_and_revoked(shared: Cli) -> None
     assert made["token"] not in shared("share", NAME, "--list", "-o", "json").stdout
     assert name in shared("get", "shares", "--deployment", NAME, "-o", "name").stdout
     assert NAME in shared("describe", "share", name).stdout
+
+    assert name in complete(shared, f"fox share --revoke {name[:2]}")
 
     shared("share", "--revoke", name)
     assert name not in shared("share", "--list").stdout

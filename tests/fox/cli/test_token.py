@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fox.cli.support.times import show_time
 from kubefox.access_token import parse_token
 from tests.fox.cli.conftest import Cli
 
@@ -58,13 +59,28 @@ def test_a_token_can_be_written_to_a_private_file(fox: Cli, tmp_path: Path) -> N
     assert "scrape-2" not in fox("token", "list").stdout
 
 
+def test_the_list_shows_when_an_expired_token_ended(fox: Cli) -> None:
+    fox("token", "create", "brief", "--role", "view", "--ttl", "1ms")
+    [brief] = [
+        token
+        for token in json.loads(fox("token", "list", "-o", "json").stdout)
+        if token["name"] == "brief"
+    ]
+
+    while "(expired)" not in (table := fox("token", "list").stdout):
+        pass
+
+    assert f"{show_time(brief['expires_at_s'])} (expired)" in table
+    fox("token", "revoke", "brief")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("create",), "need the name"),
-        (("create", "x"), "--role"),
-        (("list", "x"), "list takes none"),
-        (("revoke", "x", "--role", "view"), "for create only"),
+        (("create", "--role", "view"), "Missing argument 'NAME'"),
+        (("create", "x"), "Missing option '--role'"),
+        (("list", "x"), "unexpected extra argument"),
+        (("revoke", "x", "--role", "view"), "No such option"),
         (("create", "x", "--role", "view", "--ttl", "soon"), "is not a time"),
     ],
 )
