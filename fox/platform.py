@@ -61,7 +61,7 @@ from kubefox.errors import FoxError, NatsUnavailable
 from kubefox.pod import RunnerStatus
 from pods.base import PodDriver
 from pods.liveness import LivenessBounds
-from pods.logins import PodLogins
+from pods.logins import PodLogins, report_retired
 from pods.logs import PodLogs, open_logs
 from pods.reconciler import Reconciler, open_reconciler
 from pods.runner_server import serve_runner
@@ -279,9 +279,9 @@ class Platform:
         pod_logs = await enter(open_logs(data_dir / "logs"))
         logins = PodLogins(self._access)
         driver = self._pod_driver(await open_bundles(self._bus), pod_logs, logins)
-        if self._nats is not None:
-            revoking = logins.revoke_retired(self._nats.revoke)
-            await enter(run_in_background(revoking, "revoking NATS credentials"))
+        revoke = report_retired if self._nats is None else self._nats.revoke
+        revoking = logins.revoke_retired(revoke)
+        await enter(run_in_background(revoking, "revoking NATS credentials"))
         runner = await asyncio.to_thread(this_runner, data_dir, self._settings)
         # To the end of the drain, the runner can be asked for logs, and others see that it lives.
         await enter(serve_runner(self._bus, runner.name, pod_logs, self._collect_files))

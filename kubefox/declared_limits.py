@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+_MIB = 1 << 20
 # The runtime and its threads need about 60 MiB.
 MIN_MEMORY_MIB = 128
 MAX_MEMORY_MIB = 1 << 20
@@ -26,6 +27,11 @@ class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: int | None = None
     open_files: int | None = None
     processes: int | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """Private memory of a pod; 0 leaves the limit to the platform."""
+        return (self.memory_mib or 0) * _MIB
 
     @property
     def fault(self) -> str:

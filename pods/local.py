@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from broker.nats.credentials.login import encode_login
 from broker.runtime import confinement
 from broker.runtime.confinement import Confinement
 from kubefox.distill import Version
@@ -108,7 +107,7 @@ class LocalDriver:
                 self._grace_s,
                 self._liveness,
                 has_replica,
-                encode_login(self._logins.log_in(spec)),
+                login=self._logins.log_in(spec),
             ) as process,
         ):
             yield process

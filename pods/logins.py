@@ -29,6 +29,15 @@ Revoke = Callable[[Collection[str]], Awaitable[None]]
 """Revokes the credentials of users, given by their public keys."""
 
 
+async def report_retired(users: Collection[str]) -> None:
+    """Log users that cannot be revoked, because the NATS server is somebody else's; a ``Revoke``.
+
+    No pod signs for them any more. Whoever runs the server can end connections that are left.
+    """
+    for user in users:
+        logger.info("NATS user %s is not used any more: its component version is gone", user)
+
+
 class Logins(Protocol):
     """Makes the logins of pods; what a driver needs of ``PodLogins``."""
 

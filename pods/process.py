@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from broker.nats.credentials.login import Login
 from broker.runtime import process_tree
 from broker.runtime.beat_file import Beat
-from broker.runtime.secret_pipe import pipe_with
 from kubefox.errors import InternalError
 from pods import orphans, stop_notices
 from pods.base import HasReplica, PodEnd, has_no_replica
@@ -25,6 +25,7 @@ from pods.child_process import ChildProcess, start_child
 from pods.exit_reason import exit_reason
 from pods.line_splitter import LineSplitter
 from pods.liveness import Liveness
+from pods.login_server import LoginServer
 from pods.ready_pipe import ReadyPipeReader
 
 OnLines = Callable[[list[str]], None]
@@ -44,9 +45,13 @@ class PodProcess:
         on_lines: Called with its output, standard error included, a few lines at a time.
         liveness: Called when the pod gets work.
         has_replica: Returns whether another pod serves the same component version.
+        login: Its login to NATS.
     """
 
-    def __init__(self, on_lines: OnLines, liveness: Liveness, has_replica: HasReplica) -> None:
+    def __init__(
+        self, on_lines: OnLines, liveness: Liveness, has_replica: HasReplica, login: Login
+    ) -> None:
+        self.login_server = LoginServer(login)
         self.ready_pipe = ReadyPipeReader(self._on_ready, lambda: liveness.on_busy(self))
         self._on_lines = on_lines
         self._has_replica = has_replica
@@ -136,6 +141,7 @@ class PodProcess:
             await orphans.end_orphans()
             await self._drain_output()
             self.ready_pipe.close()
+            self.login_server.close()
             self._child.close()
 
     def on_start(self, child: ChildProcess) -> None:
@@ -200,7 +206,8 @@ async def run_process(
     grace_s: float,
     liveness: Liveness,
     has_replica: HasReplica = has_no_replica,
-    login: bytes = b"",
+    *,
+    login: Login,
 ) -> AsyncIterator[PodProcess]:
     """Run a process for the length of the context; see ``pods.base.PodDriver.run``.
 
@@ -213,8 +220,8 @@ async def run_process(
         grace_s: How long it may drain.
         liveness: Watches its heartbeats until the pod is stopped.
         has_replica: Returns whether another pod serves the same component version.
-        login: Its login to NATS, written to a pipe: credentials in the environment would reach all
-            that the component starts, and error reports that list the environment.
+        login: Its login to NATS, whose key stays here (``pods.login_server``). Credentials in the
+            environment would reach all that the component starts, and error reports.
 
     Raises:
         InternalError: The program cannot be started.
@@ -223,9 +230,9 @@ async def run_process(
     if liveness.busy_beat_s:
         variables["FOX_BEAT_S"] = f"{liveness.busy_beat_s:g}"
         variables["FOX_IDLE_BEAT_S"] = f"{liveness.idle_beat_s:g}"
-    process = PodProcess(on_lines, liveness, has_replica)
+    process = PodProcess(on_lines, liveness, has_replica, login)
     try:
-        await _start_uninterrupted(process, command, variables, folder, login)
+        await _start_uninterrupted(process, command, variables, folder)
     except OSError as error:
         raise InternalError(f"{command[0]} cannot be started: {error.strerror}") from error
     try:
@@ -240,14 +247,13 @@ async def _start_uninterrupted(
     command: Sequence[str],
     environ: Mapping[str, str],
     folder: Path,
-    login: bytes,
 ) -> None:
     """Start the process; if this is cancelled, wait for the start, and end the process again.
 
     Neither asyncio nor uvloop closes all descriptors of a start that is cancelled halfway. A start
     takes a few milliseconds, so it is completed instead.
     """
-    starting = asyncio.create_task(_start(process, command, environ, folder, login))
+    starting = asyncio.create_task(_start(process, command, environ, folder))
     try:
         await asyncio.shield(starting)
     except asyncio.CancelledError:
@@ -263,10 +269,9 @@ async def _start(
     command: Sequence[str],
     environ: Mapping[str, str],
     folder: Path,
-    login: bytes,
 ) -> None:
     ready_fd, beat_fd = process.ready_pipe.writing_end, process.ready_pipe.beat_file
-    login_fd = pipe_with(login)
+    login_fd = process.login_server.pod_end
     variables = {**environ, "FOX_READY_FD": str(ready_fd), "FOX_NATS_LOGIN_FD": str(login_fd)}
     if "FOX_BEAT_S" in environ:
         variables["FOX_BEAT_FD"] = str(beat_fd)
@@ -276,10 +281,11 @@ async def _start(
             await start_child(command, variables, folder, descriptors, process)
     except BaseException:
         process.ready_pipe.close()
+        process.login_server.close()
         raise
     finally:
         os.close(ready_fd)
-        os.close(login_fd)
+        process.login_server.close_pod_end()
 
 
 def _describe(code: int | None) -> str:

@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 from broker.nats.arrivals import Arrivals, not_a_reply_subject
 from broker.nats.client import FastPathClient, connect_client
 from broker.nats.cluster_jetstream import ClusterJetStream
-from broker.nats.credentials.login import Credentials
+from broker.nats.credentials.signer import Signer
 from broker.nats.error_log import REPEAT_S, ErrorLog
 from broker.nats.gone_pods import GonePods
 from broker.nats.ignored_messages import MALFORMED, IgnoredMessages
@@ -459,7 +459,7 @@ async def connect(
     url: str,
     *,
     process_id: str,
-    credentials: Credentials | None = None,
+    credentials: Signer | None = None,
     first_connect_s: float = FIRST_CONNECT_S,
     jetstream_timeout_s: float = JETSTREAM_TIMEOUT_S,
     repeat_error_s: float = REPEAT_S,

@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from broker.nats.credentials.login import Credentials
+from broker.nats.credentials.signer import Signer
 from broker.nats.parser import FastPathParser, MessageCallback, RawCallback, decode_subject
 from broker.nats.transport import FastPathTransport
 from kubefox.errors import NatsUnavailable
@@ -48,6 +48,7 @@ class FastPathClient(Client):
     Attributes:
         callbacks: Fast-path callbacks, by subscription id.
         raw_callbacks: Raw callbacks, by subscription id.
+        signer: Answers the challenges of servers; None for those that require no credentials.
         barrier: Returns when the server has processed everything that was sent.
     """
 
@@ -57,6 +58,8 @@ class FastPathClient(Client):
         super().__init__()
         self.callbacks: dict[int, MessageCallback] = {}
         self.raw_callbacks: dict[int, RawCallback] = {}
+        self.signer: Signer | None = None
+        self._signature = b""
         self._parser = FastPathParser(self, self.callbacks, self.raw_callbacks)
         self._ps = self._parser
         self._transport: FastPathTransport = FastPathTransport(self._parser)
@@ -130,6 +133,16 @@ class FastPathClient(Client):
         if headers is not None or not self.send(subject, payload, reply):
             await super().publish(subject, payload, reply, headers)
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info(info, initial_connection)
+        if initial_connection and self.signer is not None and "nonce" in info:
+            # nats-py's callback cannot wait, and the signer may be another process.
+            self._signature = await self.signer.answer(info["nonce"])
+
+    def last_signature(self, _nonce: str) -> bytes:
+        """Return the signature of the challenge of this connection, for nats-py."""
+        return self._signature
+
     def _connect_command(self) -> bytes:
         server, transport = self._current_server, self._transport
         if server is not None and server.uri.scheme == "tls" and not transport.is_encrypted:
@@ -172,7 +185,7 @@ async def connect_client(
     client: FastPathClient,
     url: str,
     timeout_s: float,
-    credentials: Credentials | None = None,
+    credentials: Signer | None = None,
     **options: Any,
 ) -> None:
     """Connect a client, which reconnects for ever from then on; close it if that fails.
@@ -189,8 +202,8 @@ async def connect_client(
             small messages only.
     """
     if credentials is not None:
-        token, sign = credentials.token.encode(), credentials.sign
-        options |= {"user_jwt_cb": lambda: token, "signature_cb": sign}
+        client.signer, token = credentials, credentials.token.encode()
+        options |= {"user_jwt_cb": lambda: token, "signature_cb": client.last_signature}
     try:
         # A client that reconnects for ever also tries its first connection for ever. The time
         # limit turns a wrong address into an error.

@@ -106,6 +106,15 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         Client,
+        "_process_info",
+        NameKind.COROUTINE,
+        "client",
+        "Awaited with each server's first INFO, before the command that connects; overridden to "
+        "have the server's challenge signed.",
+        ("info", "initial_connection"),
+    ),
+    PrivateName(
+        Client,
         "_connect_command",
         NameKind.METHOD,
         "client",

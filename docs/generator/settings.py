@@ -12,9 +12,9 @@ from docs.generator.types import default_text, type_name
 from fox.kit.pod import load_settings
 
 _POD = {
-    "FOX_NATS_LOGIN_FD": "File descriptor of a pipe that contains, as JSON, the URL of the NATS "
-    "server, the id of the process and its credentials",
-    "FOX_NATS_URL": "URL of a NATS server without credentials, if there is no such pipe",
+    "FOX_NATS_LOGIN_FD": "File descriptor of a socket to the pod runner, which writes the login, "
+    "a line of JSON (URL of NATS, id of the process, signed claims), and signs challenges",
+    "FOX_NATS_URL": "URL of a NATS server without credentials, if there is no such socket",
     "FOX_APP": "Name of the app",
     "FOX_COMPONENT": "Name of the component",
     "FOX_HASH": "Full content hash of the component version",

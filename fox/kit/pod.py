@@ -27,11 +27,16 @@ from broker.dispatch.receiving import MAX_IN_FLIGHT, MAX_WAIT_S, receive
 from broker.events.remote_outbox import RemoteOutbox
 from broker.nats import bus as nats_bus
 from broker.nats.bus import Bus
-from broker.nats.credentials.login import Login, decode_login
+from broker.nats.credentials.login_channel import (
+    PodLogin,
+    RemoteSigner,
+    adopt_channel,
+    read_login,
+)
+from broker.nats.credentials.signer import Signer
 from broker.nats.time_source import broker_time, follow_time
 from broker.runtime import confinement, gc_tuning, logs
 from broker.runtime.confinement import NO_LIMITS, Confinement
-from broker.runtime.settings import MIB
 from broker.runtime.tokens import new_token
 from broker.streams.bodies import LIMIT_BYTES, MEMORY_BYTES, BodyMemory
 from broker.streams.registry import IDLE_TIMEOUT_S
@@ -61,7 +66,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         nats_url: Address of a NATS that needs no credentials; empty if there is a login.
-        login_fd: Descriptor of the pipe with the login, or None.
+        login_fd: Descriptor of the login channel, or None.
         identity: The component version to serve.
         bundle: Folder of the unpacked bundle.
         entry: Entry file in the component's folder.
@@ -172,7 +177,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_FAILED
     try:
-        login = _read_login(settings)
+        login, signer = _read_login(settings)
         confined = confinement.decode(settings.confinement) if settings.confinement else NO_LIMITS
         if settings.confinement:
             confinement.confine_self(confined)
@@ -197,13 +202,13 @@ def main() -> int:
     confinement.limit_self(_as_confinement(kit.declared_limits, confined))
     gc_tuning.freeze_imported()
     gc_tuning.tune_for_serving()
-    return _run(_serve(kit, settings, login))
+    return _run(_serve(kit, settings, login, signer))
 
 
 def _as_confinement(declared: DeclaredLimits, confined: Confinement) -> Confinement:
     """Return what a component declares, for a pod that is confined already."""
     return Confinement(
-        memory_bytes=(declared.memory_mib or 0) * MIB,
+        memory_bytes=declared.memory_bytes,
         open_files=declared.open_files or 0,
         processes=declared.processes or 0,
         uid=confined.uid,
@@ -220,15 +225,16 @@ def _compile_only_in_memory() -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
-def _read_login(settings: PodSettings) -> Login:
-    """Return the login to NATS, which no process that the component starts can read."""
+def _read_login(settings: PodSettings) -> tuple[PodLogin, Signer | None]:
+    """Return the login to NATS, and what signs it, unless NATS requires no credentials."""
     if settings.login_fd is None:
         pod = settings.identity.pod
         # A restarted pod keeps its id, but must not receive replies to the process before it.
         process_id = subjects.pod_process_id(pod, new_token())
-        return Login(url=settings.nats_url, process_id=process_id)
-    with os.fdopen(settings.login_fd, "rb") as pipe:
-        return decode_login(pipe.read())
+        return PodLogin(url=settings.nats_url, process_id=process_id), None
+    channel = adopt_channel(settings.login_fd)
+    login = read_login(channel)
+    return login, RemoteSigner(channel, login.token) if login.token else None
 
 
 def _run(serving: Coroutine[Any, Any, int]) -> int:
@@ -248,7 +254,7 @@ def _run(serving: Coroutine[Any, Any, int]) -> int:
     return code
 
 
-async def _serve(kit: Kit, settings: PodSettings, login: Login) -> int:
+async def _serve(kit: Kit, settings: PodSettings, login: PodLogin, signer: Signer | None) -> int:
     stop = asyncio.Event()
     asyncio.get_running_loop().set_default_executor(TrackingExecutor())
     _stop_on_signals(stop)
@@ -267,7 +273,7 @@ async def _serve(kit: Kit, settings: PodSettings, login: Login) -> int:
     connecting = nats_bus.connect(
         login.url,
         process_id=login.process_id,
-        credentials=login.credentials,
+        credentials=signer,
         follows_all_pods=False,
         sender=identity.sender,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.nats.credentials.login import Login, encode_login
+from broker.nats.credentials.login import Login
 from broker.runtime.confinement import Confinement, encode
 from broker.storage.pod_logs import LogQuery
 from kubefox.distill import Version
@@ -93,7 +93,7 @@ class TestLocalDriver(DriverContract):
             "for name in sorted(os.environ):\n"
             "    if name.startswith('FOX_') and not name.endswith('_FD'):\n"
             "        print(name, os.environ[name])\n"
-            "print(os.read(int(os.environ['FOX_NATS_LOGIN_FD']), 99).decode())\n"
+            "print(os.read(int(os.environ['FOX_NATS_LOGIN_FD']), 99).decode().strip())\n"
             "print(os.environ['HOME'], os.environ['TMPDIR'], os.getcwd())"
         )
         monkeypatch.setenv("FOX_CONTROL_PORT", "8081")
@@ -115,7 +115,7 @@ class TestLocalDriver(DriverContract):
             "FOX_LOG_LEVEL INFO",
             "FOX_POD pod-1",
             "FOX_STREAM_IDLE_S 5",
-            encode_login(LOGINS.log_in(spec)).decode(),
+            '{"url":"nats://127.0.0.1:4222","process_id":"pod-1","token":""}',
             " ".join([str(self.data_dir / "work" / "pod-1")] * 3),
         ]
 

@@ -28,6 +28,10 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         key = KeyPair.from_seed(self.seed, KeyKind.USER)
         return base64.b64encode(key.sign(nonce.encode()))
 
+    async def answer(self, nonce: str) -> bytes:
+        """Return the answer to a server's challenge; see ``Signer``."""
+        return self.sign(nonce)
+
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
     """The connection of one process.

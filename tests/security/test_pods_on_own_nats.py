@@ -1,0 +1,91 @@
+"""Pods of ``fox serve pods``, on a NATS server whose account the platform cannot change."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from broker.nats import bus as buses
+from broker.nats.credentials.login import Login
+from kubefox.errors import NatsUnavailable
+from tests.faults.parts import Parts, open_parts
+from tests.security import login_thief
+from tests.security.login_thief import PLANTED, Relay, ask, steal_login
+from tests.support.nats import NatsServer
+
+SOON_S = 60
+
+
+@pytest.fixture
+async def parts(own_secured_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Parts]:
+    async with open_parts(own_secured_nats_server, tmp_path, runners=1) as parts:
+        login_thief.build(tmp_path / "thief")
+        await parts.fox("deploy", "v1", "--dirty", "--wait", cwd=tmp_path / "thief")
+        yield parts
+
+
+async def undeploy(parts: Parts) -> None:
+    await parts.fox("undeploy", "v1")
+
+
+async def kill_runner(parts: Parts) -> None:
+    assert await parts.pods["pods-1"].end(signal.SIGKILL) == -signal.SIGKILL
+
+
+async def test_a_pod_has_no_key_and_its_login_is_of_no_use_elsewhere(
+    parts: Parts, own_secured_nats_server: NatsServer
+) -> None:
+    login = await steal_login(parts.http.url, own_secured_nats_server.url)
+
+    assert await ask(parts.http.url, "/keys") == [PLANTED]
+    with pytest.raises(NatsUnavailable, match="refuses these credentials"):
+        async with buses.connect(
+            login.url, process_id="p", credentials=login.credentials, first_connect_s=1
+        ):
+            pass
+
+
+def user_of(login: Login) -> str:
+    """Return the public key of a login's user."""
+    assert login.credentials is not None
+    part = login.credentials.token.split(".")[1]
+    found: str = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"]
+    return found
+
+
+@pytest.mark.parametrize("end", [undeploy, kill_runner])
+async def test_nobody_logs_in_as_a_pod_that_has_ended(
+    parts: Parts, own_secured_nats_server: NatsServer, end: Callable[[Parts], Awaitable[None]]
+) -> None:
+    login = await steal_login(parts.http.url, own_secured_nats_server.url)
+    relay = Relay(parts.http.url, login)
+
+    async with buses.connect(login.url, process_id=login.process_id, credentials=relay) as stolen:
+        assert stolen.is_ready
+        await end(parts)
+        await asyncio.to_thread(own_secured_nats_server.stop)
+        await asyncio.to_thread(own_secured_nats_server.start)
+
+        async with asyncio.timeout(SOON_S):
+            while relay.refused < 2:
+                await asyncio.sleep(0.05)
+        assert not stolen.is_ready
+
+
+async def test_the_operator_learns_which_user_of_nats_is_left(
+    parts: Parts, own_secured_nats_server: NatsServer, tmp_path: Path
+) -> None:
+    login = await steal_login(parts.http.url, own_secured_nats_server.url)
+    line = f"NATS user {user_of(login)} is not used any more"
+
+    await undeploy(parts)
+
+    async with asyncio.timeout(SOON_S):
+        while line not in await asyncio.to_thread((tmp_path / "pods-1.log").read_text):
+            await asyncio.sleep(0.05)
