@@ -115,7 +115,7 @@ class EventsAdapter:
     async def _serve_kept_traces(self) -> None:
         """Learn of kept traces in which events were emitted, until this stops."""
         bus, subject = self._broker.bus, subjects.keep_trace(DELIVERING_PROCESSES)
-        subscription = await bus.serve(subject, self._broker.telemetry.keep_trace)
+        subscription = await bus.serve_fast_path(subject, self._broker.telemetry.keep_trace)
         self._serving.push_async_callback(bus.stop_serving, subscription)
 
     async def __aexit__(self, *_exception: object) -> None:

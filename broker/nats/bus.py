@@ -321,7 +321,7 @@ class Bus:
             except Exception:
                 logger.exception("message on %s could not be handled", subject)
 
-        return await self._client.subscribe(subject, queue, cb=receive, pending_bytes_limit=-1)
+        return await self._client.subscribe_queued(subject, receive, queue)
 
     async def serve_fast_path(
         self, subject: str, callback: MessageCallback, queue: str = ""

@@ -85,6 +85,27 @@ class FastPathClient(Client):
         self.callbacks[subscription._id] = callback  # noqa: SLF001 - see private_api
         return subscription
 
+    async def subscribe_queued(
+        self, subject: str, receive: Callable[[Msg], Awaitable[None]], queue: str = ""
+    ) -> Subscription:
+        """Subscribe, and pass messages to ``receive``, one after another.
+
+        nats-py does the same with ``subscribe``. Its parser would take the rest of what was read
+        as well: the fast-path messages behind such a message would arrive a turn of the loop later.
+        """
+        subscription = await self.subscribe(subject, queue, cb=receive, pending_bytes_limit=-1)
+        waiting = subscription._pending_queue  # noqa: SLF001 - see private_api
+
+        def put(on: str, payload: bytes, reply: str) -> None:
+            try:
+                waiting.put_nowait(Msg(self, on, reply, payload))
+            except asyncio.QueueFull:
+                logger.warning("a message on %s is dropped: too many wait", on)
+            else:
+                subscription._pending_size += len(payload)  # noqa: SLF001 - see private_api
+
+        return self.add_fast_path(subscription, put)
+
     async def subscribe_raw(self, subject: str, callback: RawCallback) -> Subscription:
         """Subscribe, and pass all messages to ``callback`` as they are read, headers as bytes."""
         subscription = await self.subscribe(subject, cb=_ignore)

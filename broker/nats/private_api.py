@@ -129,6 +129,21 @@ PRIVATE_NAMES = (
         "The subscription's id in MSG commands, by which FastPathParser finds its callback.",
     ),
     PrivateName(
+        Subscription,
+        "_pending_queue",
+        NameKind.ATTRIBUTE,
+        "client",
+        "The messages that wait for the subscription's callback, an asyncio.Queue; the fast path "
+        "puts those of `subscribe_queued` there.",
+    ),
+    PrivateName(
+        Subscription,
+        "_pending_size",
+        NameKind.ATTRIBUTE,
+        "client",
+        "The bytes of these messages. nats-py subtracts each one that it takes out.",
+    ),
+    PrivateName(
         TcpTransport,
         "_io_reader",
         NameKind.ATTRIBUTE,

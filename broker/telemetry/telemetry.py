@@ -160,7 +160,7 @@ class Telemetry:
         self.metrics.watch_gauge("nats_requests_waiting", lambda: bus.in_flight)
         self._responder = FiguresResponder(bus, self._send_figures)
         await self._responder.start()
-        await bus.serve(subjects.keep_trace(self.process), self.keep_trace)
+        await bus.serve_fast_path(subjects.keep_trace(self.process), self.keep_trace)
 
     def _count_requests(self, requests: list[MeasuredRequestTelemetry]) -> None:
         self.routed += count_requests(self.tracing, requests)
@@ -220,8 +220,8 @@ class Telemetry:
         await self._publish(subjects.figures_of(self._sender), _encode(figures))
         return sum(series.in_flight for series in figures.series)
 
-    async def keep_trace(self, payload: bytes, _reply: str) -> None:
-        """Keep a trace that another process keeps."""
+    def keep_trace(self, _subject: str, payload: bytes, _reply: str) -> None:
+        """Keep a trace that another process keeps; a ``MessageCallback``."""
         self.tracing.keep_also(_decode_notice(payload))
 
     async def _send(self, sampled: list[Record], kept: list[Record], notices: Notices) -> None:

@@ -394,6 +394,10 @@ async def test_a_server_that_hangs_does_not_answer(own_nats_server: NatsServer) 
 
         os.kill(own_nats_server.pid, signal.SIGSTOP)
         try:
+            # Its threads stop one after another.
+            await asyncio.to_thread(
+                os.waitid, os.P_PID, own_nats_server.pid, os.WSTOPPED | os.WNOWAIT
+            )
             assert not await bus.is_answering(0.1)
         finally:
             os.kill(own_nats_server.pid, signal.SIGCONT)
