@@ -29,10 +29,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start end with Ctrl-C, also when the tests run in background.
+    """Let the programs that tests start end with Ctrl-C, and keep what they compile.
 
-    A shell starts background commands with SIGINT ignored, which their programs inherit.
+    A shell starts background commands with SIGINT ignored, which their programs inherit. Where no
+    bytecode may be written, each of the hundreds of processes would compile the platform again.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

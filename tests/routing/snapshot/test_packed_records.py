@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import tracemalloc
 import types
@@ -31,8 +32,9 @@ MAX_TRIPLE_BYTES = 2_200
 """With the allocator's own cost this is 2.5 KB of resident memory."""
 
 
+@functools.cache
 def strategy_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Return a strategy for values of any type that a record's field has."""
+    """Return a strategy for values of any type that a record's field has, made once."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return strategy_of(parts[0])
