@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from broker.runtime import hidden_folders
+from broker.runtime import allowed_namespaces
 from broker.runtime.confinement import Confinement
 from kubefox.errors import InternalError, InvalidRequest
 from pods.pod_users import PodUsers
@@ -38,6 +38,7 @@ class Confining:
         self._users = PodUsers(rights.uids)
         self._data_dir = data_dir
         self._hidden: tuple[str, ...] | None = None
+        self._counts_processes = False
         self._finding = asyncio.Lock()
 
     @contextlib.asynccontextmanager
@@ -53,6 +54,7 @@ class Confining:
             yield msgspec.structs.replace(
                 self._rights.limits,
                 uid=uid,
+                counts_processes=bool(uid) or self._counts_processes,
                 hidden=hidden,
                 readable=(str(bundle),),
                 writable=(str(work),),
@@ -75,7 +77,9 @@ class Confining:
     def _try_hiding(self) -> tuple[str, ...]:
         if not self._rights.hides_folders:
             return ()
-        if hidden_folders.is_possible():
+        allowed = allowed_namespaces.allowed()
+        self._counts_processes = allowed.counts_processes
+        if allowed.hides_folders:
             return tuple(str(folder) for folder in [self._data_dir.absolute(), *_home()])
         logger.warning(
             "pods see the files of the platform's user: this system allows no mount namespace, see "

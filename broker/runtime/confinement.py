@@ -30,8 +30,10 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
         file_bytes: Size of each file that is written; 0 sets no limit.
         uid: Id of the user, and of the group, as which the process goes on, if root starts it; 0
             keeps the user.
-        processes: Processes and threads of that user; 0, or no user of its own, sets no limit:
-            this user's other processes would count.
+        processes: Processes and threads of this process's user, itself included; 0 sets no limit.
+        counts_processes: Whether these are its own: it has a user of its own, or the system counts
+            those of its user namespace. Otherwise ``processes`` sets no limit, because this user's
+            other processes would count.
         hidden: Folders that are empty for the process.
         readable: Folders within them that it may read.
         writable: Folders within them that it may write; they become the user's.
@@ -43,6 +45,7 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int = 0
     uid: int = 0
     processes: int = 0
+    counts_processes: bool = False
     hidden: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
@@ -75,7 +78,6 @@ def confine_self(confinement: Confinement) -> None:
     """
     os.umask(_PRIVATE_UMASK)
     _limit(resource.RLIMIT_CORE, 0)
-    limit_self(confinement)
     if confinement.hidden:
         _hide_folders(confinement)
     if confinement.uid:
@@ -83,6 +85,9 @@ def confine_self(confinement: Confinement) -> None:
     elif confinement.hidden:
         # By those of root, or of the user namespace, this process could take the folders back.
         linux_calls.drop_capabilities()
+    # A limit of processes from before would hold for all of this user's: each namespace keeps it
+    # for the one above.
+    limit_self(confinement)
     linux_calls.forbid_new_privileges()
 
 
@@ -94,7 +99,7 @@ def limit_self(confinement: Confinement) -> None:
         resource.RLIMIT_NOFILE: confinement.open_files,
         resource.RLIMIT_CPU: confinement.cpu_s,
         resource.RLIMIT_FSIZE: confinement.file_bytes,
-        resource.RLIMIT_NPROC: confinement.processes if confinement.uid else 0,
+        resource.RLIMIT_NPROC: confinement.processes if confinement.counts_processes else 0,
     }
     for kind, value in limits.items():
         if value:

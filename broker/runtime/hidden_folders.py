@@ -1,7 +1,7 @@
 """Folders that a process must not see: it replaces them by empty ones, in its own mount namespace.
 
-A user namespace allows this without any right on the machine; some systems forbid it, such as
-containers with the usual seccomp profile. The process must have one thread. It gives up all
+A user namespace allows this without any right on the machine; some systems forbid it
+(``allowed_namespaces``). The process must have one thread. It gives up all
 capabilities afterwards, and the mounts of a namespace above cannot be taken off from one below
 (``mount_namespaces(7)``), so its code does not get the folders back.
 """
@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,16 +19,6 @@ from broker.runtime import linux_calls as linux
 _FLAGS = linux.MS_NOSUID | linux.MS_NODEV
 # Another user may have to pass the folders that lead to those that stay.
 _OPEN_UMASK = 0o022
-_PROBE = """
-import sys
-from pathlib import Path
-from broker.runtime import hidden_folders
-
-inner = Path(sys.argv[1], "inner")
-inner.mkdir()
-hidden_folders.hide([inner.parent], [inner], [])
-"""
-_PROBE_S = 10
 
 
 class _Kept(NamedTuple):
@@ -93,35 +79,6 @@ def closed_parents(paths: Iterable[Path]) -> list[Path]:
         if folder is not None:
             closed[folder] = None
     return list(closed)
-
-
-def is_possible() -> bool:
-    """Return whether this system allows ``hide``; see ``refusal``."""
-    return not refusal()
-
-
-@cache
-def refusal() -> str:
-    """Return why this system does not allow ``hide``; empty if it does.
-
-    A child process tries it once. This blocks.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            done = subprocess.run(  # noqa: S603 - this Python
-                [sys.executable, "-P", "-c", _PROBE, folder],
-                check=False,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PROBE_S,
-                text=True,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-    if done.returncode == 0:
-        return ""
-    lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"
 
 
 def _may_be_passed(folder: Path) -> bool:

@@ -111,8 +111,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             empty for pods, where the system allows it (Linux namespaces).
         pod_uids: User ids of the pods of a platform that root runs, such as ``61184-65519``: each
             running pod gets one of its own. If empty, pods run as the platform's user.
-        pod_processes: Processes and threads of a pod that has a user of its own, at least 64; 0
-            sets no limit.
+        pod_processes: Processes and threads of a pod, at least 64; 0 sets no limit. It has no
+            effect on pods that run as root, or that have neither a user nor a user namespace.
         pod_open_files: Open files of a pod, and of each process that it starts, at least 64; 0
             sets no limit.
         rollout_deadline_s: How long a change of a deployment may take until all its pods are ready,

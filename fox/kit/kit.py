@@ -52,7 +52,7 @@ class Kit:
             (``FOX_POD_MEMORY_MIB``) and does not raise it.
         open_files: Open files of a pod, and of each process that it starts, from 64; as
             ``memory_mib`` (``FOX_POD_OPEN_FILES``).
-        processes: Processes and threads of a pod that has a user of its own, from 64; as
+        processes: Processes and threads of a pod, where they can be counted, from 64; as
             ``memory_mib`` (``FOX_POD_PROCESSES``).
 
     Raises:

@@ -211,7 +211,7 @@ def _as_confinement(declared: DeclaredLimits, confined: Confinement) -> Confinem
         memory_bytes=declared.memory_bytes,
         open_files=declared.open_files or 0,
         processes=declared.processes or 0,
-        uid=confined.uid,
+        counts_processes=confined.counts_processes,
     )
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +50,13 @@ class RunningPlatform:
     def control_port(self) -> int:
         """Port of its control API."""
         port = urlsplit(self.info.control_url).port
+        assert port is not None
+        return port
+
+    @property
+    def http_port(self) -> int:
+        """Port of its HTTP adapter."""
+        port = urlsplit(self.info.http_url).port
         assert port is not None
         return port
 
@@ -96,11 +103,13 @@ class RunningPlatform:
 
 
 @contextlib.contextmanager
-def run_platform(folder: Path, **settings: str) -> Iterator[RunningPlatform]:
+def run_platform(
+    folder: Path, command: Sequence[str] = (*FOX, "up"), **settings: str
+) -> Iterator[RunningPlatform]:
     """Run ``fox up`` on a data folder, with free ports and ``settings``, until the context ends."""
     ports = {"FOX_HTTP_PORT": "0", "FOX_CONTROL_PORT": "0", "FOX_DATA_DIR": str(folder)}
     with subprocess.Popen(
-        [*FOX, "up"],
+        command,
         env={**os.environ, **ports, **settings},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

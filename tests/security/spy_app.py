@@ -44,6 +44,7 @@ async def facts(ctx: Context) -> dict:
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "processes": resource.getrlimit(resource.RLIMIT_NPROC),
         "uid": os.getuid(),
+        "pid": os.getpid(),
     }
 
 
@@ -60,6 +61,21 @@ async def read(ctx: Context) -> dict:
 async def fill(ctx: Context) -> str:
     """Take memory."""
     return str(len(bytearray(int(ctx.query["bytes"]))))
+
+
+@kit.route("Path(`/fork`)")
+async def fork(ctx: Context) -> str:
+    """Start processes until that is refused, end them, and return how many there were."""
+    children = []
+    try:
+        while len(children) < int(ctx.query["most"]):
+            children.append(subprocess.Popen(["sleep", "60"]))
+    except OSError:
+        pass
+    for child in children:
+        child.kill()
+        child.wait()
+    return str(len(children))
 '''
 
 

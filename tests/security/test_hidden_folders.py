@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from broker.runtime import hidden_folders
-from tests.security.users import needs_root
+from broker.runtime.allowed_namespaces import allowed
+from tests.security.users import as_another_user, needs_root
 
 pytestmark = pytest.mark.skipif(
-    not hidden_folders.is_possible(), reason="this system allows no mount namespace"
+    not allowed().hides_folders, reason="this system allows no mount namespace"
 )
 
 _PROGRAM = """
 import sys
 from pathlib import Path
-from broker.runtime import hidden_folders
+from broker.runtime.allowed_namespaces import allowed
 from broker.runtime.confinement import Confinement, confine_self
 
 folder, command = sys.argv[1:]
@@ -30,22 +30,6 @@ confine_self(Confinement(
 ))
 import subprocess
 sys.exit(subprocess.run(["sh", "-c", command]).returncode)
-"""
-
-
-_AS_ANOTHER_USER = """
-import os, sys
-from pathlib import Path
-from broker.runtime.confinement import Confinement, confine_self
-
-folder, program = sys.argv[1:3]
-confine_self(Confinement(
-    hidden=(folder + "/missing",),
-    writable=(folder,),
-    uid=61_184,
-))
-os.chdir(folder + "/work")
-os.execv(sys.executable, [sys.executable, "-P", "-c", program, folder, *sys.argv[3:]])
 """
 
 
@@ -61,9 +45,9 @@ def confined(
         is_root: Whether this user confines the process; else another one, without root's rights.
     """
     program = _PROGRAM % uid
-    arguments = [program, folder, command] if is_root else [_AS_ANOTHER_USER, folder, program]
+    own = [sys.executable, "-P", "-c", program, str(folder), command]
     return subprocess.run(
-        [sys.executable, "-P", "-c", *map(str, arguments), *([] if is_root else [command])],
+        own if is_root else as_another_user(folder, program, command),
         check=False,
         capture_output=True,
         text=True,

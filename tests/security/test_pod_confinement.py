@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from broker.runtime import hidden_folders
+from broker.runtime.allowed_namespaces import allowed
 from broker.runtime.linux_calls import python_folders
 from examples.demo.platform import Platform, wait_for
 from tests.security import spy_app
@@ -19,7 +19,7 @@ from tests.security import spy_app
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 needs_namespaces = pytest.mark.skipif(
-    not hidden_folders.is_possible(), reason="this system allows no mount namespace"
+    not allowed().hides_folders, reason="this system allows no mount namespace"
 )
 
 KEY = "AWS_SECRET_ACCESS_KEY"

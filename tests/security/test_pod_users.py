@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from broker.runtime import hidden_folders
+from broker.runtime.allowed_namespaces import allowed
 from examples.demo.platform import Platform, wait_for
 from tests.pods.processes import is_gone
 from tests.security import spy_app
@@ -19,9 +19,7 @@ from tests.security.users import needs_root
 
 pytestmark = [
     needs_root,
-    pytest.mark.skipif(
-        not hidden_folders.is_possible(), reason="this system allows no mount namespace"
-    ),
+    pytest.mark.skipif(not allowed().hides_folders, reason="this system allows no mount namespace"),
 ]
 
 FIRST, LAST = 61_184, 61_185

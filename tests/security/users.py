@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,34 @@ import pytest
 NOBODY = 65_534
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+
+_AS_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from broker.runtime.confinement import Confinement, confine_self
+
+folder, program = sys.argv[1:3]
+confine_self(Confinement(
+    hidden=(folder + "/missing",),
+    writable=(folder,),
+    uid=61_184,
+))
+os.chdir(folder + "/work")
+os.execv(sys.executable, [sys.executable, "-P", "-c", program, folder, *sys.argv[3:]])
+"""
+
+
+def as_another_user(folder: Path, program: str, *arguments: str) -> list[str]:
+    """Return a command by which root runs a Python program as another user.
+
+    Args:
+        folder: Becomes that user's, and is the first argument of the program; the program runs in
+            its folder ``work``.
+        program: Its text.
+        arguments: Further arguments.
+    """
+    python = (sys.executable, "-P", "-c")
+    return [*python, _AS_ANOTHER_USER, str(folder), program, *arguments]
 
 
 def succeeds_as_nobody(*command: str | Path) -> bool:
