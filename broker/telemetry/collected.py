@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,20 +27,30 @@ MAX_SERIES = 10_000
 MAX_ENDED = 4_096
 
 
+class Gauge(NamedTuple):
+    """A current value of one process; see ``ProcessFigures`` for its labels."""
+
+    app: str
+    service: str
+    process: str
+    name: str
+    value: float
+
+
 class Totals(msgspec.Struct, frozen=True):
     """The sum of all figures at one moment.
 
     Attributes:
         at_s: Unix time.
         series: By their labels.
-        counters: By service and name.
-        gauges: Process, service, name and value, of the processes that answered.
+        counters: By app, service and name.
+        gauges: Those of the processes that answered.
     """
 
     at_s: float
     series: dict[EventLabels, SeriesFigures]
-    counters: dict[tuple[str, str], float]
-    gauges: tuple[tuple[str, str, str, float], ...]
+    counters: dict[tuple[str, str, str], float]
+    gauges: tuple[Gauge, ...]
 
 
 class CollectedFigures:
@@ -63,7 +74,7 @@ class CollectedFigures:
         self._max_series = max_series
         self._latest: OrderedDict[str, ProcessFigures] = OrderedDict()
         self._ended: dict[EventLabels, SeriesFigures] = {}
-        self._ended_counters: dict[tuple[str, str], float] = {}
+        self._ended_counters: dict[tuple[str, str, str], float] = {}
         self._ended_processes: OrderedDict[str, None] = OrderedDict()
 
     def add(self, figures: ProcessFigures) -> Steps[None]:
@@ -114,7 +125,7 @@ class CollectedFigures:
             series=series,
             counters=counters,
             gauges=tuple(
-                (figures.process, figures.service, name, value)
+                Gauge(figures.app, figures.service, figures.process, name, value)
                 for figures in alive
                 for name, value in figures.gauges.items()
             ),
@@ -156,9 +167,9 @@ class CollectedFigures:
         return merged_series
 
 
-def _service(figures: ProcessFigures) -> tuple[str, bool]:
-    """Return the service of a process, and whether it is a pod, whose service may have any name."""
-    return figures.service, figures.process.startswith(f"{figures.service}-")
+def _service(figures: ProcessFigures) -> tuple[str, str]:
+    """Return the service of a process: that of the platform has no app."""
+    return figures.app, figures.service
 
 
 def _at_rest(series: SeriesFigures) -> SeriesFigures:
@@ -205,7 +216,7 @@ def _of_class(parts: list[SeriesFigures], digit: int) -> Iterator[Durations]:
     return (series.by_class[digit] for series in parts if digit in series.by_class)
 
 
-def _count(counters: dict[tuple[str, str], float], process: ProcessFigures) -> None:
+def _count(counters: dict[tuple[str, str, str], float], process: ProcessFigures) -> None:
     for name, value in process.counters.items():
-        key = process.service, name
+        key = process.app, process.service, name
         counters[key] = counters.get(key, 0) + value

@@ -88,6 +88,15 @@ class Collector:
         await asyncio.sleep(window_s)
         return await run_in_slices(stats_of(await self.pull(), before))
 
+    async def platform_gauge(self, name: str) -> tuple[float, ...]:
+        """Return a gauge of the platform's processes: of each that answers and has it.
+
+        Raises:
+            NatsUnavailable: NATS does not answer.
+        """
+        totals = await self.pull()
+        return tuple(gauge.value for gauge in totals.gauges if gauge.name == name and not gauge.app)
+
     async def prometheus(self) -> AsyncGenerator[bytes, None]:
         """Yield all figures as Prometheus text, in blocks; meanwhile, other tasks run.
 
@@ -125,7 +134,8 @@ class Collector:
 
     async def _add(self, sender: Sender, payload: bytes) -> None:
         try:
-            figures = await run_in_slices(decode_figures(payload))
+            app = sender.app if sender.is_pod else ""
+            figures = await run_in_slices(decode_figures(payload, app))
         except DECODE_ERRORS as error:
             self._bus.malformed.note(subjects.FIGURES_OF_ALL, error)
             return

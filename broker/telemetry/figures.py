@@ -73,11 +73,13 @@ class ProcessFigures(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         process: Id of the process on NATS.
-        service: Role of the process: ``<component>``, ``adapters`` or ``control``.
+        service: ``<component>`` of a pod, ``kubefox`` of a process of the platform.
         series: Figures of its events.
         counters: Counts that only grow, by name; such as ``nats_reconnects``.
         gauges: Current values, by name; such as ``snapshot_revision``.
         is_final: Whether the process ends now.
+        app: App of a pod, as the subject of its message proves it; empty for a process of the
+            platform. The receiver sets it.
     """
 
     process: str
@@ -86,6 +88,7 @@ class ProcessFigures(msgspec.Struct, frozen=True, array_like=True):
     counters: dict[str, float] = {}
     gauges: dict[str, float] = {}
     is_final: bool = False
+    app: str = ""
 
 
 class _RawFigures(ProcessFigures, frozen=True, array_like=True):
@@ -98,8 +101,12 @@ _decode_raw = msgspec.msgpack.Decoder(_RawFigures).decode
 _decode_series = msgspec.msgpack.Decoder(SeriesFigures).decode
 
 
-def decode_figures(payload: bytes) -> Steps[ProcessFigures]:
+def decode_figures(payload: bytes, app: str = "") -> Steps[ProcessFigures]:
     """Decode the figures of a process, some series in each step: a thousand of them take 4 ms.
+
+    Args:
+        payload: As it was received.
+        app: See ``ProcessFigures.app``.
 
     Raises:
         DECODE_ERRORS: See ``kubefox.decoding``.
@@ -117,4 +124,5 @@ def decode_figures(payload: bytes) -> Steps[ProcessFigures]:
         counters=raw.counters,
         gauges=raw.gauges,
         is_final=raw.is_final,
+        app=app,
     )

@@ -215,7 +215,7 @@ def settings_from_environ() -> OtlpSettings | None:
 
 @contextlib.asynccontextmanager
 async def open_exporter(
-    settings: OtlpSettings, service: str, instance: str, metrics: Metrics
+    settings: OtlpSettings, service: str, instance: str, metrics: Metrics, app: str = ""
 ) -> AsyncIterator[Exporter]:
     """Export to a collector until the context ends, and then the items that still wait.
 
@@ -224,12 +224,13 @@ async def open_exporter(
         service: Name of the process's service, for telemetry of no component.
         instance: Id of the process.
         metrics: Of the process.
+        app: App of a pod; empty for a process of the platform.
     """
 
     def open_sender() -> OtlpSender:
         # The import takes 0.3 s, so it runs in a thread.
         module = importlib.import_module("broker.telemetry.otlp_sender")
-        sender: OtlpSender = module.SdkOtlpSender(service, instance)
+        sender: OtlpSender = module.SdkOtlpSender(service, instance, app)
         return sender
 
     sender = await asyncio.to_thread(open_sender)

@@ -1,8 +1,9 @@
 """OTLP over HTTP by the SDK's own exporters; only this module imports the SDK.
 
 ``service.name`` is the name of the component, or ``adapter/<kind>``; the collector shows each as a
-service of its own. The exporters read the collector's address and other settings from the
-environment; see the specification of ``OTEL_EXPORTER_OTLP_*``.
+service of its own. ``service.namespace`` is the app of a component. The exporters read the
+collector's address and other settings from the environment; see the specification of
+``OTEL_EXPORTER_OTLP_*``.
 """
 
 from __future__ import annotations
@@ -67,12 +68,15 @@ class SdkOtlpSender:
     Args:
         service: Name of the service for telemetry of no component.
         instance: Id of the process.
+        app: App of a pod, the ``service.namespace`` of its telemetry; empty for a process of the
+            platform.
     """
 
-    def __init__(self, service: str, instance: str) -> None:
+    def __init__(self, service: str, instance: str, app: str = "") -> None:
         # The exporters log an error for every failed batch; the caller logs the first only.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._service, self._instance = service, instance
+        self._namespace = {"service.namespace": app} if app else {}
         self._started_ns = time.time_ns()
         self._resources: dict[str, Resource] = {}
         self._spans = OTLPSpanExporter()
@@ -110,6 +114,7 @@ class SdkOtlpSender:
         resource = self._resources.get(service)
         if resource is None:
             own = {"service.name": service or "kubefox", "service.instance.id": self._instance}
+            own |= self._namespace
             resource = self._resources[service] = Resource.create(own)
         return resource
 

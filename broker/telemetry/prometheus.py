@@ -152,18 +152,23 @@ def _pods(pods: Sequence[PodStatus]) -> Iterator[bytes]:
 
 
 def _processes(totals: Totals) -> Iterator[bytes]:
-    for name in sorted({name for _, name in totals.counters}):
+    for name in sorted({name for _, _, name in totals.counters}):
         full = f"kubefox_{name}_total"
         yield _head(full, "counter", f"Of each service: {name.replace('_', ' ')}")
-        for (service, counted), value in totals.counters.items():
+        for (app, service, counted), value in totals.counters.items():
             if counted == name:
-                yield _line(full, _text({"service": service}), value)
-    for name in sorted({name for _, _, name, _ in totals.gauges}):
+                yield _line(full, _text(_service(app, service)), value)
+    for name in sorted({gauge.name for gauge in totals.gauges}):
         yield _head(f"kubefox_{name}", "gauge", f"Of each process: {name.replace('_', ' ')}")
-        for process, service, shown, value in totals.gauges:
-            if shown == name:
-                labels = {"service": service, "process": process}
-                yield _line(f"kubefox_{name}", _text(labels), value)
+        for gauge in totals.gauges:
+            if gauge.name == name:
+                labels = {**_service(gauge.app, gauge.service), "process": gauge.process}
+                yield _line(f"kubefox_{name}", _text(labels), gauge.value)
+
+
+def _service(app: str, service: str) -> dict[str, str]:
+    """Return the labels of a process: a component may have the name of the platform's service."""
+    return {"app": app, "service": service} if app else {"service": service}
 
 
 def _head(name: str, kind: str, description: str) -> bytes:

@@ -282,7 +282,11 @@ async def open_telemetry(
         exporter = None
         if settings is not None:
             opened = otlp.open_exporter(
-                settings, telemetry.service, telemetry.pod, telemetry.metrics
+                settings,
+                telemetry.service,
+                telemetry.pod,
+                telemetry.metrics,
+                app=bus.sender.app if bus.sender.is_pod else "",
             )
             exporter = await stack.enter_async_context(opened)
         await telemetry.serve(bus, exporter)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from broker.telemetry import prometheus
-from broker.telemetry.collected import Totals
+from broker.telemetry.collected import Gauge, Totals
 from broker.telemetry.figures import EventLabels, SeriesFigures
 from broker.telemetry.histogram import BUCKETS, Durations
 from docs.generator.markdown import check_complete, code, table
@@ -45,6 +45,8 @@ MEANINGS: dict[str, str] = {
     "kubefox_retries_total": "Requests sent once more because their pod died before it answered",
     "kubefox_holds_total": "Requests that found no pod, and were sent when one was ready",
     "kubefox_http_connections": "Open connections of HTTP clients",
+    "kubefox_http_selection": "[Policy](selectors.md#who-may-select-what) of a listener: 0 "
+    "`released`, 1 `open` for direct requests and `released` for others, 2 `signed`, 3 `open`",
     "kubefox_http_connections_evicted_total": "Connections without a request that were closed to "
     "make room for new ones",
     "kubefox_control_unauthenticated_total": "Requests to the control API without a valid token",
@@ -96,7 +98,8 @@ REFUSALS: dict[str, str] = {
     "headers_too_large": "431: path, query, headers or cookies are over a limit",
     "match_work": "431: the request has more text for the regular expressions of the rules than "
     "may be matched; simplify them",
-    "events_full": "503: too many emitted events wait; look at `fox events ls`",
+    "events_full": "503: too many emitted events wait; look at `kubefox_events_waiting`, and at "
+    "the pods of the component that should handle them",
     "draining": "503: the process that received the request is shutting down",
 }
 
@@ -156,8 +159,8 @@ def _rendered() -> str:
     totals = Totals(
         at_s=0,
         series={labels: series},
-        counters={("control", name): 1 for name in watched("watch_counter")},
-        gauges=tuple(("id", "control", name, 1) for name in watched("watch_gauge")),
+        counters={("shop", "api-server", name): 1 for name in watched("watch_counter")},
+        gauges=tuple(Gauge("shop", "api-server", "id", name, 1) for name in watched("watch_gauge")),
     )
     pod = PodStatus(
         id="api-server-0-0", app="shop", component="api-server", hash="0", phase=PodPhase.READY

@@ -103,6 +103,7 @@ class Collector:
             {
                 **item,
                 "service": attributes_of(resource["resource"])["service.name"],
+                "namespace": attributes_of(resource["resource"]).get("service.namespace", ""),
                 "attributes": attributes_of(item),
             }
             for request in received

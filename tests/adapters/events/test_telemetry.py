@@ -13,6 +13,7 @@ from fox import Context, Kit
 from kubefox.telemetry import Span
 from tests.adapters.events.world import EMIT
 from tests.broker.telemetry.world import TelemetryWorld, named, open_telemetry_world, tree
+from tests.support.data_plane import APP
 from tests.support.nats import NatsServer
 
 
@@ -94,16 +95,16 @@ async def test_events_are_counted_where_they_are_emitted_and_delivered(
     await world.get("/", "v1")
 
     async def delivered() -> float:
-        return (await world.collector.pull()).counters["kubefox", "events_delivered"]
+        return (await world.collector.pull()).counters["", "kubefox", "events_delivered"]
 
     while not await delivered():
         await asyncio.sleep(0)
     totals = await world.collector.pull()
 
-    assert totals.counters["shop", "events_emitted"] == 1
-    assert totals.counters["mail", "events_emitted"] == 0
-    assert totals.counters["kubefox", "events_retried"] == 1
-    assert totals.counters["kubefox", "events_dead_lettered"] == 0
+    assert totals.counters[APP, "shop", "events_emitted"] == 1
+    assert totals.counters[APP, "mail", "events_emitted"] == 0
+    assert totals.counters["", "kubefox", "events_retried"] == 1
+    assert totals.counters["", "kubefox", "events_dead_lettered"] == 0
     (series,) = (
         figures
         for labels, figures in totals.series.items()

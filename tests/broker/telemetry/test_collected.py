@@ -52,7 +52,7 @@ def test_figures_of_processes_are_summed() -> None:
 
     assert requests(totals) == {"v1": 7, "v2": 1}
     assert totals.series[V1].in_flight == 3
-    assert totals.counters == {("api", "lost"): 2}
+    assert totals.counters == {("", "api", "lost"): 2}
     assert len(totals.gauges) == 2
 
 
@@ -75,7 +75,7 @@ def test_final_figures_of_a_process_stay_in_the_sum() -> None:
 
     assert requests(totals) == {"v1": 6}
     assert totals.series[V1].in_flight == 0
-    assert totals.counters == {("api", "lost"): 2}
+    assert totals.counters == {("", "api", "lost"): 2}
 
 
 def test_a_process_that_does_not_answer_counts_with_its_earlier_figures() -> None:
@@ -171,7 +171,8 @@ def test_processes_that_one_pod_invents_do_not_end_those_of_others(service: str)
     finish(collected.add(ProcessFigures("vm-2", "control")))
 
     for number in range(10):
-        finish(collected.add(ProcessFigures(f"{service}-aaaaaaaaaaaa-{number}", service)))
+        name = f"{service}-aaaaaaaaaaaa-{number}"
+        finish(collected.add(ProcessFigures(name, service, app="shop")))
     finish(collected.add(ProcessFigures("vm-1", "http", counters={"retries": 5})))
 
     assert "vm-1" in collected._latest

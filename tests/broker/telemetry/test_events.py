@@ -16,7 +16,7 @@ from fox import Context, Kit, Response
 from kubefox.errors import Conflict, NotFound
 from kubefox.telemetry import Row
 from tests.broker.telemetry.world import SOURCE, TelemetryWorld, named, open_telemetry_world, tree
-from tests.support.data_plane import digest
+from tests.support.data_plane import APP, digest
 from tests.support.nats import NatsServer
 
 CLIENT_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -258,11 +258,11 @@ async def test_the_figures_of_an_ended_pod_stay_in_the_sum(world: TelemetryWorld
 async def test_process_gauges_and_counters_are_collected(world: TelemetryWorld) -> None:
     totals = await world.collector.pull()
 
-    gauges = {(service, name): value for _, service, name, value in totals.gauges}
-    assert gauges["kubefox", "snapshot_current"] == 1
-    assert gauges["kubefox", "snapshot_revision"] > 0
-    assert ("ui", "nats_requests_waiting") in gauges
-    assert totals.counters["ui", "nats_reconnects"] == 0
+    gauges = {(one.app, one.service, one.name): one.value for one in totals.gauges}
+    assert gauges["", "kubefox", "snapshot_current"] == 1
+    assert gauges["", "kubefox", "snapshot_revision"] > 0
+    assert (APP, "ui", "nats_requests_waiting") in gauges
+    assert totals.counters[APP, "ui", "nats_reconnects"] == 0
 
 
 async def test_log_lines_of_a_handler_have_the_fields_of_the_event(

@@ -43,7 +43,7 @@ async def exporter(receiver: Collector) -> AsyncIterator[Exporter]:
     unrouted = metrics.series(EventLabels("adapter/http", role=EventRole.GENESIS))
     count_duration(unrouted.counters, 404, MS)
     settings = OtlpSettings(metric_interval_s=0.05)
-    async with open_exporter(settings, "ui", "ui-1", metrics) as exporter:
+    async with open_exporter(settings, "ui", "ui-1", metrics, app="shop") as exporter:
         yield exporter
 
 
@@ -68,7 +68,7 @@ async def test_spans_arrive_under_the_name_of_their_component(
 
     (found,) = await seen(receiver.spans)
 
-    assert found["service"] == "ui"
+    assert (found["namespace"], found["service"]) == ("shop", "ui")
     assert (found["name"], found["kind"]) == ("process ui", "SPAN_KIND_SERVER")
     assert found["status"] == {"message": "component_failed", "code": "STATUS_CODE_ERROR"}
     assert found["attributes"]["kubefox.deployment"] == "v1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +93,30 @@ def test_gauges_counters_and_pods_are_rendered() -> None:
     assert (reconnects.labels, reconnects.value) == ({"service": "kubefox"}, 4)
     current = found["kubefox_snapshot_current"].samples[0]
     assert (current.labels["process"], current.value) == ("p1", 1)
+
+
+def test_a_component_with_the_name_of_the_platform_has_series_of_its_own() -> None:
+    metrics = Metrics()
+    metrics.watch_counter("nats_reconnects", lambda: 4)
+    metrics.watch_gauge("nats_requests_waiting", lambda: 1)
+    collected = CollectedFigures()
+    for process, app in (("host-1", ""), ("kubefox-1", "shop"), ("kubefox-2", "blog")):
+        figures = metrics.figures(process, "kubefox")
+        finish(collected.add(msgspec.structs.replace(figures, app=app)))
+
+    shown = families_of(render(finish(collected.totals(1.0, ["host-1", "kubefox-1"])), []))
+
+    counted = [sample.labels for sample in shown["kubefox_nats_reconnects"].samples]
+    assert counted == [
+        {"service": "kubefox"},
+        {"app": "shop", "service": "kubefox"},
+        {"app": "blog", "service": "kubefox"},
+    ]
+    gauges = [sample.labels for sample in shown["kubefox_nats_requests_waiting"].samples]
+    assert gauges == [
+        {"service": "kubefox", "process": "host-1"},
+        {"app": "shop", "service": "kubefox", "process": "kubefox-1"},
+    ]
 
 
 def test_waiting_events_and_dead_letters_are_rendered() -> None:
