@@ -50,6 +50,9 @@ class Shares:
         transaction: The transaction of this process.
         keys: The keys of shares.
         now: Clock, Unix time in seconds.
+
+    Attributes:
+        keys: Returns the keys of shares.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Shares:
     ) -> None:
         self._store = store
         self._transaction = transaction
-        self._keys = keys
+        self.keys = keys
         self._now = now
 
     def get(self, name: str) -> Share:
@@ -87,7 +90,7 @@ class Shares:
             Conflict: There are too many shares.
             Unavailable: This process has no key to sign with.
         """
-        key = next(iter(self._keys()), None)
+        key = next(iter(self.keys()), None)
         if key is None:
             raise Unavailable("this control plane has no key to sign a share with")
         self._check(new)

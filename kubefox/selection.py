@@ -17,6 +17,22 @@ class Selection(Enum):
     RELEASED = "released"
 
 
+class ListenerPolicy(IntEnum):
+    """The policy of a listener, as its metric shows it.
+
+    Attributes:
+        RELEASED: ``released`` for all requests.
+        OPEN_IF_DIRECT: ``open`` for direct requests and ``released`` for others, by default.
+        SIGNED: ``signed`` for all requests.
+        OPEN: ``open`` for all requests.
+    """
+
+    RELEASED = 0
+    OPEN_IF_DIRECT = 1
+    SIGNED = 2
+    OPEN = 3
+
+
 class Access(IntEnum):
     """What a request may select in virtual environments, or what it needs to select something.
 

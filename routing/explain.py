@@ -15,9 +15,10 @@ from kubefox.context import EventContext
 from kubefox.deployment import HasComponents
 from kubefox.environment import overlay
 from kubefox.errors import FoxError, HeadersTooLarge, Problem
-from kubefox.selection import Access, Selection
+from kubefox.selection import Access
 from kubefox.steps import Steps, in_steps
 from routing.conflicts import RouteConflict, ties
+from routing.explanation import Candidate, ClientError, Explanation, GraphEdge, GraphNode
 from routing.language.facts import MAX_MATCH_WORK, Facts
 from routing.language.segments import Params
 from routing.request import GenesisRequest
@@ -32,113 +33,6 @@ from routing.table.priority import Names, Rank, Recency, best_first
 from routing.variables import variable_problems
 
 MAX_CANDIDATES = 100
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A route that could have got the request.
-
-    Attributes:
-        virtual_environment: The virtual environment whose values its rule has.
-        release: Id of its release, or empty.
-        deployment: Name of the deployment.
-        component: Name of the component.
-        hash: Full hash of the component.
-        route: Id of the route in the component.
-        rule: The rule as written.
-        resolved: The rule with its values; a list is shown as ``[a, b]``.
-        priority: Explicit priority.
-        length: Length of the resolved rule.
-        refused_by: The predicate that refused; or, for a route that cannot be used and is not
-            resolved, the reason; empty if the route accepts.
-        params: The captured parameters, if the route accepts.
-        wins: Whether the route gets the request.
-    """
-
-    virtual_environment: str
-    release: str
-    deployment: str
-    component: str
-    hash: str
-    route: int
-    rule: str
-    resolved: str
-    priority: int
-    length: int
-    refused_by: str = ""
-    params: dict[str, str] = {}
-    wins: bool = False
-
-
-class GraphEdge(msgspec.Struct, frozen=True, kw_only=True):
-    """A dependency of a component version.
-
-    Attributes:
-        name: Name of the component, or kind of the adapter.
-        kind: Whether it is a component or an adapter.
-        hash: Full content hash; empty for an adapter or a missing component.
-    """
-
-    name: str
-    kind: DependencyKind
-    hash: str = ""
-
-
-class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A component version of the deployment.
-
-    Attributes:
-        component: Name of the component.
-        hash: Full content hash.
-        dependencies: The components and adapters that it may call.
-    """
-
-    component: str
-    hash: str
-    dependencies: tuple[GraphEdge, ...] = ()
-
-
-class ClientError(msgspec.Struct, frozen=True, kw_only=True):
-    """The error that the client gets.
-
-    Attributes:
-        code: Code of the error, see ``kubefox.errors``.
-        detail: Text of the error.
-    """
-
-    code: str
-    detail: str
-
-
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """The decision and its reasons; can be encoded as JSON as it is.
-
-    Attributes:
-        selectors: The selectors and where they were found.
-        candidates: The routes in the order in which they would win, then the routes that cannot be
-            used; at most MAX_CANDIDATES.
-        omitted: How many candidates are left out.
-        winner: The candidate that gets the request, None with an error.
-        graph: Component versions of the winner's deployment, by name.
-        problems: Problems of the candidates' environments; for a plain URL, of all active releases,
-            because each of them could have had the route. With a winner, also the variables of its
-            deployment that have no value, or one of another type.
-        conflicts: Active routes of other deployments that tie with the winner.
-        error: The error that the client gets, or None.
-        status: HTTP status of the error, 0 without an error.
-        selection: Policy of selection of the virtual environment that the request selects; None
-            without one. What is not released needs it, and a listener may be stricter.
-    """
-
-    selectors: Selectors
-    candidates: tuple[Candidate, ...] = ()
-    omitted: int = 0
-    winner: Candidate | None = None
-    graph: tuple[GraphNode, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    conflicts: tuple[RouteConflict, ...] = ()
-    error: ClientError | None = None
-    status: int = 0
-    selection: Selection | None = None
 
 
 def explain(

@@ -59,11 +59,16 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Source(Enum):
-    """The place where a selector was found, in the order of precedence."""
+    """The place where a selector was found.
+
+    The first three stand in the order of their precedence. The names of a share count before those
+    of cookies.
+    """
 
     QUERY = "query"
     HEADER = "header"
     COOKIE = "cookie"
+    SHARE = "share"
 
 
 class Selectors(msgspec.Struct):

@@ -5,8 +5,8 @@ in a browser of a trusted machine can send requests from there, and by DNS rebin
 answers. Therefore a request counts as direct only if
 
 - it has none of the headers that proxies add, and is not HTTP/1.0, which nginx speaks by default,
-- its Host is an IP address, a name without a dot, or a name that nobody can register (RFC 2606,
-  RFC 6761), unless the settings name others: a web page cannot rebind one of these,
+- its Host is an IP address, a name without a dot, a name of a reserved domain, which cannot be
+  registered (RFC 2606, RFC 6761), or one that the settings name: a web page cannot rebind these,
 - its Origin, if it has one, is the same server or has such a name.
 
 A proxy that adds no header and speaks HTTP/1.1 cannot be seen: ``FOX_HTTP_TRUSTED_PROXIES`` tells.

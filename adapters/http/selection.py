@@ -11,25 +11,18 @@ from collections.abc import Callable, Sequence
 
 from adapters.http.clients import Clients
 from adapters.http.codec import ParsedRequest
+from adapters.http.preview_cookie import VARY_LINE, cookie_line, redirect_without_token
 from adapters.http.request import Request
 from adapters.http.response import HttpResponse
-from adapters.http.shares import (
-    END,
-    VARY_LINE,
-    Shares,
-    cookie_line,
-    redirect_without_token,
-)
 from kubefox.errors import NotFound
-from kubefox.selection import Access, Selection, granted_access
+from kubefox.selection import Access, ListenerPolicy, Selection, granted_access
 from routing.selectors import Selectors, Source
+from routing.shares import END, Shares, choose, is_opening
 from routing.snapshot.records import Records
 
 # Reading a member of an enumeration takes longer than reading a constant.
 _OPEN, _RELEASED = Selection.OPEN, Selection.RELEASED
 _ALL_OPEN, _ONLY_RELEASED = Access.OPEN, Access.RELEASED
-_READS = {"GET", "HEAD"}
-
 
 Admission = tuple[Selectors, Access, HttpResponse | None]
 """The selection of a request, its limits, and the answer if it is not routed."""
@@ -64,6 +57,15 @@ class SelectionGate:
         self.is_loopback = False
         self.is_tls = False
 
+    @property
+    def listener_policy(self) -> ListenerPolicy:
+        """The policy of the listener; known when it is open."""
+        if self._policy is not None:
+            return ListenerPolicy[self._policy.name]
+        if self.is_loopback and not self._clients.has_proxies:
+            return ListenerPolicy.OPEN_IF_DIRECT
+        return ListenerPolicy.RELEASED
+
     def _cookie_line(self, token: str, max_age_s: int, parsed: ParsedRequest) -> str:
         return cookie_line(token, max_age_s, parsed, is_tls=self.is_tls)
 
@@ -97,29 +99,23 @@ class SelectionGate:
     def _with_share(
         self, request: Request, parsed: ParsedRequest, policy: Selection, records: Records
     ) -> Admission:
-        selectors, is_opening = parsed.selectors, _is_opening(parsed)
-        token = selectors.share or ""
-        if token == END and is_opening:
+        selectors, token = parsed.selectors, parsed.selectors.share or ""
+        opens = is_opening(selectors, parsed.genesis.method)
+        if token == END and opens:
             removing = self._cookie_line("", 0, parsed)
             redirect = redirect_without_token(parsed, removing + VARY_LINE)
             return selectors, Access.RELEASED, redirect
         found = None
         if policy is not _RELEASED:
             found = self.shares.find(token, parsed.genesis.host, records, self._now())
-        if _names_itself(selectors):
-            found = found if found is not None and found.covers(selectors) else None
-            chosen = selectors
-        elif found is not None:
-            chosen = found.selectors
-        else:
+        try:
+            chosen, found = choose(selectors, found)
+        except NotFound:
             if selectors.share_source is Source.COOKIE:
                 request.private_lines += self._cookie_line("", 0, parsed)
-            raise NotFound(
-                "the share of this request is not valid here: it was altered, has ended, was "
-                "revoked, or this listener or host accepts none"
-            )
+            raise
         access = granted_access(policy, has_share=found is not None)
-        if found is None or not is_opening:
+        if found is None or not opens:
             return chosen, access, None
         setting = self._cookie_line(token, int(found.claims.expires_at_s - self._now()), parsed)
         if "text/html" in parsed.adapter_headers.get("accept", ""):
@@ -128,14 +124,3 @@ class SelectionGate:
         # A program may not keep cookies: it gets its answer at once.
         request.private_lines += setting
         return chosen, access, None
-
-
-def _is_opening(parsed: ParsedRequest) -> bool:
-    """Return whether the URL itself has the token, so that a cookie must replace it."""
-    return parsed.selectors.share_source is Source.QUERY and parsed.genesis.method in _READS
-
-
-def _names_itself(selectors: Selectors) -> bool:
-    """Return whether the query or the headers select, which wins over the names of a share."""
-    sources = selectors.deployment_source, selectors.virtual_environment_source
-    return any(source in {Source.QUERY, Source.HEADER} for source in sources)

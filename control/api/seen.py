@@ -12,7 +12,7 @@ from kubefox.errors import MissingRole
 from kubefox.grants import ALL, Target
 from kubefox.pod import LogLine
 from kubefox.telemetry import ComponentRows, Row, Stats, Summary, TraceSummary
-from routing.explain import Candidate, Explanation
+from routing.explanation import Candidate, Explanation
 from routing.snapshot.snapshot import Snapshot
 
 Sees = Callable[[Target], bool]

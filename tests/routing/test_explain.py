@@ -9,7 +9,8 @@ import pytest
 
 from kubefox.component import Dependency, DependencyKind, Variable
 from kubefox.steps import finish
-from routing.explain import MAX_CANDIDATES, Explanation, explain
+from routing.explain import MAX_CANDIDATES, explain
+from routing.explanation import Explanation
 from routing.request import GenesisRequest
 from routing.selectors import Source, extract
 from tests.routing.world import RoutingWorld, definition, digest_of

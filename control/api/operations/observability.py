@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 
 from broker.runtime.cooperative import run_in_slices
@@ -11,13 +12,13 @@ from broker.telemetry.trace_store import MAX_TRACES, TraceQuery
 from control.api.messages import MAX_WINDOW_S, ExplainQuery, StatsQuery
 from control.api.operation import ApiRequest, ApiServices, Operation
 from control.api.seen import seen_explanation, seen_lines, seen_stats, seen_traces
-from control.api.url_explanation import explain_url
+from control.api.url_explanation import ShareCheck, explain_url
 from control.listed_kinds.versions import PodsQuery, VersionsQuery
 from control.listing.page import EncodedPage, Page
 from kubefox.errors import InvalidRequest
 from kubefox.pod import IdleVersion, LogLine, PodStatus
 from kubefox.telemetry import Stats, Trace, TraceSummary
-from routing.explain import Explanation
+from routing.explanation import Explanation
 
 
 async def _list_pods(services: ApiServices, request: ApiRequest) -> EncodedPage:
@@ -73,7 +74,9 @@ async def _metrics(services: ApiServices, _request: ApiRequest) -> AsyncGenerato
 async def _explain(services: ApiServices, request: ApiRequest) -> Explanation:
     wanted: ExplainQuery = request.query
     snapshot = services.control.store.snapshot
-    found = await run_in_slices(explain_url(wanted.url, wanted.method, wanted.header, snapshot))
+    check = ShareCheck(services.control.shares.keys, time.time())
+    steps = explain_url(wanted.url, wanted.method, wanted.header, snapshot, check)
+    found = await run_in_slices(steps)
     sees = request.caller.sees
     return found if sees is None else seen_explanation(found, snapshot, sees)
 

@@ -14,11 +14,12 @@ from rich.tree import Tree
 from fox.cli.support.connection import ControlUrl, DataDir, connect
 from fox.cli.support.output import Output, OutputOption, show
 from fox.cli.support.tables import print_to, problems_table, table
+from fox.cli.support.times import show_time
 from kubefox import printable
 from kubefox.component import short
 from kubefox.errors import ErrorDetail, from_detail
 from kubefox.selection import Selection
-from routing.explain import Candidate, Explanation, GraphNode
+from routing.explanation import Candidate, ExplainedShare, Explanation, GraphNode
 from routing.selectors import Selectors
 
 _POLICIES = {
@@ -48,7 +49,8 @@ def explain(
     """Show what would serve a URL, without sending a request.
 
     The result names the selectors, the release, the rule and the components, and the routes that
-    did not match.
+    did not match. The URL of a share is explained as a request with its token: whether the share is
+    valid, what it selects, and what a browser gets.
     """
     for header in headers or []:
         if ":" not in header:
@@ -65,6 +67,8 @@ def _print_explanation(explanation: Explanation) -> None:
     facts = [("selectors", _selectors_text(explanation.selectors))]
     if explanation.selection is not None:
         facts.append(("selection", _POLICIES[explanation.selection]))
+    if explanation.share is not None:
+        facts += _share_facts(explanation.share)
     if explanation.winner is not None:
         facts += _winner_facts(explanation.winner)
     width = max(len(name) for name, _ in facts)
@@ -103,6 +107,17 @@ def _selectors_text(selectors: Selectors) -> str:
     ]
     parts = [f"{kind} {name} ({source.value})" for kind, name, source in found if name and source]
     return ", ".join(parts) or "none: the active releases are matched"
+
+
+def _share_facts(share: ExplainedShare) -> list[tuple[str, str]]:
+    what = f"{share.deployment} in {share.virtual_environment}"
+    end = f"until {show_time(share.expires_at_s)}" if share.name else ""
+    if share.fault:
+        text = f"{share.name} is not valid: {share.fault}" if share.name else share.fault
+    else:
+        text = f"{share.name}: {what} {end}, where the listener's policy is open or signed"
+    facts = [("share", text if share.name or share.fault else ""), ("answer", share.effect)]
+    return [(name, text) for name, text in facts if text]
 
 
 def _winner_facts(winner: Candidate) -> list[tuple[str, str]]:

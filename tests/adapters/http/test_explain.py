@@ -10,7 +10,7 @@ import pytest
 from adapters.http import trust
 from adapters.http.server import HttpAdapter
 from fox import Context, Kit
-from routing.explain import Explanation
+from routing.explanation import Explanation
 from routing.selectors import Source
 from tests.adapters.http.raw import RawResponse, ask
 from tests.support.data_plane import SETTINGS, digest

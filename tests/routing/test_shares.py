@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.http.shares import Shares, host_name
 from kubefox.records import Change, share_key
 from kubefox.share import Share, claims_of, sign
+from routing.shares import Shares, host_name
 from routing.snapshot.records import Records
 from routing.snapshot.snapshot import Snapshot
 
