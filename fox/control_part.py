@@ -79,6 +79,7 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
     await enter(control.keys.keeping_up())
     await enter(run_in_background(control.shares.sweep(), "removing ended shares"))
     tokens = await enter(open_token_store(bus))
+    collector = await enter(open_collector(bus, parts.board))
     metrics = parts.broker.telemetry.metrics
     sources = Sources(
         settings=settings,
@@ -87,12 +88,13 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
         readiness=parts.readiness,
         board=parts.board,
         tokens=tokens,
+        collector=collector,
         certificates=parts.certificates,
     )
     serving = open_control_api(
         control,
         runners,
-        await enter(open_collector(bus, parts.board)),
+        collector,
         await open_dead_letters(bus, parts.broker.contexts.resealed),
         tokens,
         access=await enter(open_access(settings, tokens, metrics, bus.process_id)),

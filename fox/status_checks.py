@@ -22,11 +22,11 @@ from broker.runtime.settings import Settings
 from broker.runtime.tls import ServerCertificate
 from broker.storage.pod_board import PodBoard
 from broker.storage.token_store import TokenStore
-from control.api.exposure import is_loopback
+from broker.telemetry.collector import Collector
+from control.listener_policies import listener_policies, policies_text
 from control.status import RunCheck
 from fox.certificates import Certificates
 from kubefox.pod import PodPhase
-from kubefox.selection import Selection
 from kubefox.status import Check, CheckState, checked, worst
 from pods.protections import MIB
 
@@ -46,6 +46,7 @@ class Sources(NamedTuple):
         readiness: Whether each part of the process is ready.
         board: Pods and pod runners.
         tokens: Tokens of the control API.
+        collector: Collects the figures of all processes.
         certificates: Of the process.
     """
 
@@ -55,6 +56,7 @@ class Sources(NamedTuple):
     readiness: Mapping[str, Callable[[], bool]]
     board: PodBoard
     tokens: TokenStore
+    collector: Collector
     certificates: Certificates
 
 
@@ -69,7 +71,7 @@ def status_checks(sources: Sources) -> dict[str, RunCheck]:
         "confinement": partial(_confinement, sources.board),
         "tls": partial(_tls, sources.certificates),
         "tokens": partial(_tokens, sources.tokens),
-        "selection": partial(_selection, settings),
+        "selection": partial(_selection, sources.collector),
         "disk": partial(_disk, settings.data_dir),
         "versions": _versions,
     }
@@ -146,11 +148,9 @@ async def _tokens(tokens: TokenStore) -> Check:
     return _ok("tokens", f"{detail}; {expired} expired" if expired else detail)
 
 
-async def _selection(settings: Settings) -> Check:
-    if settings.http_selection:
-        return _ok("selection", f"{settings.http_selection} (FOX_HTTP_SELECTION)")
-    policy = Selection.OPEN if is_loopback(settings.http_host) else Selection.RELEASED
-    return _ok("selection", f"{policy.value} on {settings.http_host}, by default")
+async def _selection(collector: Collector) -> Check:
+    """Tell the policies of the HTTP listeners, which may run on other machines."""
+    return _ok("selection", policies_text(await listener_policies(collector)))
 
 
 async def _disk(folder: Path) -> Check:

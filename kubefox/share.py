@@ -74,10 +74,12 @@ class SignedShare(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         share: The share.
         token: As good as a password for what it shares.
+        warnings: Why the share may not be accepted by the HTTP processes of the platform.
     """
 
     share: Share
     token: str
+    warnings: tuple[str, ...] = ()
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):

@@ -101,6 +101,7 @@ class HttpAdapter:
         metrics = broker.telemetry.metrics
         metrics.watch_gauge("http_connections", lambda: len(listener.connections))
         metrics.watch_counter("http_connections_evicted", lambda: listener.evicted)
+        metrics.watch_gauge("http_selection", lambda: self._selection.listener_policy)
         self._kubefox_headers = KubefoxHeaders()
         self._sockets = sockets
         self.port = 0

@@ -61,7 +61,7 @@ async def add_consumer(
 
 
 async def raise_limit(bus: Bus, stream: str, max_consumers: int = MAX_CONSUMERS) -> None:
-    """Let a stream have more consumers; control does so at its start for the streams it makes.
+    """Raise the limit of consumers of a stream; control calls this at its start for its streams.
 
     Raises:
         NatsUnavailable: NATS refuses, or does not answer.

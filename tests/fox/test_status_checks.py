@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import pytest
 
-from broker.runtime.settings import Settings
 from broker.runtime.tls import ServerCertificate
 from fox import status_checks
 from fox.certificates import Certificates
@@ -52,17 +51,3 @@ async def test_a_disk_that_is_nearly_full_is_degraded(
 
     assert check.state is CheckState.DEGRADED
     assert check.detail == f"0.5 GiB free of 100.0 in {tmp_path}: make room"
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        (Settings(), "open on 127.0.0.1, by default"),
-        (Settings(http_host="0.0.0.0"), "released on 0.0.0.0, by default"),  # noqa: S104
-        (Settings(http_selection="signed"), "signed (FOX_HTTP_SELECTION)"),
-    ],
-)
-async def test_the_policy_of_selection_is_told(settings: Settings, text: str) -> None:
-    check = await status_checks._selection(settings)
-
-    assert check.detail == text

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from control.api.operation import ApiRequest, ApiServices, Operation
 from control.listed_kinds.shares import SharesQuery
+from control.listener_policies import listener_policies, share_warnings
 from control.listing.page import EncodedPage, Page
+from kubefox.errors import NatsUnavailable
 from kubefox.share import NewShare, Share, SignedShare
 
 
@@ -17,7 +21,12 @@ async def _get(services: ApiServices, request: ApiRequest) -> Share:
 
 
 async def _create(services: ApiServices, request: ApiRequest) -> SignedShare:
-    return await services.control.shares.create(request.body)
+    made = await services.control.shares.create(request.body)
+    try:
+        policies = await listener_policies(services.collector)
+    except NatsUnavailable:
+        policies = []  # The share is made all the same.
+    return replace(made, warnings=tuple(share_warnings(policies)))
 
 
 async def _revoke(services: ApiServices, request: ApiRequest) -> None:

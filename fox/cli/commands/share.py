@@ -32,11 +32,13 @@ class SharedUrl(msgspec.Struct, frozen=True, kw_only=True):
         share: The share.
         token: Its token.
         url: Opens the preview.
+        warnings: Why the URL may not work.
     """
 
     share: Share
     token: str
     url: str
+    warnings: tuple[str, ...] = ()
 
 
 def share(
@@ -103,10 +105,10 @@ def share(
 ) -> None:
     """Share a preview of a deployment by a link that ends.
 
-    Prints a URL. Whoever opens it sees the deployment in the virtual environment, and stays in it
-    by a cookie, until the time is over or the share is revoked. Nothing else can be selected by it.
+    Prints a URL. Visitors who open it see the deployment in the virtual environment, and stay in it
+    by a cookie, until the time is over or the share is revoked. They can select nothing else.
     It works where the policy of selection is open or signed, on the listener and in the virtual
-    environment.
+    environment. A warning says if the listeners of the platform do not accept it.
     """
     if is_list:
         control = connect(control_url, data_dir)
@@ -123,9 +125,14 @@ def share(
         made = connect(control_url, data_dir).post("v1", SHARES.path, body=new)
         signed = msgspec.convert(made, SignedShare)
         shared = SharedUrl(
-            share=signed.share, token=signed.token, url=_with_token(base, signed.token)
+            share=signed.share,
+            token=signed.token,
+            url=_with_token(base, signed.token),
+            warnings=signed.warnings,
         )
         show(output, shared, lambda: _print(shared))
+        for warning in shared.warnings:
+            sys.stderr.write(f"warning: {warning}\n")
 
 
 def _new_share(

@@ -42,6 +42,7 @@ def test_the_url_is_the_only_line_of_standard_output(shared: Cli, platform: Path
     assert done.stdout.startswith(f"{info.http_url}/a/b?c=1&kf-share=")
     assert done.stdout.count("\n") == 1
     assert "fox share --revoke " in done.stderr
+    assert "warning: the link works on this machine only" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,54 @@ def test_the_url_has_the_address_of_the_visitors(
     shared: Cli, options: tuple[str, ...], begin: str
 ) -> None:
     assert share(shared, *options)["url"].startswith(begin)
+
+
+def explained(fox: Cli, url: str, *options: str, code: int = 0) -> dict[str, Any]:
+    """Return the document that explains a URL."""
+    found: dict[str, Any] = json.loads(
+        fox("explain", url, *options, "-o", "json", code=code).stdout
+    )
+    return found
+
+
+def test_the_url_of_a_share_is_explained_as_a_request_with_its_token(shared: Cli) -> None:
+    made = share(shared, "--path", f"/{NAME}/{NAME}/Ada")
+
+    found = explained(shared, made["url"])
+    text = shared("explain", made["url"]).stdout
+    by_header = explained(shared, f"/{NAME}/{NAME}/Ada", "-H", f"kf-share: {made['token']}")
+    beside = explained(shared, f"{made['url']}&kf-ve={NAME}&kf-dep=other", code=3)
+
+    assert found["winner"]["deployment"] == NAME
+    assert (found["share"]["name"], found["share"]["fault"]) == (made["share"]["name"], "")
+    assert "a browser gets a cookie" in found["share"]["effect"]
+    assert made["token"] not in json.dumps(found)
+    assert f"deployment {NAME} (share), virtual environment {NAME} (share)" in text
+    assert f"{made['share']['name']}: {NAME} in {NAME} until " in text
+    assert by_header["winner"] == found["winner"]
+    assert by_header["share"]["effect"] == ""
+    assert beside["share"]["fault"] == "the request selects something else"
+
+
+def test_a_share_that_is_not_valid_is_explained_with_the_reason(shared: Cli) -> None:
+    made = share(shared, "--host", "shop.test", "--url", "http://shop.test/")
+    other_host = made["url"].replace("shop.test", "other.test")
+    ended = f"/{NAME}/{NAME}/Ada?kf-share=end"
+
+    valid = explained(shared, made["url"], code=3)
+    bound = explained(shared, other_host, code=3)
+    altered = explained(shared, f"{made['url']}x", code=3)
+    shared("share", "--revoke", made["share"]["name"])
+    revoked = shared("explain", made["url"], code=3)
+    end = explained(shared, ended, code=3)
+
+    assert (valid["share"]["fault"], valid["error"]["code"]) == ("", "route_not_found")
+    assert bound["share"]["fault"] == "it is for the host shop.test only"
+    assert bound["error"]["code"] == "not_found"
+    assert "altered" in altered["share"]["fault"]
+    assert "is not valid: it was revoked" in revoked.stdout
+    assert "the share of this request is not valid here" in revoked.stderr
+    assert "the cookie of the preview is removed" in end["share"]["effect"]
 
 
 def test_a_share_is_bound_to_a_host(shared: Cli, platform: Path) -> None:

@@ -58,7 +58,7 @@ def test_programs_get_all_details(data_dir: Path) -> None:
     assert {"no new privileges", "limits", "users", "hidden folders"} == {
         item["name"] for item in checks["confinement"]["items"]
     }
-    assert checks["selection"]["detail"] == "open on 127.0.0.1, by default"
+    assert checks["selection"]["detail"] == "open for direct requests, released for others"
 
 
 @pytest.mark.slow
