@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from adapters.http.aiohttp_internals import ParsingProtocol
 from adapters.http.framing import Framing
 from adapters.http.limits import HttpLimits
@@ -36,13 +38,14 @@ class StreamWriter:
             FoxError: The body broke off, or the client reads too slowly.
         """
         client, limits, turns = self._client, self._limits, self._turns
+        chunks.wake_in_turn = partial(turns.call, self._lane)
         watch = ReaderWatch(
             client.open_transport(), limits, chunks.report_progress, limits.stream_max_s
         )
         try:
             with watch:
                 async for chunk in chunks:
-                    if not turns.take(self._lane):
+                    if not (chunks.has_waited or turns.take(self._lane)):
                         await turns.wait(self._lane)
                     self._write_parts(framing.parts(chunk), watch)
                     if client.writing_paused:

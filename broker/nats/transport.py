@@ -11,11 +11,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import ParseResult
 
 from nats.aio.transport import TcpTransport
 
 from broker.nats.parser import FastPathParser
+
+TURN_BYTES = 16 * 1024
+"""Bytes of messages that are passed on in one turn of the loop: a hundred messages or more.
+
+A read takes up to 256 KiB, a thousand small messages.
+"""
 
 
 class FastPathTransport(TcpTransport):
@@ -141,10 +148,38 @@ class _FastPathProtocol(asyncio.StreamReaderProtocol):
         super().__init__(reader)
         self._reader = reader
         self._parser = parser
+        self._socket: asyncio.Transport | None = None
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         # Nothing may overtake data that nats-py's read loop has not read.
         if self._parser.is_between_commands and not self._reader._buffer:  # type: ignore[attr-defined] # noqa: SLF001 - see private_api
+            if len(data) > TURN_BYTES and (end := self._parser.deliver(data[:TURN_BYTES])):
+                self._put_off(data[end:])
+                return
             data = data[self._parser.deliver(data) :]
         if data:
             super().data_received(data)
+
+    def _put_off(self, rest: bytes) -> None:
+        """Go on with the rest of what was read in the next turn of the loop."""
+        self._rest = rest
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.pause_reading()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        rest, self._rest = self._rest, b""
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.resume_reading()
+        if rest:
+            self.data_received(rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        rest, self._rest = self._rest, b""
+        self._parser.deliver(rest)
+        super().connection_lost(exc)

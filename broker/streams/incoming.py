@@ -23,6 +23,9 @@ class IncomingStream(StreamEndpoint):
         lane: Deployment and virtual environment; see ``FairShare``.
         transit_bytes: Bytes that are on their way here; see ``Transit``.
         on_close: Called once, when the stream is closed.
+        wake_in_turn: Calls a step that lets the reader go on, in its turn: many chunks may arrive
+            together. None lets it go on at once.
+        has_waited: Whether the reader has waited for the latest chunk.
     """
 
     _core: Receiving
@@ -35,6 +38,9 @@ class IncomingStream(StreamEndpoint):
         self.transit_bytes = 0
         super().__init__(owner, Receiving(self.window_bytes), peer, component)
         self._is_closed = False
+        self._is_waking = False
+        self.has_waited = False
+        self.wake_in_turn: Callable[[Callable[[], object]], object] | None = None
         self.on_close: Callable[[], object] | None = None
         self.on_gathered: Callable[[], Awaitable[None]] | None = None
 
@@ -54,6 +60,7 @@ class IncomingStream(StreamEndpoint):
             StopAsyncIteration: The body has ended, or this end is closed.
             FoxError: The stream broke; the rest of the body will not come.
         """
+        self.has_waited = False
         while True:
             data = self._core.next_chunk()
             self._grant()
@@ -69,6 +76,7 @@ class IncomingStream(StreamEndpoint):
             if self._core.state is State.RESET:
                 raise fresh_copy(self.error) or _aborted(self.hop)
             await self._wait()
+            self.has_waited = True
 
     async def discard(self) -> None:
         """Read the stream to its end without keeping anything, then close it.
@@ -120,6 +128,17 @@ class IncomingStream(StreamEndpoint):
     def _grant(self) -> None:
         if self._core.wanted_bytes:
             self._owner.ask_credit(self)
+
+    def _wake(self) -> None:
+        if self.wake_in_turn is None:
+            super()._wake()
+        elif self._waiter is not None and not self._is_waking:
+            self._is_waking = True
+            self.wake_in_turn(self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._is_waking = False
+        super()._wake()
 
     def _receive_frame(self, frame: Frame) -> None:
         self._core.receive(frame)

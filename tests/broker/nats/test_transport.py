@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from broker.nats.bus import Bus
+from broker.nats.transport import TURN_BYTES
 
 
 async def test_messages_arrive_in_order_under_back_pressure(bus: Bus, pod: Bus) -> None:
@@ -38,3 +40,40 @@ async def test_call_after_write_runs_once(bus: Bus) -> None:
     await bus.flush()
 
     assert done == ["written"]
+
+
+async def serve_numbers(bus: Bus) -> tuple[list[int], asyncio.Protocol, bytes]:
+    """Return the messages that arrive, where they arrive, and a read of many of them."""
+    arrived: list[int] = []
+    served = await bus.serve_fast_path("many", lambda _on, data, _to: arrived.append(int(data)))
+    socket = cast("asyncio.Transport", bus._client._transport._socket)
+    message = b"MSG many %d 8\r\n%08d\r\n"
+    count = 4 * TURN_BYTES // len(message % (served._id, 0))
+    read = b"".join(message % (served._id, number) for number in range(count))
+    protocol = socket.get_protocol()
+    assert isinstance(protocol, asyncio.Protocol)
+    return arrived, protocol, read
+
+
+async def test_what_was_read_at_once_is_passed_on_in_turns_of_the_loop(bus: Bus) -> None:
+    arrived, protocol, read = await serve_numbers(bus)
+    counts: list[int] = []
+
+    protocol.data_received(read)
+    while len(arrived) < read.count(b"MSG"):
+        counts.append(len(arrived))
+        await asyncio.sleep(0)
+    await bus.flush()
+
+    assert len(counts) >= 4
+    assert arrived == list(range(len(arrived)))
+
+
+async def test_what_was_read_before_the_connection_ended_is_passed_on(bus: Bus) -> None:
+    arrived, protocol, read = await serve_numbers(bus)
+
+    protocol.data_received(read)
+    protocol.connection_lost(None)
+    await asyncio.sleep(0)
+
+    assert arrived == list(range(read.count(b"MSG")))
