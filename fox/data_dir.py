@@ -23,9 +23,14 @@ CERTIFICATE_FILE = "control.pem"
 _LOCK_FILE = "lock"
 _PODS_LOCK_FILE = "pods.lock"
 _NATS_FOLDER = "nats"
+_NOTE_FILE = "records-in-nats"
+_NOTE = (
+    "The records of this platform are in a NATS of its own. Control does not begin a new platform\n"
+    "when NATS has lost them: see docs/operations/backup.md.\n"
+)
 KEY_FILE = "key-encryption-keys"
 # One of them is enough to recognise a platform's folder: a copy may lack the lock.
-_PLATFORM_ENTRIES = {INFO_FILE, _LOCK_FILE, _PODS_LOCK_FILE, _NATS_FOLDER, KEY_FILE}
+_PLATFORM_ENTRIES = {*(INFO_FILE, _LOCK_FILE, _PODS_LOCK_FILE, _NATS_FOLDER, _NOTE_FILE, KEY_FILE)}
 # Files that may be in a new, otherwise empty volume or folder.
 _IGNORED_ENTRIES = {"lost+found", ".DS_Store", ".gitignore", ".gitkeep", ".snapshot"}
 
@@ -58,6 +63,16 @@ class DataDir:
     def nats(self) -> Path:
         """The folder of the embedded nats-server."""
         return self.path / _NATS_FOLDER
+
+    @property
+    def has_noted_records(self) -> bool:
+        """Whether ``note_records`` was called for this folder, by any process so far."""
+        return (self.path / _NOTE_FILE).exists()
+
+    def note_records(self) -> None:
+        """Note that the platform has records in a NATS that it did not start."""
+        if not self.has_noted_records:
+            private_files.create(self.path / _NOTE_FILE, _NOTE.encode())
 
     def write_info(self, info: PlatformInfo) -> None:
         """Write ``platform.json``. The file is replaced: readers see the old or the new text."""

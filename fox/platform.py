@@ -49,6 +49,7 @@ from fox.control_part import ControlParts, open_control
 from fox.control_registry import registered
 from fox.data_dir import DataDir, PlatformInfo, lock_pods, open_data_dir
 from fox.key_encryption import key_encryption
+from fox.known_platform import refuse_lost_records
 from fox.nats_access import existing_access, new_process_id
 from fox.nats_server import NatsServer, run_nats_server
 from fox.plugins import Plugins, load_plugins
@@ -231,6 +232,9 @@ class Platform:
         self._bus.makes_streams = has_control
         self._bus.replicas = self._settings.nats_replicas
         await wait_for_leader(self._bus, f"KV_{RECORDS_BUCKET}")
+        noting = self._data_dir if self._nats is None else None
+        if noting is not None and not self._settings.new_platform:
+            await refuse_lost_records(self._bus, noting)
         opening = open_broker(
             self._bus,
             self._settings,
@@ -239,6 +243,8 @@ class Platform:
             with_usage=bool(roles & {Role.PODS, Role.CONTROL}),
         )
         self._broker = await enter(opening)
+        if noting is not None:
+            await asyncio.to_thread(noting.note_records)
         self._readiness["nats"] = lambda: self._bus.is_ready
         self._readiness["snapshot"] = lambda: self._broker.store.is_current
 

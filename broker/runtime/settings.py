@@ -36,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             process, or with the credentials of one user; not for the embedded server.
         insecure_nats: Whether a NATS server that lets anybody in is accepted, and pods may have all
             rights of the platform there.
+        new_platform: Whether control begins a new platform on a NATS without records, although its
+            data folder or running processes belong to a platform. For one start: NATS might lose
+            its data later.
         data_dir: Folder for the data of the embedded server, unpacked bundles and the pods' logs.
         key_file: File with the keys that encrypt the platform's keys and secrets. If empty, it is
             ``key-encryption-keys`` in the data folder, and the control plane makes it at the first
@@ -155,6 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_replicas: int = 0
     nats_credentials: str = ""
     insecure_nats: bool = False
+    new_platform: bool = False
     data_dir: Path = Path(".kubefox")
     key_file: str = ""
     key_command: str = ""

@@ -11,6 +11,7 @@ from nats.js.errors import (
     APIError,
     KeyNotFoundError,
     KeyWrongLastSequenceError,
+    NotFoundError,
 )
 from nats.js.kv import KeyValue
 
@@ -50,6 +51,20 @@ async def open_bucket(bus: Bus) -> KeyValue:
             lambda: bus.jetstream().key_value(BUCKET),
             lambda: _make_bucket(bus),
         )
+
+
+async def has_records(bus: Bus) -> bool:
+    """Return whether the bucket exists and is not empty.
+
+    Raises:
+        NatsUnavailable: The server has no JetStream, or does not answer.
+    """
+    with translated_errors(bus, f"read {BUCKET}"):
+        try:
+            info = await bus.jetstream().stream_info(STREAM)
+        except NotFoundError:
+            return False
+    return info.state.messages > 0
 
 
 async def _make_bucket(bus: Bus) -> KeyValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.demo.page import Browser
-from examples.demo.platform import Platform, wait_for
+from examples.demo.platform import CommandFailed, Platform, wait_for
 from examples.order_app import ENVIRONMENTS, build
 from tests.e2e.order_app_platform import SOON_S
 from tests.support.nats import NatsServer
@@ -52,3 +53,23 @@ async def test_requests_fail_at_once_while_nats_is_away_and_go_on_when_it_is_bac
 
 async def test_it_starts_no_nats_of_its_own(platform: Platform) -> None:
     assert not (platform.data_dir / "nats").exists()
+
+
+async def test_a_new_platform_begins_only_on_demand_where_there_was_one(
+    own_secured_nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nats, data = own_secured_nats_server, tmp_path / "data"
+    for name, value in nats.environ.items():
+        monkeypatch.setenv(name, value)
+    async with Platform(data):
+        pass
+    await asyncio.to_thread(nats.stop)
+    await asyncio.to_thread(shutil.rmtree, nats.folder / "jetstream")
+    await asyncio.to_thread(nats.start)
+
+    with pytest.raises(CommandFailed, match="NATS has no records, and data folder"):
+        await Platform(data).start()
+
+    monkeypatch.setenv("FOX_NEW_PLATFORM", "true")
+    async with Platform(data):
+        pass

@@ -96,6 +96,23 @@ class Parts:
             control_port: Port of the control API; 0 takes any free one.
         """
         name = name or role
+        process = await self._start(role, name, control_port)
+        self._stack.push_async_callback(_stop, process)
+        part = Part(process, await _read_url(process, role in {"http", "control"}))
+        if role == "pods":
+            self.pods[name] = part
+        return part
+
+    async def refuse(self, role: str) -> str:
+        """Start ``fox serve ROLE``, which does not become ready, and return its error."""
+        log = self._folder / f"{role}.log"
+        written = await asyncio.to_thread(log.read_text)
+        process = await self._start(role, role, 0)
+        async with asyncio.timeout(READY_S):
+            assert await process.wait() == 1
+        return (await asyncio.to_thread(log.read_text)).removeprefix(written)
+
+    async def _start(self, role: str, name: str, control_port: int) -> asyncio.subprocess.Process:
         environ = {
             **os.environ,
             **self._nats.environ,
@@ -106,7 +123,7 @@ class Parts:
             **self._environ.get(role, {}),
         }
         with (self._folder / f"{name}.log").open("ab") as errors:
-            process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *(*FOX, "serve", role),
                 env=environ,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -114,11 +131,6 @@ class Parts:
                 stderr=errors,
                 start_new_session=True,
             )
-        self._stack.push_async_callback(_stop, process)
-        part = Part(process, await _read_url(process, role in {"http", "control"}))
-        if role == "pods":
-            self.pods[name] = part
-        return part
 
     async def fox(self, *arguments: str | Path, cwd: Path | None = None) -> str:
         """Run a ``fox`` command, and return its standard output."""

@@ -87,14 +87,17 @@ class NatsServer:
         return f"{self.host}:{self.port}"
 
     @property
+    def name(self) -> str:
+        """Name of its folder; in a cluster, its name there."""
+        return self.folder.name
+
+    @property
     def environ(self) -> dict[str, str]:
         """The variables by which a process of the platform gets in."""
-        if self.keys is None:
+        credentials = self.folder / ACCOUNT_KEY_FILE
+        if not credentials.exists():
             return {"FOX_NATS_URL": self.url, "FOX_INSECURE_NATS": "true"}
-        return {
-            "FOX_NATS_URL": self.url,
-            "FOX_NATS_CREDENTIALS": str(self.folder / ACCOUNT_KEY_FILE),
-        }
+        return {"FOX_NATS_URL": self.url, "FOX_NATS_CREDENTIALS": str(credentials)}
 
     def login(self, process_id: str, permissions: Permissions = ALL) -> Login:
         """Return the login of a client, which may do everything unless it is limited."""

@@ -201,6 +201,7 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
         _subscribe("telemetry.spans.*.*", "spans of all processes"),
         _subscribe("telemetry.spans.kept.*.*", "the same"),
         _publish("broker.usage", "which of the platform's keys all processes know"),
+        _publish("broker.clock", "whether processes of a platform run"),
         _publish("telemetry.figures", "to request figures"),
         _publish("telemetry.figures.all", "the same"),
         _publish("pods.runner.*", "logs of pods, and clean-up"),

@@ -12,6 +12,7 @@ from fox.cli.support.platform_options import (
     InsecureNats,
     KeyFile,
     NatsCredentials,
+    NewPlatform,
     PlatformDir,
     read_settings,
 )
@@ -58,6 +59,7 @@ def serve(
     nats_url: NatsUrl = None,
     nats_credentials: NatsCredentials = None,
     insecure_nats: InsecureNats = None,
+    new_platform: NewPlatform = None,
 ) -> None:
     """Run one part of the platform until Ctrl-C. The parts are connected by NATS.
 
@@ -80,6 +82,7 @@ def serve(
         nats_url=nats_url,
         nats_credentials=nats_credentials,
         insecure_nats=insecure_nats,
+        new_platform=new_platform,
     )
     if role is Role.HTTP:
         raise typer.Exit(run_http(loaded))

@@ -12,6 +12,7 @@ from fox.cli.support.platform_options import (
     InsecureNats,
     KeyFile,
     NatsCredentials,
+    NewPlatform,
     PlatformDir,
     read_settings,
 )
@@ -35,6 +36,7 @@ def up(
     nats_url: NatsUrl = None,
     nats_credentials: NatsCredentials = None,
     insecure_nats: InsecureNats = None,
+    new_platform: NewPlatform = None,
     key_file: KeyFile = None,
 ) -> None:
     """Run the whole platform on this machine until Ctrl-C.
@@ -49,6 +51,7 @@ def up(
         nats_url=nats_url,
         nats_credentials=nats_credentials,
         insecure_nats=insecure_nats,
+        new_platform=new_platform,
         key_file=key_file,
     )
     raise typer.Exit(run_up(loaded))

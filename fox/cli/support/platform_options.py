@@ -56,6 +56,14 @@ NatsCredentials = Annotated[
         show_default=False,
     ),
 ]
+NewPlatform = Annotated[
+    bool | None,
+    typer.Option(
+        "--new-platform",
+        help="Begin a new platform on a NATS that has lost the records of this one.",
+        show_default=False,
+    ),
+]
 InsecureNats = Annotated[
     bool | None,
     typer.Option(
