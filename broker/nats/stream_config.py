@@ -10,10 +10,15 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from broker.nats.bus import Bus
+from broker.nats.cluster_jetstream import NO_LEADER, Attempts
+from kubefox.errors import DeadlineExceeded, NatsUnavailable
 
 _API_TIMEOUT_S = 5.0
+"""Time for an answer of a single server, which has no other one."""
 
 Config = dict[str, Any]
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 async def read_config(bus: Bus, stream: str) -> Config:
@@ -74,6 +79,22 @@ async def update_config(bus: Bus, config: Config) -> dict[str, Any] | None:
 
 
 async def _ask(bus: Bus, action: str, content: object = None) -> dict[str, Any]:
+    """Return the answer of JetStream; in a cluster, a question without an answer is repeated.
+
+    It may have been with the server that has died. All questions here may be asked twice: they
+    read, or they set a configuration as a whole.
+    """
     payload = b"" if content is None else msgspec.json.encode(content)
-    answer = await bus.request(f"$JS.API.{action}", payload, _API_TIMEOUT_S)
-    return msgspec.json.decode(answer, type=dict[str, Any])
+    if not bus.is_clustered:
+        return _decode(await bus.request(f"$JS.API.{action}", payload, _API_TIMEOUT_S))
+    attempts = Attempts(bus)
+    while await attempts.begin():
+        try:
+            found = _decode(await bus.request(f"$JS.API.{action}", payload, attempts.timeout_s))
+        except (DeadlineExceeded, NatsUnavailable) as error:
+            attempts.fail(error)
+            continue
+        if (found.get("error") or {}).get("err_code") not in NO_LEADER:
+            return found
+        attempts.fail(NatsUnavailable(f"no server of NATS leads, so none answers {action}"))
+    raise NatsUnavailable(f"NATS does not answer {action}") from attempts.error
