@@ -175,6 +175,11 @@ class Fleet:
         """Return the ids of a version's ready pods."""
         return self._pods.ready(version) - self._leaving.keys()
 
+    def pods_that_may_have_events(self, version: Version) -> tuple[frozenset[str], int]:
+        """Return the ids of all pods of a version, and since when (µs) no other has ended."""
+        pods = self.gone.pods_of(version)
+        return pods, self._board.pods_known_since_us(version)
+
     async def scale(self, counts: Mapping[Version, int]) -> None:
         """Begin to give some versions another number of pods, within their limits."""
         if changed := self.replicas.ask_for(counts):

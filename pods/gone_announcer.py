@@ -31,19 +31,27 @@ class GoneAnnouncer:
         self._board = board
         self._living = living
 
-    async def announce(self, dead: PodStatus, *, may_drain: bool = False) -> None:
+    def pods_of(self, version: Version) -> frozenset[str]:
+        """Return the ids of all pods of a version, also of those that are being stopped."""
+        others = (pod.id for pod in self._board.pods_of(version))
+        return frozenset((*self._living.get(version, ()), *others))
+
+    async def announce(
+        self, dead: PodStatus, *, may_drain: bool = False, is_cut_off: bool = False
+    ) -> None:
         """Fail the requests that a dead pod has left unanswered.
 
         Args:
             dead: Status of the pod.
             may_drain: Whether the pod may still live, and answer the requests that it has.
+            is_cut_off: See ``PodGone.is_cut_off``.
         """
-        own = self._living.get(dead.version, ())
-        others = {*own, *(pod.id for pod in self._board.pods_of(dead.version))}
+        others = self.pods_of(dead.version)
         notice = PodGone(
             subject=subjects.component(*dead.version),
             pod="" if may_drain else dead.id,
             others=tuple(others | {dead.id} if may_drain else others - {dead.id}),
+            is_cut_off=is_cut_off,
         )
         # Without NATS, every requester has failed its requests already.
         with contextlib.suppress(NatsUnavailable):

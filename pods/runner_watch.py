@@ -4,6 +4,10 @@ A runner that is killed cannot announce the end of its pods. They drain for a wh
 died with it. Each other runner sends it a small request from time to time; if no process serves its
 subject any more, NATS says so at once. A runner that hangs still has its subscription, and keeps
 its entries.
+
+In a cluster, a runner whose server hangs or has died is not served either, until it has connected
+to another server. So its pods are announced as cut off first, and as dead only if the runner is not
+back after ``CUT_OFF_S``.
 """
 
 from __future__ import annotations
@@ -32,6 +36,10 @@ CHECK_S = 1.0
 RECONNECT_S = 5.0
 """After a reconnect of this process, others count as dead only after so long."""
 
+CUT_OFF_S = 10.0
+"""A process leaves a server that hangs within 6 s, and needs up to 2 s for each attempt to connect
+to another one."""
+
 ORPHANS_S = 3.0
 """After so long, the pods of a dead runner have ended (``fox.kit.pod.ORPHAN_S``)."""
 
@@ -39,7 +47,9 @@ ORPHANS_S = 3.0
 class AnnounceGone(Protocol):
     """Fails the requests that a dead pod has left; see ``pods.gone_announcer``."""
 
-    def __call__(self, dead: PodStatus, *, may_drain: bool = False) -> Awaitable[None]:
+    def __call__(
+        self, dead: PodStatus, *, may_drain: bool = False, is_cut_off: bool = False
+    ) -> Awaitable[None]:
         """Announce the pod's end."""
 
 
@@ -59,6 +69,8 @@ class RunnerWatch:
         self._name = name
         self._announce_gone = announce_gone
         self._begin_s = 0.0
+        # Since when each runner is not served (``time.monotonic``).
+        self._missing_since_s: dict[str, float] = {}
         bus.on_reconnect(self._wait_for_others)
 
     async def run(self) -> None:
@@ -80,18 +92,33 @@ class RunnerWatch:
     async def _wait_for_others(self) -> None:
         """Give the others time to reconnect as well: NATS may have been restarted."""
         self._begin_s = time.monotonic() + RECONNECT_S
+        self._missing_since_s.clear()
 
     def _others(self) -> list[RunnerStatus]:
         return [runner for runner in self._board.runners if runner.name != self._name]
 
     async def _is_dead(self, runner: RunnerStatus) -> bool:
+        """Return whether a runner has died; announce its pods if it may be cut off."""
+        if await self._is_served(runner):
+            self._missing_since_s.pop(runner.name, None)
+            return False
+        if not self._bus.is_clustered:
+            return True
+        if runner.name not in self._missing_since_s:
+            logger.warning("pod runner %s is not connected to NATS", runner.name)
+            self._missing_since_s[runner.name] = time.monotonic()
+            for pod in self._board.pods_of_runner(runner.name):
+                await self._announce_gone(pod, may_drain=True, is_cut_off=True)
+        return time.monotonic() - self._missing_since_s[runner.name] >= CUT_OFF_S
+
+    async def _is_served(self, runner: RunnerStatus) -> bool:
         try:
             await self._bus.request(subjects.runner(runner.name), encode(Ping()), ANSWER_S)
         except NoPodReady:
-            return True
-        except FoxError:
             return False
-        return False
+        except FoxError:
+            return True
+        return True
 
     async def announce_orphans(self, pods: Iterable[PodStatus]) -> None:
         """Fail the requests of pods whose runner has died, after those pods have drained."""
@@ -101,6 +128,7 @@ class RunnerWatch:
     async def _remove(self, runner: RunnerStatus, pods: Iterable[PodStatus]) -> None:
         """Remove the entries and the lease of a dead runner."""
         logger.warning("pod runner %s has ended without notice", runner.name)
+        self._missing_since_s.pop(runner.name, None)
         with contextlib.suppress(FoxError):
             for key in (*(status.key for status in pods), runner.key):
                 await self._board.remove(key)

@@ -1,7 +1,8 @@
 """Answer senders that find no pod of a component version: start an idle one, wait for a restart.
 
 A sender sends a request on ``pods.wake.…`` (``broker.dispatch.activation``). Only the reconciler
-that leads serves that subject.
+that leads serves that subject. A sender whose connection was lost asks it for the pods that may
+have its events (``broker.dispatch.recovery``).
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class WakeResponder:
             fault = f"{sender.source} of app {sender.app} wakes versions that it does not call"
             self._bus.forged.note(subject, NotAuthorized(fault))
             self._bus.send(reply, _encode(WakeReply(state=Wake.NOT_IDLE)))
+            return
+        if request.names_pods:
+            pods, since_us = self._fleet.pods_that_may_have_events(version)
+            named = WakeReply(state=Wake.AWAKE, pods=tuple(pods), since_us=since_us)
+            self._bus.send(reply, _encode(named))
             return
         task = asyncio.create_task(self._answer(version, request.hashes, reply))
         self._answering.add(task)

@@ -5,6 +5,10 @@ that leads can tell whether a version without a pod is idle, restarts or has fai
 ``pods.wake.…``. It answers within ``ANSWER_S`` and is asked again while a pod starts, so a
 reconciler that is gone delays an event by one question only. For a version that has failed, the
 event fails with the NoPodReady that it would have had without the question.
+
+In a NATS cluster, pods and their reconciler may be cut off together while the server hangs that
+they are connected to. So an event whose question is not answered is sent again within the hold: its
+pods may be back.
 """
 
 from __future__ import annotations
@@ -53,16 +57,26 @@ class WakeRequest(msgspec.Struct, frozen=True, kw_only=True):
         target: Subject of the component version that has no pod.
         hashes: Hashes of the event's deployment, where the sender knows them: the versions that
             the target calls are woken too.
+        names_pods: Whether to wake nothing, and answer only which pods may have its events.
     """
 
     target: str
     hashes: frozenset[str] = frozenset()
+    names_pods: bool = False
 
 
 class WakeReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The reconciler's answer."""
+    """The reconciler's answer.
+
+    Attributes:
+        state: Of the version.
+        pods: If that was the question, the ids of the pods that may have its events.
+        since_us: Time of the platform in µs. Events that were sent later can be with no other pod.
+    """
 
     state: Wake
+    pods: tuple[str, ...] | None = None
+    since_us: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -79,7 +93,7 @@ async def wake(
     hold_end_s: float = 0,
     answer_timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> bool:
-    """Wake a component version that has no pod, and return whether a pod is ready now.
+    """Wake a component version that has no pod, and return whether a pod may be ready now.
 
     Args:
         bus: Connection to use.
@@ -116,7 +130,8 @@ async def wake(
             is_unanswered, answer_timeout_s = True, answer_timeout_s / 2
     # Check the deadline once more: an expired event is not sent again.
     remaining_s = _remaining_s(event, target)
-    return state is Wake.AWAKE and bool(remaining_s)
+    may_be_back = state is None and bus.is_clustered and time.monotonic() < hold_end_s
+    return (state is Wake.AWAKE or may_be_back) and bool(remaining_s)
 
 
 async def _ask(
@@ -142,6 +157,8 @@ async def _ask(
                 return Wake.NOT_IDLE
             is_last = time.monotonic() >= end_s
             await asyncio.sleep(TAKE_OVER_S)
+            if bus.is_clustered:
+                return None
         except DeadlineExceeded:
             return None
         except DECODE_ERRORS:

@@ -7,9 +7,11 @@ An event is sent again in three cases, always within its deadline:
 - **Its pod died before it answered.** The handler may have done its work, so the event is sent once
   more only if it is idempotent, if no handler has begun to read its body, and if the target's retry
   budget allows it. The response must not have begun. ``Event.attempt`` is one higher then.
-- **A connection to NATS was lost.** An event that was not sent waits up to the hold for the next
-  connection. One that was in flight may have been handled, so the rules for a pod that died apply.
-  It needs no budget: the fault is not the target's, and each event is sent once more at most.
+- **A connection to NATS was lost**, that of this process or that of the pod. An event that was not
+  sent waits up to the hold for the next connection. One that was in flight may have been handled.
+  If it is idempotent, it is sent again, each time this happens, and needs no budget: the fault is
+  not the target's. Any other is sent again only if it is certain that no handler has begun and none
+  will: see ``broker.dispatch.recovery``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from typing import NamedTuple
 import msgspec
 
 from broker.dispatch.activation import wake
+from broker.dispatch.recovery import Recovery
 from broker.dispatch.retry_budget import RetryBudget
+from broker.nats.bus import Bus
 from broker.nats.lost_connection import ConnectionLost, NotSent
 from broker.nats.requester import BodyRequester
 from broker.runtime.platform_clock import clock
@@ -38,6 +42,9 @@ from kubefox.senders import PLATFORM_APP, Sender
 from kubefox.state_store import STATE_STORE
 
 HOLD_S = 5.0
+LEAST_CLUSTER_HOLD_S = 10.0
+"""In a cluster: all pods of a version may be cut off at once, until they leave a server that hangs
+(6 s) and have connected to another one (2 s for each attempt)."""
 MAX_EDGES = 4_096
 _PAUSE_S = 0.02
 STATE_STORE_ANSWER_S = 1.0
@@ -83,6 +90,17 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, event=event, frame=codec.encode(event, body))
 
     @property
+    def is_recoverable(self) -> bool:
+        """Whether its pods remember it, so that it can be found out whether it was handled."""
+        event = self.event
+        return (
+            self.body is None
+            and event.delivery is None
+            and subjects.is_component(self.target)
+            and not is_idempotent(event.method)
+        )
+
+    @property
     def is_repeatable(self) -> bool:
         """Whether it may be sent once more when its pod died before it answered."""
         if self.body is not None and (self.body.is_opened or not self.body.is_open):
@@ -90,6 +108,30 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         if self.idempotent is None:
             return subjects.is_component(self.target) and is_idempotent(self.event.method)
         return self.idempotent
+
+
+class _Hold:
+    """How long an event waits for a pod that restarts, or for a connection."""
+
+    def __init__(self, hold_s: float) -> None:
+        self._hold_s = hold_s
+        self.begin()
+
+    def begin(self) -> None:
+        """Wait from now on."""
+        self.end_s = time.monotonic() + self._hold_s
+        self.pause_s = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the event has waited, for long enough."""
+        return bool(self.pause_s) and time.monotonic() >= self.end_s
+
+    def note_wait(self) -> bool:
+        """Note that the event has waited, and return whether that was the first time."""
+        is_first = not self.pause_s
+        self.pause_s = _PAUSE_S
+        return is_first
 
 
 class EventSender:
@@ -100,6 +142,8 @@ class EventSender:
         sender: The source of all its events, which their subjects name.
         hold_s: How long an event waits for a pod that restarts.
         follow: Called with each target before the first event to it; see ``Bus.follow_pods``.
+        recovery: Finds out what became of events that may not be handled twice; without it, they
+            fail with their connection.
 
     Attributes:
         retries: Events that were sent once more because their pod or a connection was lost.
@@ -112,13 +156,16 @@ class EventSender:
         sender: Sender,
         hold_s: float = HOLD_S,
         follow: Callable[[str], Awaitable[None]] | None = None,
+        recovery: Recovery | None = None,
     ) -> None:
         self.retries = 0
         self.holds = 0
         self._bus = bus
         self._sender = sender
-        self._hold_s = hold_s
+        least_s = LEAST_CLUSTER_HOLD_S if hold_s > 0 and bus.is_clustered else 0.0
+        self._hold_s = max(hold_s, least_s)
         self._follow = follow
+        self._recovery = recovery
         self._edges: dict[str, _Edge] = {}
 
     async def request(
@@ -194,51 +241,63 @@ class EventSender:
         return edge
 
     async def _send_again(self, outgoing: Outgoing, failure: FoxError, edge: _Edge) -> bytes:
-        """Send an event after its first failure, as often as it was not seen; else once more."""
-        hold_end_s = time.monotonic() + self._hold_s
-        is_retried = False
-        pause_s = 0.0
+        """Send an event after its first failure, as often as that is safe."""
+        hold, is_retried = _Hold(self._hold_s), False
         while True:
-            if isinstance(failure, ComponentGone | ConnectionLost):
-                budget = edge.budget if isinstance(failure, ComponentGone) else None
-                if is_retried or not self._may_retry(outgoing, budget):
-                    raise failure
-                is_retried = True
-                outgoing = outgoing.next_attempt()
-            elif isinstance(failure, NotSent):
-                if not await self._reconnects(outgoing, hold_end_s):
-                    raise failure
-                self.holds += not pause_s
-                pause_s = _PAUSE_S
-            else:
-                # NATS may notice the end of a pod earlier than the reconciler: ask it again.
-                if pause_s and time.monotonic() >= hold_end_s:
-                    raise failure
-                await asyncio.sleep(pause_s)
-                try:
-                    is_awake = await self._wake(outgoing, hold_end_s)
-                except (NotSent, ConnectionLost):
-                    # The event itself was not sent.
-                    failure = NotSent("the connection to NATS is down")
-                    continue
-                if not is_awake:
-                    raise failure
-                self.holds += not pause_s
-                pause_s = _PAUSE_S
             try:
+                match failure:
+                    case ConnectionLost():
+                        hold.begin()
+                        if not outgoing.is_repeatable:
+                            return await self._recover(outgoing, failure, edge.subject)
+                        self.retries += 1
+                        outgoing = outgoing.next_attempt()
+                    case ComponentGone():
+                        self._check_retry(outgoing, failure, None if is_retried else edge.budget)
+                        is_retried = True
+                        outgoing = outgoing.next_attempt()
+                    case NotSent():
+                        await self._wait_connection(outgoing, failure, hold)
+                    case _:
+                        await self._wait_pod(outgoing, failure, hold)
                 return await self._attempt(outgoing, edge.subject)
             except _AGAIN as error:
+                if error is failure:
+                    raise
                 failure = error
 
-    def _may_retry(self, outgoing: Outgoing, budget: RetryBudget | None) -> bool:
-        may = outgoing.is_repeatable and (budget is None or budget.try_spend(time.monotonic()))
-        self.retries += may
-        return may
+    async def _recover(self, outgoing: Outgoing, lost: ConnectionLost, subject: str) -> bytes:
+        if self._recovery is None or not (lost.reply and outgoing.is_recoverable):
+            raise lost
+        return await self._recovery.recover(outgoing.target, subject, outgoing.event, lost)
 
-    async def _reconnects(self, outgoing: Outgoing, hold_end_s: float) -> bool:
-        """Return whether the process has a connection within the hold and the event's deadline."""
-        left_s = min(hold_end_s - time.monotonic(), outgoing.event.remaining_s(clock.now_s()))
-        return left_s > 0 and await self._bus.wait_ready(left_s)
+    def _check_retry(self, outgoing: Outgoing, gone: FoxError, budget: RetryBudget | None) -> None:
+        """Raise ``gone`` unless the event may be sent once more; without a budget it may not."""
+        if budget is None or not (outgoing.is_repeatable and budget.try_spend(time.monotonic())):
+            raise gone
+        self.retries += 1
+
+    async def _wait_connection(self, outgoing: Outgoing, failure: FoxError, hold: _Hold) -> None:
+        """Wait for a connection within the hold and the event's deadline."""
+        left_s = min(hold.end_s - time.monotonic(), outgoing.event.remaining_s(clock.now_s()))
+        if left_s <= 0 or not await self._bus.wait_ready(left_s):
+            raise failure
+        self.holds += hold.note_wait()
+
+    async def _wait_pod(self, outgoing: Outgoing, failure: FoxError, hold: _Hold) -> None:
+        """Wait for a pod within the hold."""
+        # NATS may notice the end of a pod earlier than the reconciler: ask it again.
+        if hold.is_over:
+            raise failure
+        await asyncio.sleep(hold.pause_s)
+        try:
+            is_awake = await self._wake(outgoing, hold.end_s)
+        except (NotSent, ConnectionLost) as error:
+            # The event itself was not sent.
+            raise NotSent("the connection to NATS is down") from error
+        if not is_awake:
+            raise failure
+        self.holds += hold.note_wait()
 
     async def _wake(self, outgoing: Outgoing, hold_end_s: float) -> bool:
         deployment = outgoing.deployment
@@ -265,7 +324,7 @@ class EventSenders:
         hold_s: See ``EventSender``.
     """
 
-    def __init__(self, bus: BodyRequester, hold_s: float) -> None:
+    def __init__(self, bus: Bus, hold_s: float) -> None:
         self._bus = bus
         self._hold_s = hold_s
         self._by_source: dict[str, EventSender] = {}
@@ -274,7 +333,9 @@ class EventSenders:
         """Return the sender of the events of a source, ``adapter/<kind>``."""
         sender = self._by_source.get(source)
         if sender is None:
-            sender = EventSender(self._bus, Sender(PLATFORM_APP, source), self._hold_s)
+            named = Sender(PLATFORM_APP, source)
+            recovery = Recovery(self._bus, named)
+            sender = EventSender(self._bus, named, self._hold_s, recovery=recovery)
             self._by_source[source] = sender
         return sender
 

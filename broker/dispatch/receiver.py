@@ -18,10 +18,12 @@ from broker.dispatch.failures import Failures
 from broker.dispatch.handler_tasks import HandlerTasks, follow
 from broker.dispatch.handling import Handle, HandleStream, Handling, Reply
 from broker.dispatch.pod_load import encode_load
+from broker.dispatch.recent_answers import RecentAnswers
+from broker.dispatch.recovery import LATE_S
 from broker.dispatch.replies import Replies
 from broker.dispatch.stream_answers import StreamAnswers
 from broker.nats.bus import Bus
-from broker.nats.gone_pods import encode_claims
+from broker.nats.held_requests import HeldRequests, decode_question, encode_held
 from broker.runtime.deadlines import Deadlines
 from broker.runtime.platform_clock import clock
 from broker.telemetry.metrics import Metrics
@@ -66,6 +68,7 @@ class Receiver:
         responder: int = 0,
         app: str = "",
         check_sender: CheckSender | None = None,
+        pod: str = "",
     ) -> None:
         # Before Python 3.12, get_running_loop() makes a system call each time.
         self._loop = asyncio.get_running_loop()
@@ -90,6 +93,9 @@ class Receiver:
         self._on_first_event = on_first_event
         self._cancels = cancels
         self._check_sender = check_sender
+        self._pod = pod
+        # A single server loses all connections at once, and nothing waits in another one.
+        self._recent = RecentAnswers() if pod and bus.is_clustered else None
         # By reply subject, and by a number where the sender waits for no reply.
         self._handlings: dict[str, Handling] = {}
         self._last_number = 0
@@ -152,11 +158,11 @@ class Receiver:
     def abandon(self, _subject: str, reply_subject: bytes, asked_by: str) -> None:
         """End an event whose sender does not wait any more; a ``MessageCallback``.
 
-        A message with a reply subject asks what is handled here instead, see ``answer_claims``. Its
+        A message with a reply subject asks what is handled here instead, see ``answer_held``. Its
         place is free at once. Its handler is cancelled, or runs on if the component says so.
         """
         if asked_by:
-            self._bus.send(asked_by, self._claims(asked_by))
+            self._bus.send(asked_by, self._held(reply_subject, asked_by))
             return
         handling = self._handlings.get(reply_subject.decode())
         if handling is None or handling.is_abandoned:
@@ -174,18 +180,30 @@ class Receiver:
             # So many events may run on beside those with places.
             self._queue.release(handling)
 
-    async def answer_claims(self, _request: bytes, reply_subject: str) -> None:
-        """Answer which requests of one requester are handled here; see ``gone_pods``.
+    async def answer_held(self, request: bytes, reply_subject: str) -> None:
+        """Answer which requests of one requester are handled here; see ``held_requests``.
 
         Args:
+            request: The requests in question: their answers are sent again.
             reply_subject: Where to answer: only the process that it belongs to gets the answer, and
                 the answer is about its requests.
         """
-        await self._bus.publish(reply_subject, self._claims(reply_subject))
+        await self._bus.publish(reply_subject, self._held(request, reply_subject))
 
-    def _claims(self, reply_subject: str) -> bytes:
+    def _held(self, question: bytes, reply_subject: str) -> bytes:
         start = subjects.replies_of(reply_subject)
-        return encode_claims([reply for reply in self._handlings if reply.startswith(start)])
+        held = tuple(reply for reply in self._handlings if reply.startswith(start))
+        if self._recent is None:
+            return encode_held(HeldRequests(pod=self._pod, held=held))
+        asked = (reply for reply in decode_question(question) if reply.startswith(start))
+        answers = self._recent.answers_to(asked)
+        for reply, frame in answers.items():
+            if frame:
+                self._replies.send(reply, frame)
+        since_us = self._recent.known_since_us
+        return encode_held(
+            HeldRequests(pod=self._pod, held=held, answered=tuple(answers), known_since_us=since_us)
+        )
 
     def answer_load(self, _subject: str, request: bytes, reply_subject: str) -> None:
         """Answer how many events are handled here; a ``MessageCallback``, see ``pod_load``."""
@@ -210,6 +228,7 @@ class Receiver:
                     len(content) > LEAST_INLINE_BYTES
                     and len(content) > (handling.event.inline_bytes or INLINE_BYTES)
                 ):
+                    self._remember(handling, b"")
                     await self._stream_answers.respond(handling, reply)
                     return
                 head = ResponseHead(
@@ -225,6 +244,7 @@ class Receiver:
                 response = self._fail(handling, error)
             if response is None or not reply_subject or handling.is_abandoned:
                 return
+            self._remember(handling, response)
             if not self._bus.send(reply_subject, response):
                 await self._replies.respond(reply_subject, response)
         finally:
@@ -236,6 +256,10 @@ class Receiver:
             # the garbage collector runs.
             handling.task = None
             queue.end(handling)
+
+    def _remember(self, handling: Handling, response: bytes) -> None:
+        if self._recent is not None:
+            self._recent.add(handling.event.method, handling.reply_subject, response)
 
     def _fail(self, handling: Handling, error: BaseException) -> bytes | None:
         if handling.is_running:
@@ -266,9 +290,31 @@ class Receiver:
         if not handling.remaining_s:
             logger.info("event %s arrived after its deadline and is dropped", event.id)
             return None
+        if self._recent is not None and self._is_late(handling, now_s):
+            return self._handle_if_awaited(handling)
+        return self._work(handling)
+
+    def _work(self, handling: Handling) -> Coroutine[Any, Any, Reply]:
+        event = handling.event
         if event.stream:
             return self._handle_with_stream(event, handling, handling.remaining_s)
         return self._handle(event, handling.content)
+
+    def _is_late(self, handling: Handling, now_s: float) -> bool:
+        """Return whether an event may have been sent again since it was sent."""
+        event = handling.event
+        is_old = event.sent_us and now_s - event.sent_us * 1e-6 > LATE_S
+        return bool(is_old and handling.reply_subject and event.delivery is None)
+
+    async def _handle_if_awaited(self, handling: Handling) -> Reply:
+        """Handle an event that is late, if its sender says that it waits; see ``recovery``."""
+        timeout_s = handling.remaining_s
+        if await self._bus.doubts.is_awaited(handling.reply_subject, timeout_s):
+            return await self._work(handling)
+        logger.info("event %s is late, and its sender waits no more", handling.event.id)
+        handling.is_abandoned = True
+        self._abandoned += 1
+        return Reply()
 
     def _on_wait(self, handling: Handling) -> None:
         """Set the deadline of a handler that waits; one that never waits cannot be cancelled."""

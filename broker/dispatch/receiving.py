@@ -71,6 +71,7 @@ async def receive(
         responder,
         subjects.version_of(subject)[0] if subjects.is_component(subject) else "",
         check_sender,
+        pod,
     )
     async with _answering_others(bus, receiver, subject, pod):
         subscription = await bus.serve_fast_path(pattern, receiver.accept, queue)
@@ -105,7 +106,7 @@ async def _answering_others(
         bus.on_reconnect(notify_cut_off)
     answering = (
         (
-            await bus.serve(subjects.pod(pod), receiver.answer_claims),
+            await bus.serve(subjects.pod(pod), receiver.answer_held),
             await bus.serve_fast_path(subjects.pod_load(pod), receiver.answer_load),
             await bus.serve_fast_path(subjects.gone(subject), receiver.abandon),
         )

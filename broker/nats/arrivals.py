@@ -39,6 +39,7 @@ class Arrivals:
         self._malformed = malformed
         inbox.on_late_reply = self._close_late_body
         inbox.on_abandoned = self._notify_abandoned
+        inbox.on_asked = self._tell
 
     async def start(self) -> None:
         """Subscribe; called once."""
@@ -73,6 +74,10 @@ class Arrivals:
         if subjects.is_component(subject):
             target = subjects.target_of_request(subject)
             self._client.send(subjects.gone(target), reply.encode(), "")
+
+    def _tell(self, asked_by: str, answer: bytes) -> None:
+        # A pod that gets no answer does not begin.
+        self._client.send(asked_by, answer, "")
 
     async def _receive_frame(self, message: Msg) -> None:
         if is_no_responders(message):

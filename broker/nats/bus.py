@@ -21,6 +21,7 @@ from broker.nats.arrivals import Arrivals, not_a_reply_subject
 from broker.nats.client import FastPathClient, connect_client
 from broker.nats.cluster_jetstream import ClusterJetStream
 from broker.nats.credentials.signer import Signer
+from broker.nats.doubts import Doubts
 from broker.nats.error_log import REPEAT_S, ErrorLog
 from broker.nats.gone_pods import GonePods
 from broker.nats.ignored_messages import MALFORMED, IgnoredMessages
@@ -62,6 +63,7 @@ class Bus:
     Attributes:
         process_id: Unique id of the process.
         streams: Streams that this process sends and receives.
+        doubts: Finds out what became of requests whose connection was lost.
         follow_pods: Fails what is sent to a component version when its pod dies; to be called
             before, see ``GonePods.follow``.
         sender: The process, as the subjects of its messages name it.
@@ -97,6 +99,7 @@ class Bus:
         self.forbidden = IgnoredMessages("forbidden")
         self._gone_pods = GonePods(self, inbox, self.streams, self.malformed, client.subscribe)
         self.follow_pods = self._gone_pods.follow
+        self.doubts = Doubts(self, inbox)
         self.makes_streams = True
         self._arrivals = Arrivals(client, inbox, self.streams, self.malformed)
         self.closed = asyncio.Event()
@@ -237,12 +240,28 @@ class Bus:
                 raise
         return await inbox.wait(reply)
 
-    async def gather(self, subject: str, payload: bytes, wait_s: float) -> list[bytes]:
+    async def gather(
+        self,
+        subject: str,
+        payload: bytes,
+        wait_s: float,
+        *,
+        is_last: Callable[[bytes], bool] | None = None,
+    ) -> list[bytes]:
         """Send one message to all subscribers and return the replies that come within ``wait_s``.
 
         Without subscribers the list is empty, at once.
+
+        Args:
+            subject: Subject to send to.
+            payload: The content.
+            wait_s: How long to wait for replies.
+            is_last: Called with each reply; true ends the waiting.
+
+        Raises:
+            NatsUnavailable: The connection is down.
         """
-        with self._inbox.gather() as gathering:
+        with self._inbox.gather(is_last) as gathering:
             await self.publish(subject, payload, gathering.reply)
             with contextlib.suppress(TimeoutError):
                 # Not ``wait_for``: on Python 3.11 it can lose a cancellation.

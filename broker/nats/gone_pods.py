@@ -8,7 +8,9 @@ it there are: whoever knows one can send the answer.
 
 A pod that was cut off from NATS says so when it is connected again, with an empty notice. What was
 on its way to it, or from it, is lost without a trace if the server died. So the requester asks all
-pods of the version, on the subject that they all serve, and fails the requests that none handles.
+pods of the version, on the subject that they all serve, and fails the requests that none handles
+as lost. So it does if a notice says that a pod is cut off: ``broker.dispatch.event_sender`` then
+sends an event again if that is safe.
 
 A pod follows only the versions that it has sent something to: a death does not wake all pods.
 """
@@ -25,9 +27,10 @@ import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from broker.nats.held_requests import decode_held, encode_question
 from broker.nats.ignored_messages import IgnoredMessages
 from broker.nats.inbox import Inbox
-from broker.nats.requester import Requester
+from broker.nats.requester import GatheringRequester
 from broker.streams.registry import StreamRegistry
 from kubefox import subjects
 from kubefox.decoding import DECODE_ERRORS
@@ -40,10 +43,10 @@ logger = logging.getLogger(__name__)
 CLAIM_S = 3.0
 """How long a pod may take to answer which requests it handles; a dead one is noticed at once."""
 
-SETTLE_S = 2.0
+SETTLE_S = 1.0
 """How long after the first notice the pods are asked: others were cut off by the same fault."""
 
-LOST_CLAIM_S = 2.0
+LOST_CLAIM_S = 1.0
 """How long all pods of a version may take to answer then; their number is not known."""
 
 MAX_FOLLOWED = 8_192
@@ -60,13 +63,6 @@ class Subscribe(Protocol):
         """Return the subscription."""
 
 
-class Asking(Requester, Protocol):
-    """Asks one pod, or all of them."""
-
-    async def gather(self, subject: str, payload: bytes, wait_s: float) -> list[bytes]:
-        """Return the replies that come within ``wait_s``."""
-
-
 class PodGone(msgspec.Struct, frozen=True, kw_only=True):
     """The notice on ``subjects.pods_gone``: a pod has ended, and may have left events unanswered.
 
@@ -74,17 +70,17 @@ class PodGone(msgspec.Struct, frozen=True, kw_only=True):
         subject: Subject of its component version.
         pod: Its id; empty if it may still answer its requests: then it is among ``others``.
         others: Ids of the pods that may handle events of the version. Some of them may be dead.
+        is_cut_off: Whether the pod may only be cut off from NATS, with its pod runner.
     """
 
     subject: str
     pod: str = ""
     others: tuple[str, ...] = ()
+    is_cut_off: bool = False
 
 
 encode_notice = msgspec.msgpack.Encoder().encode
 _decode_notice = msgspec.msgpack.Decoder(PodGone).decode
-encode_claims = msgspec.msgpack.Encoder().encode
-_decode_claims = msgspec.msgpack.Decoder(frozenset[str]).decode
 
 
 def _fault_of(notice: PodGone, target: str) -> str:
@@ -111,7 +107,7 @@ class GonePods:
 
     def __init__(
         self,
-        bus: Asking,
+        bus: GatheringRequester,
         inbox: Inbox,
         streams: StreamRegistry,
         malformed: IgnoredMessages,
@@ -176,7 +172,8 @@ class GonePods:
             self._streams.fail_peers(subjects.pod_reply_prefix(notice.pod))
         waiting = self._inbox.waiting_for(notice.subject)
         if waiting:
-            self._start(self._fail_unclaimed(waiting, notice.others))
+            fail = self._inbox.fail_lost if notice.is_cut_off else self._inbox.fail_gone
+            self._start(self._fail_unclaimed(waiting, notice.others, fail))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -195,20 +192,26 @@ class GonePods:
         self._cut_off.discard(target)
         waiting = self._inbox.waiting_for(target)
         try:
-            answers = await self._bus.gather(subjects.gone(target), b"", LOST_CLAIM_S)
-            self._inbox.fail_lost(waiting.difference(*map(_decode_claims, answers)))
+            question = encode_question(tuple(waiting))
+            frames = await self._bus.gather(subjects.gone(target), question, LOST_CLAIM_S)
+            answers = [decode_held(frame) for frame in frames]
+            known = (replies for one in answers for replies in (one.held, one.answered))
+            self._inbox.fail_lost(waiting.difference(*known))
         except (NatsUnavailable, *DECODE_ERRORS) as error:
             logger.debug("pods at %s do not say which requests they handle: %s", target, error)
 
-    async def _fail_unclaimed(self, waiting: frozenset[str], pods: tuple[str, ...]) -> None:
+    async def _fail_unclaimed(
+        self, waiting: frozenset[str], pods: tuple[str, ...], fail: Callable[[frozenset[str]], None]
+    ) -> None:
         """Fail those requests of ``waiting`` that none of the pods handles."""
-        claims = await asyncio.gather(*map(self._claims, pods))
-        self._inbox.fail_gone(waiting.difference(*claims))
+        held = await asyncio.gather(*map(self._held, pods))
+        fail(waiting.difference(*held))
 
-    async def _claims(self, pod: str) -> frozenset[str]:
+    async def _held(self, pod: str) -> frozenset[str]:
         """Return the requests of this process that a pod handles; none if it is dead or hangs."""
         try:
-            return _decode_claims(await self._bus.request(subjects.pod(pod), b"", CLAIM_S))
+            answer = await self._bus.request(subjects.pod(pod), b"", CLAIM_S)
+            return frozenset(decode_held(answer).held)
         except (NoPodReady, DeadlineExceeded, NatsUnavailable, *DECODE_ERRORS) as error:
             logger.debug("pod %s does not say which requests it handles: %s", pod, error)
             return frozenset()

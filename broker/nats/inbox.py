@@ -21,20 +21,35 @@ from kubefox.errors import ComponentGone, DeadlineExceeded, FoxError, NatsUnavai
 
 _Waiting = tuple[asyncio.Future[bytes], str]
 
+WAITS = b"waits"
+"""Tells a pod that the sender of an event waits for its answer; see ``broker.nats.doubts``."""
+
 
 class Gathering:
     """The replies to one message, from any number of receivers.
 
+    Args:
+        reply: Reply subject of the message.
+        is_last: Returns whether no reply after this one is needed; None gathers all.
+
     Attributes:
         reply: Reply subject of the message.
         replies: The replies that have come.
-        ended: Set when no further ones will come: the message had no receiver.
+        ended: Set when no further ones will come, because the message had no receiver, or when none
+            is needed.
     """
 
-    def __init__(self, reply: str) -> None:
+    def __init__(self, reply: str, is_last: Callable[[bytes], bool] | None = None) -> None:
         self.reply = reply
         self.replies: list[bytes] = []
         self.ended = asyncio.Event()
+        self._is_last = is_last
+
+    def add(self, frame: bytes) -> None:
+        """Add a reply."""
+        self.replies.append(frame)
+        if self._is_last is not None and self._is_last(frame):
+            self.ended.set()
 
 
 class Inbox:
@@ -48,6 +63,8 @@ class Inbox:
         on_late_reply: Called with the frame of a reply whose request no longer waits.
         on_abandoned: Called with the subject and the reply subject of a request whose sender was
             cancelled before the reply came.
+        on_asked: Called with a reply subject and an answer, when a pod asks whether a request still
+            waits.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -60,6 +77,9 @@ class Inbox:
         self.on_abandoned: Callable[[str, str], None] | None = None
         self._bodies: dict[str, tuple[OutgoingStream, float]] = {}
         self._gatherings: dict[str, Gathering] = {}
+        # Requests in doubt, and whether a pod was told since that they wait.
+        self._in_doubt: dict[str, bool] = {}
+        self.on_asked: Callable[[str, bytes], object] | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -109,24 +129,65 @@ class Inbox:
     def forget(self, reply: str) -> None:
         """Remove a request, whether it was answered or not."""
         self._waiting.pop(reply, None)
+        if self._in_doubt:
+            self._in_doubt.pop(reply, None)
         if self._bodies:
             self._bodies.pop(reply, None)
         self._deadlines.cancel(reply)
 
-    def deliver(self, reply: str, frame: bytes, _: str = "") -> None:
-        """Resolve the request that waits on ``reply``; a late reply goes to ``on_late_reply``."""
+    def reopen(self, reply: str, subject: str, timeout_s: float) -> None:
+        """Register a request to ``subject`` again that has failed; see ``broker.nats.doubts``."""
+        self._waiting[reply] = (self._loop.create_future(), subject)
+        self._deadlines.set(reply, timeout_s)
+        self._in_doubt[reply] = False
+
+    def resume(self, reply: str) -> None:
+        """Treat a request in doubt like any other."""
+        self._in_doubt.pop(reply, None)
+
+    def fail_in_doubt(self, reply: str, error: FoxError) -> bool:
+        """Fail a request in doubt, unless a pod was told that it waits.
+
+        Returns:
+            Whether the request waits no more.
+        """
+        waiting = self._waiting.get(reply)
+        if waiting is not None and self._in_doubt.get(reply):
+            # The pod may have it since it answered: ask all of them again.
+            self._in_doubt[reply] = False
+            return False
+        if waiting is not None:
+            _fail(waiting, error)
+        return True
+
+    def _tell_whether_it_waits(self, reply: str, asked_by: str) -> None:
+        waiting = self._waiting.get(reply)
+        waits = waiting is not None and not waiting[0].done()
+        if waits and reply in self._in_doubt:
+            self._in_doubt[reply] = True
+        if self.on_asked is not None and asked_by.startswith(subjects.REPLY):
+            self.on_asked(asked_by, WAITS if waits else b"")
+
+    def deliver(self, reply: str, frame: bytes, asked_by: str = "") -> None:
+        """Resolve the request that waits on ``reply``; a late reply goes to ``on_late_reply``.
+
+        A message with a reply subject asks whether the request still waits.
+        """
+        if asked_by:
+            self._tell_whether_it_waits(reply, asked_by)
+            return
         waiting = self._waiting.get(reply)
         if waiting is not None and not waiting[0].done():
             waiting[0].set_result(frame)
         elif (gathering := self._gatherings.get(reply)) is not None:
-            gathering.replies.append(frame)
+            gathering.add(frame)
         elif frame and self.on_late_reply is not None:
             self.on_late_reply(frame)
 
     @contextlib.contextmanager
-    def gather(self) -> Iterator[Gathering]:
+    def gather(self, is_last: Callable[[bytes], bool] | None = None) -> Iterator[Gathering]:
         """Gather the replies to one message, from any number of receivers, within the context."""
-        gathering = Gathering(self.prefix + new_token())
+        gathering = Gathering(self.prefix + new_token(), is_last)
         self._gatherings[gathering.reply] = gathering
         try:
             yield gathering
@@ -174,16 +235,17 @@ class Inbox:
 
     def fail_lost(self, replies: frozenset[str]) -> None:
         """Fail the requests that still wait on ``replies``: they went to a pod that was cut off."""
-        for reply in replies:
+        for reply in replies.difference(self._in_doubt):
             if waiting := self._waiting.get(reply):
                 hop = subjects.hop(waiting[1])
                 reason = f"a pod of {hop} lost its connection to NATS with the request"
-                _fail(waiting, ConnectionLost(reason, hop=hop))
+                _lose(waiting, reply, ConnectionLost(reason, hop=hop))
 
     def fail_all(self) -> None:
         """Fail all requests: the connection is lost, and replies sent now are lost with it."""
-        for waiting in tuple(self._waiting.values()):
-            _fail(waiting, ConnectionLost("the connection to NATS was lost"))
+        for reply, waiting in tuple(self._waiting.items()):
+            if reply not in self._in_doubt:
+                _lose(waiting, reply, ConnectionLost("the connection to NATS was lost"))
 
     def _expire(self, reply: str) -> None:
         waiting, body = self._waiting.get(reply), self._bodies.get(reply)
@@ -193,6 +255,11 @@ class Inbox:
         elif waiting is not None:
             hop = subjects.hop(waiting[1])
             _fail(waiting, DeadlineExceeded(f"time ran out waiting for {hop}", hop=hop))
+
+
+def _lose(waiting: _Waiting, reply: str, error: ConnectionLost) -> None:
+    error.reply = reply
+    _fail(waiting, error)
 
 
 def _fail(waiting: _Waiting, error: FoxError) -> None:

@@ -19,7 +19,13 @@ class NotSent(NatsUnavailable):
 
 
 class ConnectionLost(NatsUnavailable):
-    """A connection was lost while a request was in flight; the request may have been handled."""
+    """A connection was lost while a request was in flight; the request may have been handled.
+
+    Attributes:
+        reply: Reply subject of the request.
+    """
+
+    reply = ""
 
 
 class Reconnecting:

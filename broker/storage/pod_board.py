@@ -21,6 +21,7 @@ from broker.nats.entry_buffer import WatchedEntry
 from broker.nats.jetstream import ensure_bucket, translated_errors
 from broker.nats.watch import DELETE_MARKER_S, EntryBatches, watch_bucket
 from broker.storage.board_index import BoardIndex
+from broker.storage.ended_pods import EndedPods
 from kubefox.decoding import DECODE_ERRORS
 from kubefox.distill import Version
 from kubefox.pod import IdleVersion, PodPhase, PodStatus, RecentUse, RunnerStatus
@@ -60,6 +61,7 @@ class PodBoard:
         self._marker_s = marker_s
         self._entries: dict[str, BoardEntry] = {}
         self._index = BoardIndex()
+        self._ended = EndedPods()
         self._listeners: list[BoardListener] = []
         self._changed = asyncio.Event()
         self.changes = 0
@@ -93,6 +95,10 @@ class PodBoard:
     def pods_of(self, version: Version) -> tuple[PodStatus, ...]:
         """Return the pods of one component version."""
         return tuple(self._index.pods_of(version))
+
+    def pods_known_since_us(self, version: Version) -> int:
+        """Return the time of the platform in µs since which no pod of a version has ended."""
+        return self._ended.since_us(version)
 
     def ready_versions(self) -> AbstractSet[Version]:
         """Return the component versions that accept events: those with a ready pod, or idle.
@@ -165,6 +171,8 @@ class PodBoard:
             for entry in entries:
                 _apply(replacement, entry)
                 self.revision = max(self.revision, entry.revision)
+        for key in self._entries.keys() - replacement.keys():
+            self._note_end(self._entries[key])
         self._entries = replacement
         self._index.clear()
         for found in replacement.values():
@@ -181,8 +189,13 @@ class PodBoard:
             self._index.put(after)
         elif isinstance(before, PodStatus | IdleVersion):
             self._index.remove(before)
+            self._note_end(before)
         self.revision = max(self.revision, entry.revision)
         self._notify(entry.key, before, after)
+
+    def _note_end(self, entry: BoardEntry) -> None:
+        if isinstance(entry, PodStatus):
+            self._ended.note(entry.version)
 
     def _sorted(self) -> Iterator[BoardEntry]:
         return (self._entries[key] for key in sorted(self._entries))

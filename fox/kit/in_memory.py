@@ -142,6 +142,11 @@ class InMemoryDeployment:
         """Pass a stream's frame to its other end."""
         self.send(subject, payload, reply)
 
+    @property
+    def is_clustered(self) -> bool:
+        """See ``BodyRequester``."""
+        return False
+
     async def wait_ready(self, timeout_s: float) -> bool:
         """Return True: no connection can be lost here."""
         return True

@@ -24,6 +24,7 @@ import uvloop
 from broker.dispatch.event_sender import HOLD_S, EventSender, watch_retries
 from broker.dispatch.receiver import Receiver
 from broker.dispatch.receiving import MAX_IN_FLIGHT, MAX_WAIT_S, receive
+from broker.dispatch.recovery import Recovery
 from broker.events.remote_outbox import RemoteOutbox
 from broker.nats import bus as nats_bus
 from broker.nats.bus import Bus
@@ -311,7 +312,8 @@ def _make_server(
     """Return the server of the component's handlers, whose parts report to the telemetry."""
     identity = settings.identity
     bodies = BodyMemory(settings.body_limit_bytes, settings.body_memory_bytes)
-    sender = EventSender(bus, identity.sender, settings.hold_s, bus.follow_pods)
+    recovery = Recovery(bus, identity.sender)
+    sender = EventSender(bus, identity.sender, settings.hold_s, bus.follow_pods, recovery)
     watch_retries(telemetry.metrics, sender)
     views = Views(bus, identity, telemetry, settings.context_cache_bytes)
     views.watch(telemetry.metrics)

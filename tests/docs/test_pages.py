@@ -188,6 +188,7 @@ def test_the_wire_format_has_every_subject() -> None:
         subjects.spans_of(sender),
         subjects.kept_spans_of(sender),
         subjects.pods_gone(subjects.component("<app>", "<component>", "<hash>")),
+        subjects.pods_back(subjects.component("<app>", "<component>", "<hash>")),
         subjects.pod("<pod>"),
         subjects.pod_load("<pod>"),
         subjects.runner("<runner>"),

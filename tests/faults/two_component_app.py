@@ -8,6 +8,9 @@ from typing import Protocol
 
 from tests.e2e.slow_app import ENVIRONMENT
 
+HANDLES_POST = "handles a POST request"
+"""The line that the API prints for each POST request."""
+
 SELECTORS = "kf-dep=app&kf-ve=here"
 API_PATH = f"/api?{SELECTORS}"
 WEB_PATH = f"/web?{SELECTORS}"
@@ -26,6 +29,8 @@ kit = Kit(title="API")
 @kit.default
 async def work(ctx: Context) -> str:
     """Take some time."""
+    if ctx.method == "POST":
+        print("handles a POST request", flush=True)
     await asyncio.sleep(0.02)
     return "done"
 '''

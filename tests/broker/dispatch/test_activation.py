@@ -10,6 +10,7 @@ import pytest
 
 from broker.dispatch.activation import TAKE_OVER_S, Wake, WakeReply, WakeRequest, wake
 from broker.nats.bus import Bus
+from broker.nats.client import FastPathClient
 from kubefox import subjects
 from kubefox.errors import DeadlineExceeded
 from kubefox.event import Event, EventType
@@ -45,6 +46,16 @@ async def reconcile(bus: Bus, *states: Wake) -> list[str]:
 
 async def test_without_a_reconciler_the_version_is_not_idle(bus: Bus) -> None:
     assert not await wake(bus, TARGET, event())
+
+
+async def test_in_a_cluster_an_event_is_sent_again_within_the_hold_if_no_reconciler_answers(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FastPathClient, "is_clustered", True)
+
+    # All pods and the reconciler may be cut off for some seconds, and back one after another.
+    assert await wake(bus, TARGET, event(), hold_end_s=time.monotonic() + LONG_S)
+    assert not await wake(bus, TARGET, event(), hold_end_s=time.monotonic())
 
 
 async def test_a_version_that_is_not_idle_costs_one_request(bus: Bus) -> None:

@@ -13,7 +13,8 @@ from broker.dispatch.activation import Wake, WakeReply
 from broker.dispatch.event_sender import EventSender
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
-from broker.nats.gone_pods import PodGone, encode_claims, encode_notice
+from broker.nats.gone_pods import PodGone, encode_notice
+from broker.nats.held_requests import HeldRequests, encode_held
 from broker.nats.lost_connection import ConnectionLost, NotSent
 from broker.streams.outgoing import OutgoingStream
 from kubefox import codec, subjects
@@ -73,7 +74,8 @@ class FakePod:
         self.received.set()
 
     async def _answer_held(self, _payload: bytes, reply: str) -> None:
-        await self._bus.publish(reply, encode_claims(self.held))
+        answer = HeldRequests(pod=self.name, held=tuple(self.held))
+        await self._bus.publish(reply, encode_held(answer))
 
 
 async def start_pod(bus: Bus, name: str, *, answers: bool = True) -> FakePod:
@@ -358,6 +360,22 @@ async def test_an_event_in_flight_on_a_lost_connection_is_sent_again_if_it_is_re
             with pytest.raises(ConnectionLost):
                 await sending
         assert pod.attempts == attempts
+
+
+async def test_an_idempotent_event_is_sent_again_each_time_a_connection_is_lost(bus: Bus) -> None:
+    sender = EventSender(bus, PLATFORM)
+    pod = await start_pod(bus, "a", answers=False)
+    sending = send(sender)
+
+    for attempts in (1, 2, 3):
+        while len(pod.attempts) < attempts:
+            await bus.flush()
+        pod.answers = attempts == 3
+        await bus.disconnected()
+
+    assert await sending == b"a"
+    assert pod.attempts == [1, 2, 3, 4]
+    assert sender.retries == 3
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
