@@ -61,8 +61,9 @@ from kubefox import subjects
 from kubefox.errors import FoxError, NatsUnavailable
 from kubefox.pod import RunnerStatus
 from pods.base import PodDriver
+from pods.left_connections import report_left
 from pods.liveness import LivenessBounds
-from pods.logins import PodLogins, report_retired
+from pods.logins import PodLogins
 from pods.logs import PodLogs, open_logs
 from pods.reconciler import Reconciler, open_reconciler
 from pods.runner_server import serve_runner
@@ -285,7 +286,7 @@ class Platform:
         pod_logs = await enter(open_logs(data_dir / "logs"))
         logins = PodLogins(self._access)
         driver = self._pod_driver(await open_bundles(self._bus), pod_logs, logins)
-        revoke = report_retired if self._nats is None else self._nats.revoke
+        revoke = partial(report_left, self._bus) if self._nats is None else self._nats.revoke
         revoking = logins.revoke_retired(revoke)
         await enter(run_in_background(revoking, "revoking NATS credentials"))
         runner = await asyncio.to_thread(this_runner, data_dir, self._settings)

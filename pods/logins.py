@@ -29,15 +29,6 @@ Revoke = Callable[[Collection[str]], Awaitable[None]]
 """Revokes the credentials of users, given by their public keys."""
 
 
-async def report_retired(users: Collection[str]) -> None:
-    """Log users that cannot be revoked, because the NATS server is somebody else's; a ``Revoke``.
-
-    No pod signs for them any more. Whoever runs the server can end connections that are left.
-    """
-    for user in users:
-        logger.info("NATS user %s is not used any more: its component version is gone", user)
-
-
 class Logins(Protocol):
     """Makes the logins of pods; what a driver needs of ``PodLogins``."""
 
@@ -75,7 +66,7 @@ class PodLogins:
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; its credentials may be revoked."""
         user = self._users.pop(version, None)
-        if user is not None:
+        if user is not None and self._access.makes_users:
             self._retired.put_nowait(user.public)
 
     async def revoke_retired(self, revoke: Revoke, wait_s: float = REVOKE_S) -> None:

@@ -34,6 +34,11 @@ class Access:
         self._source = source
         self._is_insecure = is_insecure
 
+    @property
+    def makes_users(self) -> bool:
+        """Whether each login has a user of its own."""
+        return isinstance(self._source, AccountKey)
+
     def login(
         self, process_id: str, permissions: Permissions, user: KeyPair | None = None
     ) -> Login:
@@ -55,5 +60,5 @@ class Access:
         Raises:
             InvalidRequest: They can not, and may not share those of this process.
         """
-        if not (self._is_insecure or isinstance(self._source, AccountKey)):
+        if not (self._is_insecure or self.makes_users):
             raise InvalidRequest(_POD_KEY)

@@ -78,14 +78,17 @@ async def test_nobody_logs_in_as_a_pod_that_has_ended(
         assert not stolen.is_ready
 
 
-async def test_the_operator_learns_which_user_of_nats_is_left(
+async def test_the_operator_learns_of_a_connection_that_outlives_its_pod(
     parts: Parts, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> None:
     login = await steal_login(parts.http.url, own_secured_nats_server.url)
-    line = f"NATS user {user_of(login)} is not used any more"
+    relay = Relay(parts.http.url, login)
+    line = f"NATS user {user_of(login)} is still connected from 127.0.0.1"
 
-    await undeploy(parts)
+    async with buses.connect(login.url, process_id=login.process_id, credentials=relay) as stolen:
+        assert stolen.is_ready
+        await undeploy(parts)
 
-    async with asyncio.timeout(SOON_S):
-        while line not in await asyncio.to_thread((tmp_path / "pods-1.log").read_text):
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(SOON_S):
+            while line not in await asyncio.to_thread((tmp_path / "pods-1.log").read_text):
+                await asyncio.sleep(0.05)

@@ -194,6 +194,7 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
         _publish("$JS.FC.KV_kubefox-pods.>", "the states of pods"),
         _publish("$JS.ACK.OBJ_kubefox-bundles.>", "the code of pods"),
         _publish("$JS.API.STREAM.INFO.kubefox-events", "whether events wait for a version"),
+        _publish("$SYS.REQ.ACCOUNT.PING.CONNZ", "connections that are left of ended pods"),
     ),
     Role.CONTROL: (
         _subscribe("storage.buckets control", "requests to make a bucket"),
