@@ -26,6 +26,7 @@ from nats.errors import Error as NatsError
 from broker.nats.credentials.signer import Signer
 from broker.nats.parser import FastPathParser, MessageCallback, RawCallback, decode_subject
 from broker.nats.transport import FastPathTransport
+from broker.runtime.cancelling import within
 from kubefox.errors import NatsUnavailable
 
 logger = logging.getLogger(__name__)
@@ -228,16 +229,16 @@ async def connect_client(
     try:
         # A client that reconnects for ever also tries its first connection for ever. The time
         # limit turns a wrong address into an error.
-        async with asyncio.timeout(timeout_s):
-            await client.connect(
-                servers=url.split(","),
-                connect_timeout=_CONNECT_TIMEOUT_S,
-                reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]
-                max_reconnect_attempts=-1,
-                ping_interval=_ping_interval_s(url),  # type: ignore[arg-type]
-                skip_subject_validation=True,
-                **options,
-            )
+        connecting = client.connect(
+            servers=url.split(","),
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]
+            max_reconnect_attempts=-1,
+            ping_interval=_ping_interval_s(url),  # type: ignore[arg-type]
+            skip_subject_validation=True,
+            **options,
+        )
+        await within(timeout_s, connecting)
     except (NatsError, OSError, TimeoutError) as error:
         # A client that could not parse its address cannot be closed.
         with contextlib.suppress(AssertionError):

@@ -28,6 +28,32 @@ async def cancellable(call: Coroutine[Any, Any, _Result]) -> _Result:
         raise
 
 
+async def within(
+    timeout_s: float, call: Coroutine[Any, Any, _Result], *, again_s: float = AGAIN_S
+) -> _Result:
+    """Return the result of ``call``, which is cancelled until it ends when the time is over.
+
+    Args:
+        timeout_s: How long it may take.
+        call: Runs in a task of its own.
+        again_s: Pause before it is cancelled once more, because a cancellation may get lost.
+
+    Raises:
+        TimeoutError: It did not end in time.
+    """
+    task = asyncio.create_task(call)
+    task.add_done_callback(_retrieve_exception)
+    try:
+        await asyncio.wait({task}, timeout=timeout_s)
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=again_s)
+    if task.cancelled():
+        raise TimeoutError
+    return task.result()
+
+
 async def finishes_before(
     stop: asyncio.Event, work: Coroutine[Any, Any, object], *, again_s: float = AGAIN_S
 ) -> bool:

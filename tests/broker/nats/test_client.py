@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
@@ -15,8 +16,8 @@ from nats.errors import MaxPayloadError
 
 from broker.nats import bus as nats_bus
 from broker.nats.bus import Bus
-from broker.nats.client import FastPathClient
-from kubefox.errors import InvalidEvent
+from broker.nats.client import FastPathClient, connect_client
+from kubefox.errors import InvalidEvent, NatsUnavailable
 from tests.support.nats import NatsServer
 
 
@@ -250,3 +251,18 @@ async def test_call_after_write_runs_also_when_nothing_is_sent(bus: Bus) -> None
     bus.call_after_write(done.set)
 
     await done.wait()
+
+
+async def test_the_first_connection_ends_in_time_although_a_cancellation_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # On Python 3.11, ``asyncio.wait_for`` in nats-py loses one that comes together with an answer.
+    async def connect(_client: FastPathClient, **_options: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(FastPathClient, "connect", connect)
+
+    with pytest.raises(NatsUnavailable):
+        await connect_client(FastPathClient(), "nats://127.0.0.1:1", 0.01)

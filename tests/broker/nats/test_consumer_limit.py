@@ -23,11 +23,16 @@ STREAM = f"KV_{BUCKET}"
 DEFAULT_LIMIT = 1_000
 MORE = 100
 AT_ONCE = 50
+# The server removes a consumer without subscribers after 5 s, in which a slow machine adds too few.
+KEPT_S = 3_600
 
 
 def consumer(subject: str) -> api.ConsumerConfig:
     return api.ConsumerConfig(
-        deliver_subject=subject, ack_policy=api.AckPolicy.NONE, mem_storage=True
+        deliver_subject=subject,
+        ack_policy=api.AckPolicy.NONE,
+        mem_storage=True,
+        inactive_threshold=KEPT_S,
     )
 
 

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from broker.runtime.cancelling import cancellable, finishes_before
+from broker.runtime.cancelling import cancellable, finishes_before, within
 
 
 class CallError(Exception):
@@ -44,6 +44,56 @@ async def test_a_call_that_swallows_its_cancellation_does_not_delay_the_caller(f
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_call_ends_within_its_time_although_it_swallows_cancellations() -> None:
+    cancellations = 0
+
+    async def swallow_two() -> None:
+        nonlocal cancellations
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancellations += 1
+                if cancellations == 3:
+                    raise
+
+    with pytest.raises(TimeoutError):
+        await within(0, swallow_two(), again_s=0)
+
+    assert cancellations == 3
+
+
+async def test_a_call_within_its_time_returns_and_raises_as_the_call_does() -> None:
+    async def answer() -> str:
+        return "answer"
+
+    async def fail() -> None:
+        raise CallError
+
+    assert await within(60, answer()) == "answer"
+    with pytest.raises(CallError):
+        await within(60, fail())
+
+
+async def test_a_call_whose_caller_is_cancelled_has_ended_before_its_caller() -> None:
+    called, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(within(60, work()))
+    await called.wait()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
 
 
 async def test_work_that_ends_before_the_event_is_awaited_to_its_end() -> None:
