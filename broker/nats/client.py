@@ -23,6 +23,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from broker.nats.connect_failure import Attempt
 from broker.nats.credentials.signer import Signer
 from broker.nats.parser import FastPathParser, MessageCallback, RawCallback, decode_subject
 from broker.nats.transport import FastPathTransport
@@ -50,6 +51,7 @@ class FastPathClient(Client):
         callbacks: Fast-path callbacks, by subscription id.
         raw_callbacks: Raw callbacks, by subscription id.
         signer: Answers the challenges of servers; None for those that require no credentials.
+        was_greeted: Whether a server of NATS has answered at least once.
         barrier: Returns when the server has processed everything that was sent.
     """
 
@@ -60,6 +62,7 @@ class FastPathClient(Client):
         self.callbacks: dict[int, MessageCallback] = {}
         self.raw_callbacks: dict[int, RawCallback] = {}
         self.signer: Signer | None = None
+        self.was_greeted = False
         self._signature = b""
         self._parser = FastPathParser(self, self.callbacks, self.raw_callbacks)
         self._ps = self._parser
@@ -156,6 +159,7 @@ class FastPathClient(Client):
             await super().publish(subject, payload, reply, headers)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        self.was_greeted = True
         await super()._process_info(info, initial_connection)
         if initial_connection and self.signer is not None and "nonce" in info:
             # nats-py's callback cannot wait, and the signer may be another process.
@@ -226,6 +230,11 @@ async def connect_client(
     if credentials is not None:
         client.signer, token = credentials, credentials.token.encode()
         options |= {"user_jwt_cb": lambda: token, "signature_cb": client.last_signature}
+
+    def failed(error: Exception | None) -> Attempt:
+        is_anonymous = credentials is None and "@" not in url
+        return Attempt(url, error, client.was_greeted, is_anonymous)
+
     try:
         # A client that reconnects for ever also tries its first connection for ever. The time
         # limit turns a wrong address into an error.
@@ -244,10 +253,12 @@ async def connect_client(
         with contextlib.suppress(AssertionError):
             await client.close()
         # The last failed attempt names the cause; the time-out does not.
-        reason = str(client.last_error or error)
-        raise NatsUnavailable(
-            _failure(url, reason, is_anonymous=credentials is None and "@" not in url)
-        ) from error
+        attempt = failed(client.last_error or error)
+        raise NatsUnavailable(attempt.text) from error
+    if not client.is_connected:
+        # nats-py does not notice that the server has closed the connection in its handshake.
+        await client.close()
+        raise NatsUnavailable(failed(None).text)
     limit = client.max_payload
     if limit < LEAST_PAYLOAD_BYTES:
         await client.close()
@@ -260,18 +271,3 @@ async def connect_client(
 def _ping_interval_s(url: str) -> float:
     """Return the interval of pings: they cost wake-ups, and one server has no other to go to."""
     return _CLUSTER_PING_INTERVAL_S if "," in url else _PING_INTERVAL_S
-
-
-def _failure(url: str, reason: str, *, is_anonymous: bool) -> str:
-    where = _without_password(url)
-    if "authorization violation" not in reason.lower():
-        return f"no NATS at {where}: {reason}"
-    what = "clients without credentials" if is_anonymous else "these credentials"
-    return (
-        f"the NATS server at {where} refuses {what} (Authorization Violation): name a file that it "
-        "accepts with --nats-credentials or FOX_NATS_CREDENTIALS"
-    )
-
-
-def _without_password(url: str) -> str:
-    return ",".join(server.rpartition("@")[2] for server in url.split(","))
