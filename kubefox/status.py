@@ -24,12 +24,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         state: Whether it is well; one with degraded details is degraded.
         detail: What was found, in one line; if it is degraded, what to do.
         items: Details.
+        facts: What was found, for programs: ``replicas`` and ``leader`` of a stream or bucket.
     """
 
     name: str
     state: CheckState
     detail: str = ""
     items: tuple[Check, ...] = ()
+    facts: dict[str, int | str] = {}
 
 
 class PlatformStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
-"""A cluster of real nats-servers with JetStream on loopback, each a process of its own."""
+"""A cluster of real nats-servers with JetStream, each a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -17,12 +18,15 @@ import msgspec
 from broker.nats.access import Access
 from broker.nats.bus import Bus, connect
 from broker.nats.credentials.claims import ALL
+from broker.nats.credentials.permissions import Role, for_platform
 from fox.nats_config import Address, Member, cluster_config
 from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys
 from kubefox.errors import FoxError
 from tests.support.nats import NatsServer
+from tests.support.network import Host
 
 _LOOK_AGAIN_S = 0.05
+_ROUTE_PORT = 6222
 
 
 class NatsCluster:
@@ -32,24 +36,37 @@ class NatsCluster:
         folder: For the folders of its servers.
         size: Number of its servers.
         keys: Keys of its operator and account; without them it lets anybody in.
+        hosts: Where each server runs; without them, all are on loopback.
 
     Attributes:
         servers: In a fixed order; each may be killed and started again.
     """
 
-    def __init__(self, folder: Path, size: int, keys: NatsKeys | None = None) -> None:
+    def __init__(
+        self, folder: Path, size: int, keys: NatsKeys | None = None, hosts: Sequence[Host] = ()
+    ) -> None:
         self._folder, self._keys = folder, keys
         # Routes name ports before the servers choose them.
-        members = [
-            Member(f"server-{number}", Address("127.0.0.1", port))
-            for number, port in enumerate(_free_ports(size))
+        routes = (
+            [Address(host.address, _ROUTE_PORT) for host in hosts]
+            if hosts
+            else [Address("127.0.0.1", port) for port in _free_ports(size)]
+        )
+        members = [Member(f"server-{number}", route) for number, route in enumerate(routes)]
+        self.servers = [
+            self._make_server(member, members, host)
+            for member, host in itertools.zip_longest(members, hosts)
         ]
-        self.servers = [self._make_server(member, members) for member in members]
 
-    def _make_server(self, member: Member, members: Sequence[Member]) -> NatsServer:
+    def _make_server(
+        self, member: Member, members: Sequence[Member], host: Host | None
+    ) -> NatsServer:
         own = self._folder / member.name
         own.mkdir()
-        return NatsServer(own, cluster_config(member, members, "password"), self._keys)
+        config = cluster_config(member, members, "password")
+        if host is None:
+            return NatsServer(own, config, self._keys)
+        return NatsServer(own, config, self._keys, host=host.address, launcher=host.launcher)
 
     @property
     def url(self) -> str:
@@ -66,10 +83,13 @@ class NatsCluster:
             "FOX_NATS_CREDENTIALS": str(self._folder / ACCOUNT_KEY_FILE),
         }
 
-    def connect(self, process_id: str) -> AbstractAsyncContextManager[Bus]:
-        """Return a connection that may do everything."""
+    def connect(
+        self, process_id: str, role: Role | None = None
+    ) -> AbstractAsyncContextManager[Bus]:
+        """Return a connection that may do what a role may; everything without one."""
         key = None if self._keys is None else self._keys.account_key
-        login = Access(self.url, key).login(process_id, ALL)
+        rights = ALL if role is None else for_platform([role], process_id)
+        login = Access(self.url, key).login(process_id, rights)
         return connect(login.url, process_id=process_id, credentials=login.credentials)
 
     def named(self, name: str) -> NatsServer:
@@ -101,10 +121,14 @@ class NatsCluster:
 
 @contextlib.asynccontextmanager
 async def nats_cluster(
-    folder: Path, size: int = 3, running: int = 3, keys: NatsKeys | None = None
+    folder: Path,
+    size: int = 3,
+    running: int = 3,
+    keys: NatsKeys | None = None,
+    hosts: Sequence[Host] = (),
 ) -> AsyncIterator[NatsCluster]:
     """Run the first servers of a cluster of ``size``, until the context ends."""
-    cluster = NatsCluster(folder, size, keys)
+    cluster = NatsCluster(folder, size, keys, hosts)
     try:
         await cluster.start(*range(running))
         await cluster.wait_formed()

@@ -213,6 +213,7 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
         _publish("$O.kubefox-bundles.>", "code"),
         _publish("$JS.API.>", "all streams and buckets, which it makes"),
         _publish("$JS.FC.>", "the same"),
+        _publish("$SYS.REQ.ACCOUNT.PING.STATZ", "how many servers NATS has"),
         _publish("$JS.ACK.OBJ_kubefox-bundles.>", "code"),
     ),
 }

@@ -14,6 +14,8 @@ from fox.cli.support.tables import print_to, table
 from kubefox.status import Check, CheckState, PlatformStatus
 
 EXIT_DEGRADED = 1
+MOST_ITEMS = 30
+"""Details of one check that are shown."""
 _COLUMNS = ("CHECK", "STATE", "WHAT")
 
 
@@ -24,8 +26,8 @@ def status(
 ) -> None:
     """Show what is well with the platform and what is not.
 
-    Details are shown of checks that are degraded, and all of them with -o json. The exit code is 1
-    if something is degraded.
+    Details are shown of checks that are degraded, and of the streams and buckets of a NATS cluster;
+    -o json has all of them. The exit code is 1 if something is degraded.
     """
     document = connect(control_url, data_dir).get("v1", "status")
     found = msgspec.convert(document, PlatformStatus)
@@ -42,6 +44,13 @@ def status(
 
 def _rows(check: Check, indent: str = "") -> Iterator[tuple[str, str, str]]:
     yield f"{indent}{check.name}", check.state.value, check.detail
-    if check.state is CheckState.DEGRADED:
-        for item in check.items:
-            yield from _rows(item, f"{indent}  ")
+    has_leaders = any(item.facts.get("leader") for item in check.items)
+    if check.state is not CheckState.DEGRADED and not has_leaders:
+        return
+    indent += "  "
+    # The degraded ones first: there is a bucket for each virtual environment.
+    items = sorted(check.items, key=lambda item: item.state is not CheckState.DEGRADED)
+    for item in items[:MOST_ITEMS]:
+        yield from _rows(item, indent)
+    if (more := len(items) - MOST_ITEMS) > 0:
+        yield f"{indent}…", "", f"and {more} more: see -o json"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fox.cli.commands.status import MOST_ITEMS, _rows
+from kubefox.status import Check, CheckState, checked
 from tests.fox.cli.conftest import Cli
 from tests.security.running import run_fox, run_platform
 
@@ -89,3 +91,18 @@ def test_the_platform_must_run(fox_alone: Cli) -> None:
     result = fox_alone("status", code=1)
 
     assert "no platform answers" in result.output
+
+
+def test_the_streams_of_a_cluster_are_shown_up_to_a_limit_the_degraded_ones_first() -> None:
+    facts: dict[str, int | str] = {"replicas": 3, "leader": "nats-1"}
+    well = [
+        Check(name=f"bucket {number}", state=CheckState.OK, facts=facts)
+        for number in range(MOST_ITEMS + 4)
+    ]
+    late = Check(name="bucket late", state=CheckState.DEGRADED, facts=facts)
+
+    first, *rows, last = _rows(checked("streams", "", (*well, late)))
+
+    assert first[0] == "streams"
+    assert [name for name, _, _ in rows][:2] == ["  bucket late", "  bucket 0"]
+    assert last == ("  …", "", "and 5 more: see -o json")
