@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import pytest
 from examples.demo.page import Browser
 from examples.demo.platform import CommandFailed, Platform, wait_for
 from examples.order_app import ENVIRONMENTS, build
+from fox.nats_keys import open_nats_keys
 from tests.e2e.order_app_platform import SOON_S
+from tests.support.certificates import Authority
 from tests.support.nats import NatsServer
 
 
@@ -73,3 +75,32 @@ async def test_a_new_platform_begins_only_on_demand_where_there_was_one(
     monkeypatch.setenv("FOX_NEW_PLATFORM", "true")
     async with Platform(data):
         pass
+
+
+@pytest.fixture
+def nats_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServer]:
+    """A server with a certificate of an authority of its own, which the environment names."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("nats")
+    folder = tmp_path / "nats"
+    tls = f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}'
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with NatsServer(folder, tls, open_nats_keys(folder)) as server:
+        yield server
+
+
+async def test_a_platform_and_its_pods_speak_tls_to_nats(
+    nats_over_tls: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOX_NATS_URL", nats_over_tls.url.replace("nats://", "tls://"))
+    monkeypatch.setenv("FOX_NATS_CREDENTIALS", nats_over_tls.environ["FOX_NATS_CREDENTIALS"])
+    monkeypatch.setenv("FOX_POD_ENV", "SSL_CERT_FILE")
+    repository = tmp_path / "order-app"
+    build(repository)
+
+    async with Platform(tmp_path / "data") as platform, Browser(platform.http_url) as browser:
+        await platform.fox("apply", "-f", ENVIRONMENTS, cwd=repository)
+        await platform.fox("deploy", "order-app-v1", "--ref", "v1", "--wait", cwd=repository)
+        page = await browser.get("team-a", deployment="order-app-v1")
+
+    assert page.status == HTTPStatus.OK
