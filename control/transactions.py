@@ -24,6 +24,9 @@ from kubefox.records import Record
 
 TIMEOUT_S = 20.0
 SYNC_TIMEOUT_S = 5.0
+CLUSTER_SYNC_TIMEOUT_S = 15.0
+"""In a cluster, the server that sends the changes may be lost, and with it the leader that can have
+another one send them: 3 s until that is noticed, and an election of up to 9 s."""
 
 _BACKOFF_S = 0.001
 _MAX_BACKOFF_S = 0.1
@@ -50,7 +53,8 @@ class OptimisticTransaction:
     Args:
         store: The control plane's data.
         timeout_s: How long a change is repeated before it fails with RevisionConflict.
-        sync_timeout_s: How long to wait until the local snapshot shows a write.
+        sync_timeout_s: How long to wait until the local snapshot shows a write; None decides by
+            whether NATS is a cluster.
     """
 
     def __init__(
@@ -58,10 +62,12 @@ class OptimisticTransaction:
         store: Store,
         *,
         timeout_s: float = TIMEOUT_S,
-        sync_timeout_s: float = SYNC_TIMEOUT_S,
+        sync_timeout_s: float | None = None,
     ) -> None:
         self._store = store
         self._timeout_s = timeout_s
+        if sync_timeout_s is None:
+            sync_timeout_s = CLUSTER_SYNC_TIMEOUT_S if store.is_clustered else SYNC_TIMEOUT_S
         self._sync_timeout_s = sync_timeout_s
         self._lock = asyncio.Lock()
         self._since = 0

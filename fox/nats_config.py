@@ -26,22 +26,28 @@ max_payload: 8388608
 max_control_line: 131072
 # At the default of 64 MiB, 20 answers of 5 MiB at once cut an HTTP adapter off.
 max_pending: 536870912
-# A client that hangs, or whose host is gone, is noticed after 15 s. Each ping wakes a pod: with
-# hundreds of pods, "30s" halves the work of an idle platform, and 90 s are needed to notice it.
-ping_interval: "5s"
-ping_max: 2
 # An acknowledged write is on the disk.
 jetstream {{ store_dir: "{store}", sync_interval: always }}
 # The operator and the account of the platform; every client needs credentials of the account.
 {keys}"""
 
+_PINGS = """\
+# A client that hangs, or whose host is gone, is noticed after 15 s. Each ping wakes a pod: with
+# hundreds of pods, "30s" halves the work of an idle platform, and 90 s are needed to notice it.
+ping_interval: "5s"
+ping_max: 2
+"""
+
 _CLUSTER = """\
+# A client that the network does not reach any more is left within 6 s: until then, the server takes
+# requests for it. The platform's processes send a ping every 1.9 s, and get none from the server.
+ping_interval: "2s"
+ping_max: 2
 server_name: "{name}"
 cluster {{
   name: "kubefox"
   listen: "{listen}"
-  # A server that hangs, or that the network does not reach, is left by the others at the third ping
-  # without an answer: within 4 s instead of 90. The platform's processes leave it within 6 s.
+  # A server that hangs, or that the network does not reach, is left by the others within 4 s.
   ping_interval: "1s"
   ping_max: 2
   # A server that joins can do everything: keep the password, and this file, to the servers.
@@ -132,7 +138,7 @@ def _check_member(address: Address) -> None:
 
 
 def server_config(listen: Address, store: Path, keys: str) -> str:
-    """Return the configuration of one server.
+    """Return the configuration of a server, without pings.
 
     Args:
         listen: Where it listens for clients.
@@ -140,6 +146,11 @@ def server_config(listen: Address, store: Path, keys: str) -> str:
         keys: Lines with the operator and the account, see ``NatsKeys.config``.
     """
     return _SERVER.format(listen=listen, store=store, keys=keys)
+
+
+def single_config() -> str:
+    """Return the further lines of a server that is alone."""
+    return _PINGS
 
 
 def cluster_config(member: Member, members: Sequence[Member], password: str) -> str:

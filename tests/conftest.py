@@ -14,6 +14,7 @@ from hypothesis import settings
 pytest_plugins = [
     "tests.support.blocking",
     "tests.support.nats",
+    "tests.support.network",
     "tests.support.repository",
     "tests.support.slow",
     "tests.support.time_limit",

@@ -106,6 +106,11 @@ class Store:
         # nats-py calls its disconnect callback some loop iterations after the connection is lost.
         return self._bus.is_ready and self._current.is_set()
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether the bucket is in a NATS cluster."""
+        return self._bus.is_clustered
+
     async def get(self, key: str, revision: int | None = None) -> tuple[Record, int] | None:
         """Return the record under ``key`` and its revision, or None.
 

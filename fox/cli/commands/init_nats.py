@@ -10,7 +10,14 @@ from typing import Annotated
 
 import typer
 
-from fox.nats_config import Address, cluster_config, cluster_of, parse_address, server_config
+from fox.nats_config import (
+    Address,
+    cluster_config,
+    cluster_of,
+    parse_address,
+    server_config,
+    single_config,
+)
 from fox.nats_keys import ACCOUNT_KEY_FILE, KEYS_FILE, NatsKeys, new_keys
 from kubefox.errors import Conflict
 from pods import private_files
@@ -55,7 +62,8 @@ def init_nats(
 def _configs(addresses: Sequence[Address], target: Path, keys: NatsKeys) -> dict[str, str]:
     """Return the configuration of each server, by the name of its file."""
     if len(addresses) == 1:
-        return {CONFIG_FILE: server_config(addresses[0], target / _DATA_FOLDER, keys.config)}
+        config = server_config(addresses[0], target / _DATA_FOLDER, keys.config)
+        return {CONFIG_FILE: config + single_config()}
     members, password = cluster_of(addresses), secrets.token_hex(_PASSWORD_BYTES)
     return {
         f"{member.name}.conf": server_config(address, target / member.name, keys.config)
