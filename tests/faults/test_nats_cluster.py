@@ -19,7 +19,7 @@ from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
 from fox.nats_keys import NatsKeys, open_nats_keys
 from tests.faults.parts import Part, Parts, open_parts
-from tests.faults.two_component_app import HANDLES_POST, WEB_PATH
+from tests.faults.two_component_app import HANDLES_POST, TICKS_PATH, WEB_PATH
 from tests.support.nats import NatsServer
 from tests.support.nats_cluster import NatsCluster, nats_cluster, stream_info
 
@@ -35,8 +35,38 @@ CONNECTIONS = REQUESTS
 GRACE_S = 28
 CLIENTS = 4
 MORE_ANSWERS = 40
+STREAMS = 8
+MORE_TICKS = 120
+"""More than are sent until all processes have left a server that hangs."""
 OK = 200
 TESTING = "{environment: base, releasePolicy: {type: Testing}}"
+
+
+class Ticks:
+    """A stream that ticks until its client leaves.
+
+    Attributes:
+        count: Ticks that have arrived.
+        has_ended: Whether the stream broke.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.has_ended = False
+
+    async def read(self, client: aiohttp.ClientSession, url: str) -> None:
+        """Read the stream until it breaks."""
+        with contextlib.suppress(aiohttp.ClientError):
+            async with client.get(url) as response:
+                async for chunk in response.content.iter_any():
+                    self.count += len(chunk) // len(b"tick")
+        self.has_ended = True
+
+    async def wait_more(self, ticks: int) -> None:
+        """Return when more ticks have arrived, or when the stream broke."""
+        target = self.count + ticks
+        while self.count < target and not self.has_ended:
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -228,3 +258,24 @@ async def test_a_part_is_not_ready_when_its_server_hangs_until_it_has_left_it(
     # last answer may come from after the change.
     assert False in states
     assert states[:-1] == sorted(states[:-1], reverse=True)
+
+
+async def test_a_stream_over_a_server_that_hangs_breaks_and_the_others_go_on(
+    cluster: NatsCluster, parts: Parts
+) -> None:
+    url, broken = parts.http.url + TICKS_PATH, 0
+    for server in cluster.servers:
+        streams = [Ticks() for _ in range(STREAMS)]
+        async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as group:
+            readers = [group.create_task(stream.read(client, url)) for stream in streams]
+            await asyncio.gather(*(stream.wait_more(1) for stream in streams))
+            os.kill(server.pid, signal.SIGSTOP)
+            await asyncio.gather(*(stream.wait_more(MORE_TICKS) for stream in streams))
+            broken += sum(stream.has_ended for stream in streams)
+            os.kill(server.pid, signal.SIGCONT)
+            for reader in readers:
+                reader.cancel()
+        await cluster.wait_formed()
+
+    # The HTTP adapter is connected to one of the servers; none of its streams goes on over another.
+    assert broken >= STREAMS

@@ -13,6 +13,7 @@ HANDLES_POST = "handles a POST request"
 
 SELECTORS = "kf-dep=app&kf-ve=here"
 API_PATH = f"/api?{SELECTORS}"
+TICKS_PATH = f"/ticks?{SELECTORS}"
 WEB_PATH = f"/web?{SELECTORS}"
 
 _API = '''\
@@ -20,9 +21,21 @@ _API = '''\
 
 import asyncio
 
-from fox import Context, Kit
+from fox import Context, Kit, Response
 
 kit = Kit(title="API")
+
+
+async def ticks():
+    while True:
+        yield b"tick"
+        await asyncio.sleep(0.1)
+
+
+@kit.route("Path(`/ticks`)")
+async def tick(ctx: Context) -> Response:
+    """Stream until the client leaves."""
+    return Response.stream(ticks())
 
 
 @kit.route("Path(`/api`)")
