@@ -131,12 +131,14 @@ class Asked:
     Attributes:
         begun: Number of requests that were sent.
         answers: Body of each answer, or its status if it is not 200, by the number of the request.
+        begun_before: Number of requests that were sent before each body was answered first.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.begun = 0
         self.answers: dict[int, str] = {}
+        self.begun_before: dict[str, int] = {}
 
     async def send(self, client: aiohttp.ClientSession) -> None:
         """Send requests until cancelled."""
@@ -146,6 +148,12 @@ class Asked:
             async with client.get(self._url) as response:
                 text = await response.text()
             self.answers[number] = text if response.status == OK else f"{response.status}: {text}"
+            self.begun_before.setdefault(text, self.begun)
+
+    async def wait_answer(self, text: str) -> None:
+        """Return when a request was answered so."""
+        while text not in self.begun_before:
+            await asyncio.sleep(0.01)
 
     async def wait_more(self) -> None:
         """Return when requests that begin from now on are answered."""
@@ -212,14 +220,13 @@ async def test_a_release_during_a_leader_change_is_done_and_never_half(
         await asked.wait_more()
         await asyncio.to_thread(cluster.named(leader).kill)
         await parts.fox("release", "app-2", "--virtual-env", "here")
-        released = asked.begun
+        # The HTTP adapter follows, when it has found the new leader.
+        await asked.wait_answer("done anew")
         await asked.wait_more()
 
-    # Requests that begin in the same moment as the release may be of either version.
-    before = {answer for number, answer in asked.answers.items() if number < released}
-    after = {answer for number, answer in asked.answers.items() if number >= released}
-    assert "done" in before <= {"done", "done anew"}
-    assert after == {"done anew"}
+    switched = asked.begun_before["done anew"]
+    assert set(asked.answers.values()) == {"done", "done anew"}
+    assert {text for number, text in asked.answers.items() if number >= switched} == {"done anew"}
     assert len(await parts.wait_ready(6)) == 6
 
 
