@@ -92,7 +92,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         """Selectors that ``matches`` it besides its name; of the commit, the shortest prefix."""
         source = self.source
         texts = (self.version, source.tag, source.branch, source.commit[:MIN_COMMIT_PREFIX])
-        return frozenset(text for text in texts if text)
+        return frozenset([text for text in texts if text])
 
     def matches(self, selector: str) -> bool:
         """Return whether ``selector`` is its name, version, tag, branch or commit.

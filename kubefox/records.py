@@ -150,7 +150,7 @@ def decode(key: str, value: bytes) -> Record:
         InvalidEvent: The kind of the key is unknown, or the value is not of that kind.
     """
     try:
-        record: Record = _DECODERS[kind_of(key)](value)
+        record: Record = _DECODERS[key.partition(".")[0]](value)
     except KeyError as error:
         raise InvalidEvent(f"KV key {key} is of an unknown kind") from error
     except DECODE_ERRORS as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
+
+import msgspec
 
 from broker.nats.ordered_consumer import StreamMessage, parse_headers
 
@@ -18,7 +19,7 @@ _OPERATION_MARK, _REASON_MARK = _OPERATION.encode(), _REASON.encode()
 _DELETED = ("DEL", "PURGE")
 
 
-class WatchedEntry(NamedTuple):
+class WatchedEntry(msgspec.Struct, frozen=True, gc=False):
     """One key of a watched bucket at one revision; ``value`` is None if the key was deleted."""
 
     key: str
@@ -66,10 +67,11 @@ class EntryBuffer:
         deleted = message.headers and is_deletion(message.headers)
         value = None if deleted else message.payload
         key = message.subject[self._prefix_length :].decode(errors="replace")
+        if not self._entries:
+            self._filled.set()
         self._entries.append(WatchedEntry(key, value, message.sequence))
         if message.pending == 0:
             self.is_complete = True
-        self._filled.set()
 
     async def drain(self) -> list[WatchedEntry]:
         """Wait for entries, remove and return them; empty once if the bucket was empty."""
@@ -77,7 +79,9 @@ class EntryBuffer:
         self._filled.clear()
         drained, self._entries = self._entries, []
         self.on_room()
-        self.revision = max((self.revision, *(entry.revision for entry in drained)))
+        if drained:
+            # They come in the order of their revisions.
+            self.revision = drained[-1].revision
         return drained
 
     async def initial_entries(self) -> AsyncIterator[list[WatchedEntry]]:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import msgspec
 from nats.js import api
 
 from broker.nats.bus import Bus
@@ -39,7 +40,7 @@ _TOKENS = 9
 _MORE_TOKENS = 2
 
 
-class StreamMessage(NamedTuple):
+class StreamMessage(msgspec.Struct, frozen=True, gc=False):
     """One message of a stream.
 
     Attributes:

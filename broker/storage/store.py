@@ -330,7 +330,7 @@ class Store:
 
     def _to_change(self, entry: WatchedEntry) -> Change | None:
         """Return the change; None for a key of another kind or a value that cannot be decoded."""
-        key, value, revision = entry
+        key, value = entry.key, entry.value
         if records.kind_of(key) not in records.KINDS:
             return None
         try:
@@ -338,7 +338,7 @@ class Store:
         except InvalidEvent as error:
             logger.error("ignored a record of the control plane: %s", error)  # noqa: TRY400
             return None
-        return Change(key=key, revision=revision, record=record)
+        return Change(key=key, revision=entry.revision, record=record)
 
     def _empty(self) -> Snapshot:
         return Snapshot.empty(self._route_cache_bytes, has_labels=self._usage is not None)

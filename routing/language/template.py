@@ -129,6 +129,14 @@ def resolve_value(name: str, layers: Layers) -> ResolvedValue | None:
     return None
 
 
+def has_value(name: str, layers: Layers) -> bool:
+    """Return whether ``resolve_value`` finds a value."""
+    for layer in layers:
+        if name in layer:
+            return layer[name] != []
+    return False
+
+
 def _resolved(value: Value) -> ResolvedValue | None:
     if isinstance(value, list):
         return _resolved_list(value) if value else None
@@ -148,6 +156,8 @@ def _is_segment(text: str) -> bool:
 
 def _text(value: str | float | bool) -> str:
     match value:
+        case str():
+            return value
         case bool():
             return "true" if value else "false"
         case float() if value.is_integer():

@@ -123,11 +123,6 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
         return next(app for app in self.active_apps if app.released is released)
 
     @property
-    def rules(self) -> dict[Released, RuleSet]:
-        """The rules of each app."""
-        return {app.released: app.rules for app in self.active_apps}
-
-    @property
     def layers(self) -> Layers:
         """Variables, highest precedence first."""
         if self.manifest is not None:

@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterable
 from functools import cache
 from sys import intern
-from typing import Any, ClassVar, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -96,7 +96,7 @@ class RecordEntry(msgspec.Struct, Generic[Kind], eq=False, gc=False):
         """The record; if it is packed, it is decoded unless it is the last one read of its kind."""
         packing = self.packing
         if packing.latest is self:
-            return cast("Kind", packing.latest_record)
+            return packing.latest_record  # type: ignore[no-any-return]
         found: Kind = packing.unpack(self.content, self.shared)
         packing.latest, packing.latest_record = self, found
         return found
@@ -109,7 +109,7 @@ class RecordEntry(msgspec.Struct, Generic[Kind], eq=False, gc=False):
         """
         packing = self.packing
         if packing.latest_read is self:
-            return cast("Kind", packing.latest_fields)
+            return packing.latest_fields  # type: ignore[no-any-return]
         found: Kind = packing.read(self.content, self.shared)
         packing.latest_read, packing.latest_fields = self, found
         return found
@@ -127,9 +127,9 @@ class Packing:
 
     def __init__(self) -> None:
         self.latest: RecordEntry[Any] | None = None
-        self.latest_record: object = None
+        self.latest_record: Any = None
         self.latest_read: RecordEntry[Any] | None = None
-        self.latest_fields: object = None
+        self.latest_fields: Any = None
 
     def pack(self, record: Any) -> tuple[Any, Any]:
         """Return the content and the shared parts of a record."""

@@ -12,22 +12,27 @@ from typing import Any, TypeVar, cast
 from immutables import Map, MapMutation
 
 from kubefox.component import ComponentVersion
-from kubefox.deployment import Deployment, HasComponents
+from kubefox.deployment import Deployment
 from kubefox.distill import Version
 from kubefox.environment import Environment, HTTPAdapter, VirtualEnvironment
-from kubefox.records import KINDS, Change
+from kubefox.records import KINDS, Change, Record
 from kubefox.release import ReleaseManifest, ReleaseState
 from kubefox.rollout import RolloutState
 from kubefox.scaling import ScaleOverride
 from kubefox.share import Share
-from routing.snapshot.name_groups import Names, NameSet, add_name, remove_name
-from routing.snapshot.packed_records import RecordEntry
+from routing.snapshot.name_groups import GroupsBuilder, Names, NameSet
+from routing.snapshot.packed_records import RecordEntry, SharedContent
+from routing.snapshot.use_counts import UseCounts
 
 Kind = TypeVar("Kind")
 
 # How many deleted keys keep their revision, so that a replayed older change is ignored. A replay
 # follows within seconds, so the older half can be dropped at the bound.
 MAX_TOMBSTONES = 10_000
+
+
+_NOTED = frozenset(("deployment", "rollout", "component"))
+"""Kinds of which ``Records`` knows more than the records."""
 
 
 class RecordMapping(Mapping[str, Kind]):
@@ -209,8 +214,8 @@ class Writer:
         self._before = before
         self._open: dict[str, MapMutation[str, RecordEntry[Any]]] = {}
         self._tombstones = before.tombstones.mutate()
-        self._uses = before.uses.mutate()
-        self._labelled = None if before.labelled is None else before.labelled.mutate()
+        self._uses = UseCounts(before.uses, _versions)
+        self._labelled = None if before.labelled is None else GroupsBuilder(before.labelled)
         self._rolling = before.rolling.mutate()
         self._revision = before.revision
         self._removals = before.removals
@@ -222,32 +227,50 @@ class Writer:
         A change that is not newer than the record of its key is ignored, so a watcher that starts
         again may replay old changes.
         """
-        self._revision = max(self._revision, change.revision)
-        kind, name = _split(change.key)
-        if kind not in self._before.kinds:
+        key, revision, record = change.key, change.revision, change.record
+        if revision > self._revision:
+            self._revision = revision
+        kind, _, name = key.partition(".")
+        entries = self._open.get(kind) or self._open_kind(kind)
+        if entries is None:
             return
-        entries = self._entries(kind)
         before = entries.get(name)
-        known = self._tombstones.get(change.key, 0) if before is None else before.revision
-        if change.revision <= known:
+        known = self._tombstones.get(key, 0) if before is None else before.revision
+        if revision <= known:
             return
-        if kind == "deployment":
-            self._count_uses(None if before is None else before.shared, -1)
-            after = cast("Deployment | None", change.record)
-            self._count_uses(after, 1)
-            if self._labelled is not None:
-                _label(self._labelled, name, None if before is None else before.record, after)
-        if kind == "rollout":
-            self._note_rolling(name, cast("RolloutState | None", change.record))
-        if kind == "component" and before is not None:
-            self._removals += 1
-        if change.record is None:
+        if record is None:
+            after = None
             entries.pop(name, None)
-            self._tombstones[change.key] = change.revision
+            self._tombstones[key] = revision
         else:
-            entries[name] = RecordEntry.of(kind, change.record, change.revision)
-            self._tombstones.pop(change.key, None)
-        self.changed.append(change.key)
+            after = entries[name] = RecordEntry.of(kind, record, revision)
+            if before is None and known:
+                del self._tombstones[key]
+        if kind in _NOTED:
+            self._note(kind, name, before, after, record)
+        self.changed.append(key)
+
+    def _note(
+        self,
+        kind: str,
+        name: str,
+        before: RecordEntry[Any] | None,
+        after: RecordEntry[Any] | None,
+        record: Record | None,
+    ) -> None:
+        """Update what is known about all records of a kind."""
+        if kind == "deployment":
+            if before is not None:
+                self._uses.add(before.shared, -1)
+            if after is not None:
+                self._uses.add(after.shared, 1)
+            if self._labelled is not None:
+                found = None if before is None else before.record
+                _label(self._labelled, name, found, cast("Deployment | None", record))
+        elif kind == "rollout":
+            self._note_rolling(name, cast("RolloutState | None", record))
+        elif kind == "component" and before is not None:
+            self._removals += 1
 
     def finish(self) -> Records:
         """Return the new records; the writer cannot be used afterwards."""
@@ -264,11 +287,11 @@ class Writer:
             removals=self._removals,
         )
 
-    def _entries(self, kind: str) -> MapMutation[str, RecordEntry[Any]]:
-        entries = self._open.get(kind)
-        if entries is None:
-            entries = self._open[kind] = self._before.kinds[kind].mutate()
-        return entries
+    def _open_kind(self, kind: str) -> MapMutation[str, RecordEntry[Any]] | None:
+        """Return the records of a kind, to be changed; None for a kind that is not known."""
+        if kind not in self._open and kind in self._before.kinds:
+            self._open[kind] = self._before.kinds[kind].mutate()
+        return self._open.get(kind)
 
     def _note_rolling(self, name: str, state: RolloutState | None) -> None:
         if state is not None and state.rolling is not None:
@@ -276,29 +299,22 @@ class Writer:
         else:
             self._rolling.pop(name, None)
 
-    def _count_uses(self, deployment: HasComponents | None, step: int) -> None:
-        if deployment is None:
-            return
-        for component, digest in deployment.components.items():
-            version = Version(deployment.app, component, digest)
-            count = self._uses.get(version, 0) + step
-            if count:
-                self._uses[version] = count
-            else:
-                del self._uses[version]
+
+def _versions(content: SharedContent) -> list[Version]:
+    return [Version(content.app, name, digest) for name, digest in content.components.items()]
 
 
 def _label(
-    labelled: MapMutation[str, Names],
+    labelled: GroupsBuilder[str],
     name: str,
     before: Deployment | None,
     after: Deployment | None,
 ) -> None:
     """Replace the labels of a deployment."""
     for text in before.labels if before else ():
-        remove_name(labelled, text, name)
+        labelled.remove(text, name)
     for text in after.labels if after else ():
-        add_name(labelled, text, name)
+        labelled.add(text, name)
 
 
 def _split(key: str) -> tuple[str, str]:

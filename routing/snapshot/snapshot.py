@@ -25,6 +25,7 @@ from routing.snapshot.active_release import Released
 from routing.snapshot.packed_records import RecordEntry
 from routing.snapshot.records import MAX_TOMBSTONES, RecordMapping, Records
 from routing.snapshot.release_index import ReleaseIndex
+from routing.snapshot.release_index_builder import ReleaseIndexBuilder
 from routing.snapshot.route_binding import RouteBinding
 from routing.snapshot.route_bindings import CACHE_BYTES, RouteBindings
 from routing.table.compiled_rule import compile_rule
@@ -183,6 +184,9 @@ class SnapshotBuilder:
         before: The snapshot to start from.
         at_once: Number of releases that are made anew with a change of an environment; with more,
             all of them are left behind. None for any number.
+
+    Attributes:
+        add: Adds a change; in any order, and perhaps already applied.
     """
 
     def __init__(self, before: Snapshot, at_once: int | None = None) -> None:
@@ -190,12 +194,9 @@ class SnapshotBuilder:
         self._at_once = at_once
         self._left: dict[str, RecordEntry[Environment]] = {}
         self._writer = before.records.writer()
+        self.add = self._writer.write
         self._records = before.records
         self._release_index = before.release_index
-
-    def add(self, change: Change) -> None:
-        """Add a change; in any order, and perhaps already applied."""
-        self._writer.write(change)
 
     def steps(self) -> Steps[None]:
         """Apply the changes. Each step is short: one key, one rule, or one active release."""
@@ -207,7 +208,7 @@ class SnapshotBuilder:
             # Nothing was indexed before the first records, so no change has to be looked at.
             affected = self._records.releases
         if affected is not None:
-            builder = before.release_index.update(self._records)
+            builder = ReleaseIndexBuilder(before.release_index, self._records)
             for name, environment in self._left.items():
                 builder.leave_behind(name, environment)
                 yield
@@ -248,7 +249,7 @@ class SnapshotBuilder:
     def refresh_behind(self, limit: int) -> Steps[None]:
         """Make some of the releases anew that were left behind; instead of ``steps``."""
         self._records = self._before.records.renewed()
-        builder = self._before.release_index.update(self._records)
+        builder = ReleaseIndexBuilder(self._before.release_index, self._records)
         for name in islice(self._before.release_index.behind, limit):
             yield from builder.refresh(name)
         self._release_index = builder.finish()

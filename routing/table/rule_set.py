@@ -15,7 +15,13 @@ from weakref import WeakValueDictionary
 from kubefox.component import ComponentDefinition
 from kubefox.steps import SharedSteps, Steps, Unprepared, finish
 from routing.language.rule import RuleError
-from routing.language.template import Layers, ResolvedValue, ResolvedValues, resolve_value
+from routing.language.template import (
+    Layers,
+    ResolvedValue,
+    ResolvedValues,
+    has_value,
+    resolve_value,
+)
 from routing.table.compiled_rule import Rule, compile_rule
 from routing.table.key_pattern import KeyPattern, key_pattern
 from routing.table.key_trie import KeyTrie
@@ -72,6 +78,10 @@ class RuleSet:
     def values(self, layers: Layers) -> OptionalValues:
         """Return the values of ``variables``, on which a table depends."""
         return tuple([resolve_value(name, layers) for name in self.variables])
+
+    def lacks_value(self, layers: Layers) -> bool:
+        """Return whether a variable of the rules has no value."""
+        return not all(has_value(name, layers) for name in self.variables)
 
     def table(self, layers: Layers) -> Table:
         """Return the table for these values; the same object while another caller holds it.

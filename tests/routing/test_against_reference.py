@@ -16,7 +16,9 @@ from routing.language.facts import Facts
 from routing.language.rule import RuleError
 from routing.request import GenesisRequest
 from routing.table.compiled_rule import compile_rule
-from routing.table.index import Index
+from routing.table.index import candidates
+from routing.table.index_builder import IndexBuilder
+from routing.table.key_trie import KeyTrie
 from routing.table.matcher import CompiledRoute, ComponentRoutes, compile_table
 from routing.table.rule_set import new_rule_set
 from tests.routing.reference import (
@@ -231,19 +233,25 @@ def test_the_index_never_omits_an_accepting_route(
     removed: set[int],
 ) -> None:
     rule_sets = [finish(new_rule_set(declared(routes))) for routes in sets]
-    index: Index[int] = Index(lambda at: finish(in_steps(lambda: rule_sets[at].keys([variables]))))
+
+    def keys_of(at: int) -> KeyTrie:
+        return finish(in_steps(lambda: rule_sets[at].keys([variables])))
+
+    adding = IndexBuilder(keys_of)
     for at in range(len(sets)):
-        index = index.added(at)
-    before = index
+        adding.add(at)
+    before = adding.finish()
+    removing = IndexBuilder(keys_of, before)
     for at in removed & set(range(len(sets))):
-        index = index.removed(at)
+        removing.remove(at)
+    after = removing.finish()
 
     for request in asked:
         right = {
             at for at, routes in enumerate(sets) if best(routes, variables, request) is not None
         }
-        assert right <= set(before.candidates(Facts(request)))
-        found = set(index.candidates(Facts(request)))
+        assert right <= set(candidates(before, Facts(request)))
+        found = set(candidates(after, Facts(request)))
         assert right - removed <= found
         assert not found & removed
 
