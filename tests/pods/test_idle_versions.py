@@ -3,125 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import msgspec
 
 from broker.dispatch.activation import Wake, WakeReply, WakeRequest
-from broker.dispatch.broker import Broker, open_broker
-from broker.dispatch.request import DispatchRequest
 from broker.dispatch.usage import Usage
 from broker.events.outbox import Outbox, ensure_outbox
-from broker.nats import bus as buses
-from broker.runtime.ids import new_id
-from broker.runtime.settings import Settings
-from kubefox import records, subjects
-from kubefox.environment import Environment, VirtualEnvironment
+from kubefox import subjects
 from kubefox.pod import PodPhase
 from kubefox.senders import PLATFORM
 from pods.base import PodSpec
 from pods.limits import PodLimits
-from pods.local import POD_COMMAND
-from routing.request import GenesisRequest
-from routing.selectors import Selectors
-from routing.snapshot.route_binding import Target
 from tests.pods import programs
 from tests.pods.platform import Platform
 from tests.pods.processes import wait_until
-from tests.support.keys import KEYS
-from tests.support.nats import NatsServer
 
 GOOD_2 = f"{programs.GOOD}# the second version\n"
 LIMITS = PodLimits(event_ttl_s=20, idle_s=0.2, min_check_s=0.05)
 NEVER_IDLE = PodLimits(event_ttl_s=20, idle_s=3600, min_check_s=0.05)
 REPLY_S = 15
-
-API = """\
-from fox import Context, Kit
-
-kit = Kit()
-
-
-@kit.default
-async def answer(ctx: Context) -> str:
-    return "api"
-"""
-UI = """\
-import asyncio
-from pathlib import Path
-
-from fox import Context, Kit
-from tests.support.keys import KEYS
-
-kit = Kit()
-api = kit.component("api-server")
-
-
-@kit.route("Path(`/`)")
-async def ask(ctx: Context) -> str:
-    return "ui " + (await api.get("/", ctx=ctx)).text
-
-
-@kit.route("Path(`/slow`)")
-async def wait(ctx: Context) -> str:
-    signals = Path(ctx.query["signals"])
-    (signals / "begun").touch()
-    while not (signals / "end").exists():
-        await asyncio.sleep(0.02)
-    return "ui " + (await api.get("/", ctx=ctx)).text
-"""
-
-
-class Visitor:
-    """Sends requests to the deployment ``v1`` as an adapter does."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-
-    async def get(self, path: str = "/", query: str = "") -> str:
-        """Return the answer's text; raise the error that stopped it."""
-        target = self._target(path)
-        _, body = await self.broker.dispatch(
-            DispatchRequest(
-                target=self.broker.dispatch_target(target),
-                request=GenesisRequest(path=path, query=query),
-                event_id=new_id(),
-                source="adapter/http",
-                handler=target.route,
-            )
-        )
-        assert isinstance(body, bytes)
-        return body.decode()
-
-    def _target(self, path: str) -> Target:
-        selectors = Selectors(deployment="v1", virtual_environment="here")
-        return self.broker.resolve(GenesisRequest(path=path), selectors).target
-
-
-@contextlib.asynccontextmanager
-async def visiting(platform: Platform) -> AsyncIterator[Visitor]:
-    """Open a broker and a virtual environment ``here``."""
-    await platform.store.create(records.environment_key("base"), Environment(name="base"))
-    here = VirtualEnvironment(name="here", environment="base")
-    revision = await platform.store.create(records.virtual_environment_key("here"), here)
-    async with (
-        buses.connect(platform.url, process_id="visitor") as bus,
-        open_broker(bus, Settings(event_ttl_s=20), KEYS, creates_keys=True) as broker,
-    ):
-        await broker.store.wait_revision(revision)
-        yield Visitor(broker)
-
-
-async def ui_and_api(platform: Platform) -> tuple[PodSpec, PodSpec]:
-    ui = await platform.version(
-        UI, "order-ui", calls=("api-server",), routes=("Path(`/`)", "Path(`/slow`)")
-    )
-    api = await platform.version(API)
-    await platform.deploy("v1", ui, api)
-    return ui, api
 
 
 async def answer_usage(platform: Platform, hashes: set[str]) -> asyncio.Semaphore:
@@ -367,83 +269,3 @@ async def test_the_callees_of_a_version_are_activated_with_it(
 
         await platform.wait_ready(ui, api)
         assert {idle.hash for idle in platform.board.idle_versions} == {api_2.hash, worker.hash}
-
-
-async def test_a_request_activates_the_versions_that_it_needs(platform: Platform) -> None:
-    ui, api = await ui_and_api(platform)
-    async with (
-        platform.reconciling(command=POD_COMMAND, limits=LIMITS) as reconciler,
-        visiting(platform) as visitor,
-    ):
-        await platform.wait_idle(ui, api)
-
-        answers = await asyncio.gather(*(visitor.get() for _ in range(20)))
-
-        assert set(answers) == {"ui api"}
-        assert reconciler.counts.activations == 2
-
-
-async def test_an_idle_version_is_activated_after_a_restart_of_nats(
-    platform: Platform, own_nats_server: NatsServer
-) -> None:
-    ui, api = await ui_and_api(platform)
-    async with (
-        platform.reconciling(command=POD_COMMAND, limits=LIMITS),
-        visiting(platform) as visitor,
-    ):
-        await platform.wait_idle(ui, api)
-
-        await asyncio.to_thread(own_nats_server.restart)
-        await wait_until(lambda: visitor.broker.is_ready and platform.bus.is_ready)
-
-        assert await visitor.get() == "ui api"
-
-
-async def test_versions_of_a_request_in_flight_are_not_idle(platform: Platform) -> None:
-    ui, api = await ui_and_api(platform)
-    async with (
-        platform.reconciling(command=POD_COMMAND, limits=LIMITS) as reconciler,
-        visiting(platform) as visitor,
-        asyncio.TaskGroup() as group,
-    ):
-        await platform.wait_idle(ui, api)
-        signals = platform.folder
-        slow = group.create_task(visitor.get("/slow", f"signals={signals}"))
-        await wait_until((signals / "begun").exists)
-        other = await platform.version(programs.GOOD, "order-worker")
-        await platform.deploy("v2", other)
-
-        # Neither the ui nor the api, which it has not called yet: the other was ready later.
-        await platform.wait_idle(other)
-        (signals / "end").touch()
-
-        assert await slow == "ui api"
-        assert reconciler.counts.stops == 3
-
-
-async def test_no_request_fails_when_versions_are_stopped_under_load(
-    platform: Platform,
-) -> None:
-    async def find_nothing(_bus: object, _within_s: float) -> frozenset[str]:
-        return frozenset()
-
-    # Usage is reported as none, so each stop races with requests.
-    await ui_and_api(platform)
-    async with (
-        platform.reconciling(
-            command=POD_COMMAND, limits=LIMITS, find_used=find_nothing
-        ) as reconciler,
-        visiting(platform) as visitor,
-    ):
-        # Each was ready once, perhaps never both at the same time.
-        await platform.wait_pods(lambda statuses: reconciler.counts.stops == 2)
-        answers: list[str] = []
-
-        async def visit() -> None:
-            while reconciler.counts.stops < 10:
-                answers.append(await visitor.get())
-
-        await asyncio.gather(*(visit() for _ in range(16)))
-
-        assert set(answers) == {"ui api"}
-        assert reconciler.counts.activations >= 6

@@ -14,7 +14,7 @@ from pods.autoscaler import Windows
 from pods.limits import PodLimits
 from pods.local import POD_COMMAND
 from tests.pods.platform import APP, Platform
-from tests.pods.test_idle_versions import visiting
+from tests.pods.visitor import visiting
 
 API = """\
 import asyncio
