@@ -71,5 +71,13 @@ def _git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **_ENVIRON}, check=True)
 
 
+def main(folder: Path) -> None:
+    """Create the repository, or end with one line that says why it cannot be created."""
+    try:
+        build(folder)
+    except FileExistsError as error:
+        sys.exit(f"error: {error}: name a new folder")
+
+
 if __name__ == "__main__":
-    build(Path(sys.argv[1]))
+    main(Path(sys.argv[1]))

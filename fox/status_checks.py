@@ -143,7 +143,7 @@ def _certificate(name: str, certificate: ServerCertificate | None) -> Check:
 async def _tokens(tokens: TokenStore) -> Check:
     stored = tokens.all()
     valid = sum(token.expires_at_s > time.time() for token in stored)
-    detail = f"every request needs one: the owner's, or one of {valid} valid ones"
+    detail = f"every request needs one: the owner's, or another one ({valid} valid)"
     expired = len(stored) - valid
     return _ok("tokens", f"{detail}; {expired} expired" if expired else detail)
 

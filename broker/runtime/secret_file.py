@@ -19,33 +19,37 @@ from kubefox.errors import InvalidRequest
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def read(path: Path, noun: str, *, missing: str = "No such file or directory") -> str:
+def read(
+    path: Path, noun: str, *, named_by: str = "", missing: str = "No such file or directory"
+) -> str:
     """Return the text of a file with a secret.
 
     Args:
         path: The file, or a link to it.
         noun: Its kind, such as ``token file``, for messages.
+        named_by: Option or variable that names it, for messages; empty if that is clear.
         missing: What the message says if it does not exist.
 
     Raises:
         InvalidRequest: It cannot be read, is not text, or other users may read it. The message
             names the file and none of its content.
     """
+    shown = f"the {noun} {path} of {named_by}" if named_by else f"the {noun} {path}"
     try:
         with path.open(encoding="utf-8") as file:
-            _check_private(path, noun, os.fstat(file.fileno()))
+            _check_private(path, shown, os.fstat(file.fileno()))
             return file.read()
     except FileNotFoundError as error:
-        raise InvalidRequest(f"the {noun} {path} cannot be read: {missing}") from error
+        raise InvalidRequest(f"{shown} cannot be read: {missing}") from error
     except OSError as error:
-        raise InvalidRequest(f"the {noun} {path} cannot be read: {error.strerror}") from error
+        raise InvalidRequest(f"{shown} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the {noun} {path} cannot be read: it is not text") from error
+        raise InvalidRequest(f"{shown} cannot be read: it is not text") from error
 
 
-def _check_private(path: Path, noun: str, status: os.stat_result) -> None:
+def _check_private(path: Path, shown: str, status: os.stat_result) -> None:
     if status.st_uid == os.geteuid() and status.st_mode & _OTHERS:
         raise InvalidRequest(
-            f"other users may read the {noun} {path}: run chmod 600 {path}, or mount a Secret of "
-            "Kubernetes with defaultMode: 0400"
+            f"other users may read {shown}: run chmod 600 {path}, or mount a Secret of Kubernetes "
+            "with defaultMode: 0400"
         )

@@ -1,7 +1,9 @@
 import subprocess
 from pathlib import Path
 
-from examples.order_app import build
+import pytest
+
+from examples.order_app import build, main
 from fox.source.app import read_app
 
 
@@ -26,6 +28,13 @@ def test_two_builds_have_the_same_commits(tmp_path: Path) -> None:
     )
 
     assert one == other
+
+
+def test_a_folder_that_is_not_empty_ends_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SystemExit, match=f"error: {tmp_path} is not empty: name a new folder"):
+        main(tmp_path)
 
 
 def test_the_app_has_two_modules(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_a_token_that_is_none_is_refused_before_it_is_sent(
     for done in (by_option, by_file):
         assert fault in done.stderr
         assert not content or content not in done.stderr
-        assert "as `fox token create` prints it" in done.stderr
+        assert "as `fox token create` prints them" in done.stderr
 
 
 def test_a_token_of_an_issuer_is_not_sent_in_plain_text(elsewhere: dict[str, str]) -> None:
@@ -227,7 +227,7 @@ def test_a_token_file_that_others_may_read_is_refused(elsewhere: dict[str, str],
     done = run("get", "deployments", "--token-file", copy, **elsewhere)
 
     assert done.returncode == 1
-    assert f"other users may read the token file of --token-file {copy}" in done.stderr
+    assert f"other users may read the token file {copy} of --token-file" in done.stderr
     assert f"chmod 600 {copy}" in done.stderr
 
 

@@ -23,9 +23,9 @@ from routing.explanation import Candidate, ExplainedShare, Explanation, GraphNod
 from routing.selectors import Selectors
 
 _POLICIES = {
-    Selection.OPEN: "open: what is not released too, where the listener allows it",
-    Selection.SIGNED: "signed: what is not released needs a share",
-    Selection.RELEASED: "released: only what is released",
+    Selection.OPEN: "open: also versions that are not released, where the listener allows it",
+    Selection.SIGNED: "signed: a version that is not released needs a share",
+    Selection.RELEASED: "released: only released versions",
 }
 
 

@@ -92,6 +92,6 @@ def _keep(context: Any, param: Any, value: str | None) -> None:
 
 
 def _in_file(named: _NamedFile) -> GivenToken:
-    text = secret_file.read(named.path, f"token file of {named.named_by}")
+    text = secret_file.read(named.path, "token file", named_by=named.named_by)
     source = f"the token file {named.path} of {named.named_by}"
     return check_shape(text, source, "Write the whole token to it, or name another file")

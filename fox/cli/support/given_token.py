@@ -11,8 +11,8 @@ from kubefox.errors import InvalidRequest
 # Three parts in base64url: header, claims and signature (RFC 7519).
 _is_of_issuer = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII).fullmatch
 _EXPECTED = (
-    f"expected one line as `fox token create` prints it, {TOKEN_PREFIX} and {TOKEN_LENGTH} "
-    "characters in all, or the token of an OIDC issuer"
+    f"expected {TOKEN_LENGTH} characters that begin with {TOKEN_PREFIX}, as `fox token create` "
+    "prints them, or the token of an OIDC issuer"
 )
 
 

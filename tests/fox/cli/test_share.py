@@ -180,5 +180,5 @@ def test_the_policy_of_selection_is_shown(shared: Cli, tmp_path: Path) -> None:
     assert "production" in shared("get", "ve", "--prefix", "shared-live").stdout
     assert '"selection": "signed"' in stored
     assert "selection" in explained.stdout
-    assert "only what is released" in explained.stdout
+    assert "released: only released versions" in explained.stdout
     assert "only what is released can be selected" in refused.stderr
