@@ -7,19 +7,23 @@ import contextlib
 import json
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
+import pytest_asyncio
 
-from examples.demo.platform import Platform
+from examples.demo.platform import Platform, wait_for
 from tests.adapters.http.raw import ask, connect
 from tests.e2e.slow_app import ENVIRONMENT
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 PLACES = 20
+SOON_S = 60
 OK = "ok"
 
 _MAIN = '''\
@@ -83,47 +87,59 @@ async def show(ctx: Context) -> dict[str, int]:
 '''
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the HTTP adapter wait for a second only; for tests whose other requests have no body."""
-    monkeypatch.setenv("FOX_CLIENT_STALL_S", "1")
+LIMITS = {
+    "FOX_POD_CONCURRENCY": f"{PLACES}",
+    "FOX_HTTP_STREAMS": f"{PLACES}",
+    "FOX_EVENT_TTL_S": "120",
+}
+# An event waits in the pod for so long that a slow machine refuses none.
+PATIENT = LIMITS | {"FOX_POD_MAX_WAIT_S": "60"}
+REFUSING = LIMITS | {"FOX_POD_MAX_WAIT_S": "1"}
 
 
-@pytest.fixture
-def max_wait_s() -> int:
-    """How long an event waits in the pod: for so long that a slow machine refuses none."""
-    return 60
-
-
-_refusing = pytest.mark.parametrize("max_wait_s", [1])
-
-
-@pytest.fixture
-async def platform(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_wait_s: int
-) -> AsyncIterator[Platform]:
-    """A platform with one component in two virtual environments, and few places."""
-    monkeypatch.setenv("FOX_POD_CONCURRENCY", str(PLACES))
-    monkeypatch.setenv("FOX_HTTP_STREAMS", str(PLACES))
-    monkeypatch.setenv("FOX_POD_MAX_WAIT_S", f"{max_wait_s}")
-    monkeypatch.setenv("FOX_EVENT_TTL_S", "120")
-    async with open_platform(tmp_path) as platform:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    """A platform that refuses nothing."""
+    async with open_platform(tmp_path_factory.mktemp("shared"), PATIENT) as platform:
         yield platform
 
 
-@pytest.fixture
-def port(platform: Platform) -> int:
-    return port_of(platform)
+@pytest_asyncio.fixture(loop_scope="module")
+async def port(shared: Platform) -> int:
+    """Port of the shared platform, which has ended all events of the tests before."""
+    await wait_for(partial(is_idle, shared), SOON_S)
+    return port_of(shared)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def refusing(tmp_path: Path) -> AsyncIterator[Platform]:
+    """A platform that refuses what would wait for a second; its estimate is that of one test."""
+    async with open_platform(tmp_path, REFUSING) as platform:
+        yield platform
 
 
 @contextlib.asynccontextmanager
-async def open_platform(folder: Path) -> AsyncIterator[Platform]:
+async def open_platform(folder: Path, environ: Mapping[str, str]) -> AsyncIterator[Platform]:
+    """Run a platform, which alone gets ``environ``, with a component in two environments."""
     app = folder / "app"
     build(app)
-    async with Platform(folder / "data") as platform:
+    platform = Platform(folder / "data")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            await platform.start()
         await platform.fox("apply", "-f", "environments.yaml", cwd=app)
         await platform.fox("deploy", "app", "--dirty", "--wait", cwd=app)
         yield platform
+    finally:
+        await platform.stop()
+
+
+async def is_idle(platform: Platform) -> bool:
+    url = f"{platform.control_url}/v1/stats"
+    async with aiohttp.request("GET", url, headers=platform.credentials) as answer:
+        return not any(row["in_flight"] for row in (await answer.json())["deployments"])
 
 
 def port_of(platform: Platform) -> int:
@@ -189,8 +205,9 @@ async def of_a_neighbour(port: int) -> Counter[str]:
     return await statuses(port, get("/wait?for_s=0", "there"), 50, 50)
 
 
-@_refusing
-async def test_no_work_is_thrown_away_over_the_capacity(port: int) -> None:
+async def test_no_work_is_thrown_away_over_the_capacity(refusing: Platform) -> None:
+    port = port_of(refusing)
+
     # Four times as much, and still too much if a slow machine sends half as fast.
     found = await statuses(port, get("/compute?for_s=0.04"), 300, 100)
 
@@ -198,13 +215,10 @@ async def test_no_work_is_thrown_away_over_the_capacity(port: int) -> None:
     assert (await ask(port, get("/ended"))).json() == {"compute": found[OK]}
 
 
-@_refusing
-async def test_every_refused_request_is_counted_with_its_reason(
-    platform: Platform, port: int
-) -> None:
-    found = await statuses(port, get("/compute?for_s=0.02"), 300, 1000)
-    stats = json.loads(await platform.fox("stats", "-o", "json"))
-    table = await platform.fox("stats", "--by", "reason")
+async def test_every_refused_request_is_counted_with_its_reason(refusing: Platform) -> None:
+    found = await statuses(port_of(refusing), get("/compute?for_s=0.02"), 300, 1000)
+    stats = json.loads(await refusing.fox("stats", "-o", "json"))
+    table = await refusing.fox("stats", "--by", "reason")
 
     refused = {"too_late": found["overloaded"]}
     ((deployment,), (component,)) = stats["deployments"], stats["components"]
@@ -215,10 +229,9 @@ async def test_every_refused_request_is_counted_with_its_reason(
 
 
 async def test_events_that_wait_until_their_deadline_are_refused_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("FOX_EVENT_TTL_S", "8")
-    async with open_platform(tmp_path) as platform:
+    async with open_platform(tmp_path, {"FOX_EVENT_TTL_S": "8"}) as platform:
         port = port_of(platform)
         # The two need 15 s, and no event is refused before the pod knows how fast they begin.
         floods = [
@@ -231,8 +244,9 @@ async def test_events_that_wait_until_their_deadline_are_refused_before_it(
     assert found.total() == 300
 
 
-@_refusing
-async def test_a_refused_request_gets_retry_after(port: int) -> None:
+async def test_a_refused_request_gets_retry_after(refusing: Platform) -> None:
+    port = port_of(refusing)
+
     async with flood(port, get("/wait?for_s=10"), 4 * PLACES):
         while (answer := await ask(port, get("/wait?for_s=0"))).status != 503:
             await asyncio.sleep(0.01)
@@ -278,17 +292,18 @@ async def test_a_neighbour_can_open_streams_beside_those_of_a_flood(port: int) -
         assert opened == [200] * (PLACES // 4)
 
 
-@pytest.mark.usefixtures("_impatient")
 async def test_each_half_sent_body_is_answered_with_408_and_a_neighbour_loses_nothing(
-    port: int,
+    tmp_path: Path,
 ) -> None:
     head = f"POST {target('/upload')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     chunked = (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"3\r\nabc\r\n"
 
-    flood, found = await asyncio.gather(
-        statuses(port, chunked, 4 * PLACES, 1000),
-        statuses(port, get("/wait?for_s=0", "there"), 50, 50),
-    )
+    # The other requests have no body, so that none is too slow.
+    async with open_platform(tmp_path, PATIENT | {"FOX_CLIENT_STALL_S": "1"}) as platform:
+        port = port_of(platform)
+        flood, found = await asyncio.gather(
+            statuses(port, chunked, 4 * PLACES, 1000), of_a_neighbour(port)
+        )
 
     assert flood == {"body_too_slow": 4 * PLACES}
     assert found == {OK: 50}

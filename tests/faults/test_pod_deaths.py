@@ -41,11 +41,11 @@ async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield platform
 
 
-def job(platform: Platform, path: str, *, body_bytes: int = 0) -> Job:
+def job(platform: Platform, *paths: str, body_bytes: int = 0) -> Job:
     """Return a load of GETs, or of POSTs if they have a body."""
     return Job(
         port=urlsplit(platform.http_url).port or 0,
-        paths=(path,),
+        paths=paths,
         connections=CONNECTIONS,
         duration_s=LOAD_S,
         rate_per_s=RATE_PER_S,
@@ -55,21 +55,20 @@ def job(platform: Platform, path: str, *, body_bytes: int = 0) -> Job:
 
 
 async def outcome_of_a_kill(
-    generator: Generator, platform: Platform, path: str, *, body_bytes: int = 0
+    generator: Generator, platform: Platform, *paths: str, body_bytes: int = 0
 ) -> Outcome:
     """Kill a pod of the component ``api`` in the middle of a load, and return its outcome."""
     pod = await platform.pod_of("api", "")
-    load = asyncio.create_task(generator.run(job(platform, path, body_bytes=body_bytes)))
+    load = asyncio.create_task(generator.run(job(platform, *paths, body_bytes=body_bytes)))
     await asyncio.sleep(LOAD_S / 2)
     os.kill(pod["pid"], signal.SIGKILL)
     return await load
 
 
-@pytest.mark.parametrize("path", [API_PATH, WEB_PATH])
 async def test_no_get_fails_when_the_only_pod_is_killed(
-    generator: Generator, platform: Platform, path: str
+    generator: Generator, platform: Platform
 ) -> None:
-    outcome = await outcome_of_a_kill(generator, platform, path)
+    outcome = await outcome_of_a_kill(generator, platform, API_PATH, WEB_PATH)
 
     assert outcome.failures == {}
     assert outcome.answers == RATE_PER_S * LOAD_S
