@@ -15,10 +15,10 @@ import pytest
 
 from tests.security import spy_app
 from tests.security.running import RunningPlatform, run_fox, run_platform
-from tests.security.users import as_another_user, needs_root
+from tests.security.users import as_another_user, needs_readable_checkout
 
 # The kernel sets no such limit for root, so these processes are of another user.
-pytestmark = needs_root
+pytestmark = needs_readable_checkout
 
 HOST = "127.0.0.1"
 LIMIT = 64

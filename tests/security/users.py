@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import warnings
@@ -11,9 +12,25 @@ from pathlib import Path
 
 import pytest
 
+from broker.runtime import confinement
+
 NOBODY = 65_534
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+
+
+def _others_can_read(folder: Path) -> bool:
+    """Return whether any user can enter a folder and the folders above it."""
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
+
+
+# With the umask 077, a checkout and its virtual environment belong to their owner alone.
+needs_readable_checkout = pytest.mark.skipif(
+    os.geteuid() != 0
+    or not _others_can_read(Path(sys.executable).parent)
+    or not _others_can_read(Path(confinement.__file__).parent),
+    reason="only root can act for another user, who must be able to read this checkout",
+)
 
 _AS_ANOTHER_USER = """
 import os, sys
@@ -33,6 +50,8 @@ os.execv(sys.executable, [sys.executable, "-P", "-c", program, folder, *sys.argv
 
 def as_another_user(folder: Path, program: str, *arguments: str) -> list[str]:
     """Return a command by which root runs a Python program as another user.
+
+    Tests that use it are marked with ``needs_readable_checkout``.
 
     Args:
         folder: Becomes that user's, and is the first argument of the program; the program runs in
