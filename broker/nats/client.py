@@ -169,6 +169,12 @@ class FastPathClient(Client):
         """Return the signature of the challenge of this connection, for nats-py."""
         return self._signature
 
+    async def _attempt_reconnect(self) -> None:
+        # Requests that were not written are failed, and nothing must be written to a server that is
+        # left: nats-py waits for that before it connects to another one.
+        self._transport.abort()
+        await super()._attempt_reconnect()
+
     def _connect_command(self) -> bytes:
         server, transport = self._current_server, self._transport
         if server is not None and server.uri.scheme == "tls" and not transport.is_encrypted:

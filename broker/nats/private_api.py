@@ -115,6 +115,13 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         Client,
+        "_attempt_reconnect",
+        NameKind.COROUTINE,
+        "client",
+        "Closes the connection and waits for that; overridden to drop what is not written.",
+    ),
+    PrivateName(
+        Client,
         "_connect_command",
         NameKind.METHOD,
         "client",

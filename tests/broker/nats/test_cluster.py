@@ -73,3 +73,26 @@ async def test_a_server_that_accepts_small_messages_only_is_refused_with_the_cur
     ):
         async with connect(server.url, process_id="process"):
             pass
+
+
+async def test_a_client_leaves_a_server_that_does_not_take_what_is_written(
+    cluster: NatsCluster,
+) -> None:
+    reconnected = asyncio.Event()
+
+    async def note() -> None:
+        reconnected.set()
+
+    async with connect(cluster.url, process_id="process") as bus:
+        bus.on_reconnect(note)
+        failed = cluster.at(bus.server)
+        os.kill(failed.pid, signal.SIGSTOP)
+        # The first bytes fill the buffers of the kernel, which grow for a moment.
+        for _ in range(3):
+            while bus.send("subject", bytes(512 << 10)):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.5)
+
+        await reconnected.wait()
+
+        assert cluster.at(bus.server) is not failed
