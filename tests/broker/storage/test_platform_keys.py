@@ -79,7 +79,8 @@ async def test_without_the_key_file_no_process_starts_on_keys_that_exist(
 ) -> None:
     before = await stored(bus)
 
-    with pytest.raises(InvalidRequest, match=r"/none does not exist.*FOX_KEY_FILE"):
+    missing = r"/none cannot be read: it does not exist.*FOX_KEY_FILE"
+    with pytest.raises(InvalidRequest, match=missing):
         await open_keys(bus, KeyFile(tmp_path / "none", is_own=True), creates=creates)
 
     assert not (tmp_path / "none").exists()
