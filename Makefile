@@ -19,7 +19,7 @@ COMPONENTS := $(wildcard examples/*/components/* examples/*/versions/*/component
 	benchmarks/*/app/components/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-faults fuzz fmt lint types arch cov docs bench bench-full bench-peers bench-routing bench-streams bench-overload bench-scale docker-lint lock sbom audit clean
+.PHONY: help setup demo test test-fast test-faults test-kubernetes fuzz fmt lint types arch cov docs bench bench-full bench-peers bench-routing bench-streams bench-overload bench-scale docker-lint lock sbom audit clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,10 @@ test-fast: setup ## Run the tests that start no platform and few processes, in l
 
 test-faults: setup ## Run the tests of promises: a load with a fault in its middle, every answer counted
 	$(PYTEST) -m faults
+
+test-kubernetes: setup ## Run the tests on a Kubernetes control plane, which Go builds first: minutes, once
+	$(BIN)/python -m tests.kubernetes.binary
+	$(PYTEST) -m kubernetes
 
 fuzz: setup ## Send new requests to every operation of the control API (FUZZ_SEED=… repeats a run)
 	FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} \

@@ -285,7 +285,7 @@ class Platform:
         self._stack.enter_context(lock_pods(data_dir))
         pod_logs = await enter(open_logs(data_dir / "logs"))
         logins = PodLogins(self._access)
-        driver = self._pod_driver(await open_bundles(self._bus), pod_logs, logins)
+        driver = await enter(self._pod_driver(await open_bundles(self._bus), pod_logs, logins))
         revoke = partial(report_left, self._bus) if self._nats is None else self._nats.revoke
         revoking = logins.revoke_retired(revoke)
         await enter(run_in_background(revoking, "revoking NATS credentials"))
@@ -293,6 +293,8 @@ class Platform:
         # To the end of the drain, the runner can be asked for logs, and others see that it lives.
         await enter(serve_runner(self._bus, runner.name, pod_logs, self._collect_files))
         self._reconciler = await self._start_reconciler(driver, runner)
+        # Before the reconciler ends: pods of a cluster go on without it.
+        self._stack.callback(driver.detach)
         await self._board.wait_runner(runner)
 
     async def _collect_files(self) -> None:
@@ -342,6 +344,8 @@ class Platform:
             log_format="json",
             log_level=settings.log_level,
             rights=pod_rights(settings),
+            bus=self._bus,
+            image=settings.pod_image,
         )
 
     async def _start_reconciler(self, driver: PodDriver, runner: RunnerStatus) -> Reconciler:

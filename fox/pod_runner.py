@@ -20,6 +20,8 @@ from pods.protections import describe_protections
 from pods.rights import PodRights
 
 _FOLDER_DIGITS = 6
+CLUSTER_START_S = 300.0
+CLUSTER_STARTS = 32
 LOCAL = "local"
 """Name of the driver whose pods are processes of this machine."""
 
@@ -41,9 +43,15 @@ def this_runner(data_dir: Path, settings: Settings) -> RunnerStatus:
 
 
 def pod_limits(settings: Settings) -> PodLimits:
-    """Return the limits of the pods of this process; as many start at once as there are cores."""
+    """Return the limits of the pods of this process.
+
+    On this machine as many start at once as there are cores. In a cluster, a node may have to fetch
+    the image, or has to be added.
+    """
+    is_local = settings.pod_driver == LOCAL
     return PodLimits(
-        starts_at_once=len(os.sched_getaffinity(0)),
+        starts_at_once=len(os.sched_getaffinity(0)) if is_local else CLUSTER_STARTS,
+        start_deadline_s=PodLimits().start_deadline_s if is_local else CLUSTER_START_S,
         event_ttl_s=settings.event_ttl_s,
         idle_s=settings.pod_idle_s,
         replicas=default_replicas(settings),

@@ -38,6 +38,7 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
         pid: Process id, for the local driver.
         message: Reason of the back-off, or empty.
         runner: Name of the pod runner that runs it.
+        name: Its name in the cluster, for the Kubernetes driver.
     """
 
     id: str
@@ -51,6 +52,12 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     message: str = ""
     runner: str = ""
+    name: str = ""
+
+    @property
+    def nats_id(self) -> str:
+        """The id that its process has on NATS."""
+        return self.name or self.id
 
     @property
     def key(self) -> str:

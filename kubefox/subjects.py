@@ -23,6 +23,7 @@
 ``gone.<app>.<component>.<hash>``          notices to them that nothing waits for an answer
 ``pods.load.<pod>``                        requests to one pod for its load
 ``pods.wake.<app>.<sender>``               requests to the reconciler to start or await a pod
+``pods.start.<app>.<sender>``              requests of a pod that starts for its login and code
 ``pods.runner.<runner>``                   requests to one pod runner: is it there, logs, clean-up
 ``telemetry.figures``                      requests to all processes but idle pods for figures
 ``telemetry.figures.all``                  the same to all processes
@@ -58,6 +59,7 @@ LEASE_FREE = "leases.free"
 PODS_NOTICES = "pods.*.*.*.*"
 OUTBOX = "outbox.*.*.*.*"
 WAKES = "pods.wake.*.*"
+STARTS = "pods.start.*.*"
 FIGURES = "telemetry.figures"
 ALL_FIGURES = "telemetry.figures.all"
 FIGURES_OF_ALL = "telemetry.figures.of.*.*"
@@ -171,6 +173,16 @@ def view(sender: Sender) -> str:
 def wake(sender: Sender) -> str:
     """Return the subject of a process's requests to start a pod."""
     return f"pods.wake.{sender.tokens}"
+
+
+def start(sender: Sender) -> str:
+    """Return the subject of the requests of a pod that starts."""
+    return f"pods.start.{sender.tokens}"
+
+
+def starter(subject: str) -> str:
+    """Return the tokens of the sender of a request on ``start``."""
+    return subject.removeprefix("pods.start.")
 
 
 def figures_of(sender: Sender) -> str:

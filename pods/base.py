@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -76,6 +76,11 @@ class Pod(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """Its id on NATS, if the driver has chosen one; empty if that is the id of its spec."""
+        ...
+
+    @property
     def end(self) -> PodEnd:
         """How it ended; complete when the context of ``PodDriver.run`` has been left."""
         ...
@@ -103,7 +108,22 @@ def has_no_replica() -> bool:
 
 
 class PodDriver(Protocol):
-    """Runs pods in one kind of place, many at once."""
+    """Runs pods in one kind of place, many at once, while its context lasts."""
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        ...
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """End; no pod is run any more."""
+        ...
+
+    def detach(self) -> None:
+        """Leave the pods running from now on, if they can outlive this process.
+
+        The platform calls this before it ends. Another process of it takes the pods over.
+        """
+        ...
 
     def run(
         self, spec: PodSpec, has_replica: HasReplica = has_no_replica

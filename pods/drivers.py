@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from broker.nats.bus import Bus
 from broker.runtime import plugins
 from pods.base import PodDriver
 from pods.bundle_folders import FetchBundle
@@ -31,6 +32,8 @@ class PodDriverFactory(Protocol):
         log_format: str,
         log_level: str,
         rights: PodRights,
+        bus: Bus,
+        image: str,
     ) -> PodDriver:
         """Return a driver that runs no pod yet.
 
@@ -44,6 +47,8 @@ class PodDriverFactory(Protocol):
             log_format: Log format of the pods: ``json`` or ``console``.
             log_level: Log level of the pods.
             rights: Rights of the pods.
+            bus: Connection of the platform to NATS.
+            image: Image of the pods, for drivers that need one.
         """
 
 

@@ -180,6 +180,10 @@ class Fleet:
         pods = self.gone.pods_of(version)
         return pods, self._board.pods_known_since_us(version)
 
+    def names_of(self, pods: Collection[str]) -> list[str]:
+        """Return the ids on NATS of some pods."""
+        return [self._pods[pod].nats_id for pod in pods]
+
     async def scale(self, counts: Mapping[Version, int]) -> None:
         """Begin to give some versions another number of pods, within their limits."""
         if changed := self.replicas.ask_for(counts):

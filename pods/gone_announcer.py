@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from broker.nats.bus import Bus
 from broker.nats.gone_pods import PodGone, encode_notice
@@ -12,6 +12,7 @@ from kubefox import subjects
 from kubefox.distill import Version
 from kubefox.errors import NatsUnavailable
 from kubefox.pod import PodStatus
+from pods.supervisor import PodSupervisor
 
 
 class GoneAnnouncer:
@@ -20,21 +21,22 @@ class GoneAnnouncer:
     Args:
         bus: Connection to use.
         board: Names the pods of other runners.
-        living: Ids of this runner's pods of each version, with those that are being stopped. They
+        living: This runner's pods of each version by id, with those that are being stopped. They
             still handle their requests.
     """
 
     def __init__(
-        self, bus: Bus, board: PodBoard, living: Mapping[Version, Collection[str]]
+        self, bus: Bus, board: PodBoard, living: Mapping[Version, Mapping[str, PodSupervisor]]
     ) -> None:
         self._bus = bus
         self._board = board
         self._living = living
 
     def pods_of(self, version: Version) -> frozenset[str]:
-        """Return the ids of all pods of a version, also of those that are being stopped."""
-        others = (pod.id for pod in self._board.pods_of(version))
-        return frozenset((*self._living.get(version, ()), *others))
+        """Return the NATS ids of all pods of a version, also of those that are being stopped."""
+        own = self._living.get(version, {})
+        others = (pod.nats_id for pod in self._board.pods_of(version) if pod.id not in own)
+        return frozenset((*(pod.nats_id for pod in own.values()), *others))
 
     async def announce(
         self, dead: PodStatus, *, may_drain: bool = False, is_cut_off: bool = False
@@ -49,8 +51,8 @@ class GoneAnnouncer:
         others = self.pods_of(dead.version)
         notice = PodGone(
             subject=subjects.component(*dead.version),
-            pod="" if may_drain else dead.id,
-            others=tuple(others | {dead.id} if may_drain else others - {dead.id}),
+            pod="" if may_drain else dead.nats_id,
+            others=tuple(others | {dead.nats_id} if may_drain else others - {dead.nats_id}),
             is_cut_off=is_cut_off,
         )
         # Without NATS, every requester has failed its requests already.

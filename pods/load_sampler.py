@@ -71,7 +71,7 @@ class LoadSampler:
 
     async def _sample(self, version: Version) -> Sample | None:
         """Return the load of a version; None while no pod of it is ready."""
-        pods = self._fleet.ready_pods(version)
+        pods = self._fleet.names_of(self._fleet.ready_pods(version))
         answers = await asyncio.gather(*(fetch_load(self._bus, pod) for pod in pods))
         loads = [load for load in answers if load is not None]
         if not loads:

@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Self
 
+from broker.nats.bus import Bus
 from broker.runtime import confinement
 from broker.runtime.confinement import Confinement
 from kubefox.distill import Version
@@ -45,6 +47,8 @@ class LocalDriver:
         log_format: Log format of the pods: ``json`` or ``console``.
         log_level: Log level of the pods.
         rights: Rights of the pods.
+        bus: Not needed.
+        image: Not needed.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class LocalDriver:
         log_format: str = "console",
         log_level: str = "INFO",
         rights: PodRights = ALL_RIGHTS,
+        bus: Bus | None = None,
+        image: str = "",
     ) -> None:
         self._bundles = BundleFolders(data_dir / "bundles", fetch)
         self._logs = logs
@@ -76,6 +82,15 @@ class LocalDriver:
             # Output appears in the logs as soon as the component prints it.
             "PYTHONUNBUFFERED": "1",
         }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """Do nothing: each pod has ended with its own context."""
+
+    def detach(self) -> None:
+        """Do nothing: a process of this machine never outlives its platform."""
 
     @contextlib.asynccontextmanager
     async def run(

@@ -36,6 +36,10 @@ class Logins(Protocol):
         """Return the login of one start of a pod."""
         ...
 
+    def log_in_first(self, spec: PodSpec) -> Login:
+        """Return the login that all pods of a version have until each gets its own."""
+        ...
+
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; its credentials may be revoked."""
         ...
@@ -58,16 +62,25 @@ class PodLogins:
         # A restarted pod keeps its id, but must not receive replies to the process before it.
         process_id = subjects.pod_process_id(spec.id, new_token())
         rights = permissions.for_pod(process_id, spec.id, spec.sender, spec.dependencies)
-        user = self._users.get(spec.version)
-        if user is None:
-            user = self._users[spec.version] = KeyPair.generate(KeyKind.USER)
-        return self._access.login(process_id, rights, user)
+        return self._access.login(process_id, rights, self._user(spec.version))
+
+    def log_in_first(self, spec: PodSpec) -> Login:
+        """Return the login that all pods of a version have until each gets its own."""
+        process_id = subjects.pod_process_id("start", new_token())
+        rights = permissions.for_starting_pod(process_id, spec.sender)
+        return self._access.login(process_id, rights, self._user(spec.version))
 
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; its credentials may be revoked."""
         user = self._users.pop(version, None)
         if user is not None and self._access.makes_users:
             self._retired.put_nowait(user.public)
+
+    def _user(self, version: Version) -> KeyPair:
+        user = self._users.get(version)
+        if user is None:
+            user = self._users[version] = KeyPair.generate(KeyKind.USER)
+        return user
 
     async def revoke_retired(self, revoke: Revoke, wait_s: float = REVOKE_S) -> None:
         """Revoke the credentials of retired versions until this is cancelled.

@@ -42,6 +42,24 @@ def inherited(environ: Mapping[str, str], names: Sequence[str]) -> dict[str, str
     }
 
 
+def for_cluster(environ: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Return the variables of a process that its pods in a cluster get.
+
+    Those of the system are the image's own. Headers for the collector are left out: they may
+    contain its key, and everybody who may read a Deployment would see it.
+
+    Args:
+        environ: Environment of the process.
+        names: Further variables to pass on; those that are not set are ignored.
+    """
+    found = inherited(environ, names)
+    return {
+        name: value
+        for name, value in found.items()
+        if name in names or (name not in _SYSTEM and not name.endswith("_HEADERS"))
+    }
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Return the names in a list that commas separate, as ``FOX_POD_ENV`` holds it.
 

@@ -13,11 +13,11 @@ class PodSet:
     """The pods that live. A pod that is being stopped still lives, but does not count any more.
 
     Attributes:
-        living: Ids of the pods of each version, with those that are being stopped.
+        living: The pods of each version by id, with those that are being stopped.
     """
 
     def __init__(self) -> None:
-        self.living: dict[Version, set[str]] = {}
+        self.living: dict[Version, dict[str, PodSupervisor]] = {}
         self._counting: dict[str, PodSupervisor] = {}
 
     def __getitem__(self, pod: str) -> PodSupervisor:
@@ -27,7 +27,7 @@ class PodSet:
         """Add a pod that starts."""
         status = supervisor.status
         self._counting[status.id] = supervisor
-        self.living.setdefault(status.version, set()).add(status.id)
+        self.living.setdefault(status.version, {})[status.id] = supervisor
 
     def discount(self, pod: str) -> None:
         """Note that a pod is being stopped."""
@@ -37,7 +37,7 @@ class PodSet:
         """Remove a pod that has ended."""
         self._counting.pop(ended.id, None)
         living = self.living[ended.version]
-        living.remove(ended.id)
+        del living[ended.id]
         if not living:
             del self.living[ended.version]
 

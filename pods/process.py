@@ -70,6 +70,11 @@ class PodProcess:
         return self._child.pid
 
     @property
+    def name(self) -> str:
+        """Empty: its id is that of its spec."""
+        return ""
+
+    @property
     def end(self) -> PodEnd:
         """How the process ended; includes its own reason once ``stop`` has returned."""
         code = self._child.return_code

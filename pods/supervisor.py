@@ -69,6 +69,12 @@ class PodSupervisor:
         self._back_off = BackOff()
         self._ready_at_s = 0.0
         self._was_ready = False
+        self._pod: Pod | None = None
+
+    @property
+    def nats_id(self) -> str:
+        """The id that its process has on NATS now."""
+        return (self._pod.name if self._pod is not None else "") or self.status.nats_id
 
     @property
     def is_recovering(self) -> bool:
@@ -124,7 +130,7 @@ class PodSupervisor:
             try:
                 async with asyncio.timeout_at(deadline_s):
                     if await pod.wait_ready():
-                        self._set_ready()
+                        self._set_ready(pod.name)
             except TimeoutError:
                 failure = f"was not ready within {self._dependencies.start_deadline_s:g} s"
                 pod.kill()
@@ -136,7 +142,7 @@ class PodSupervisor:
         """Return the pod, which may not be ready yet, and the loop time at which it must be."""
         urgency = partial(self._dependencies.urgency, self.status.version)
         async with self._dependencies.start_slots.hold(urgency):
-            pod = await stack.enter_async_context(self._run_pod(spec))
+            pod = self._pod = await stack.enter_async_context(self._run_pod(spec))
             self._set_status(pid=pod.pid)
             deadline_s = asyncio.get_running_loop().time() + self._dependencies.start_deadline_s
             with contextlib.suppress(TimeoutError):
@@ -163,10 +169,10 @@ class PodSupervisor:
     def _has_replica(self) -> bool:
         return self._dependencies.has_replica(self.status)
 
-    def _set_ready(self) -> None:
+    def _set_ready(self, name: str) -> None:
         self._ready_at_s = time.monotonic()
         self._was_ready = True
-        self._set_status(phase=PodPhase.READY, failed_starts=0)
+        self._set_status(phase=PodPhase.READY, failed_starts=0, name=name)
         took_s = time.time() - self.status.started_at_s
         logger.info("pod %s is ready after %.1f s", self.status.id, took_s)
 

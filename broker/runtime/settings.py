@@ -89,7 +89,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         audit_file_bytes: Size of a file of the audit log, in bytes; after that, a new one begins.
         audit_files: Number of files of the audit log, for changes and for refusals each; the oldest
             one is removed.
-        pod_driver: Name of the installed driver that runs pods.
+        pod_driver: Name of the installed driver that runs pods: ``local`` runs them as processes of
+            this machine, ``kubernetes`` in a cluster.
+        pod_image: Image of the pods in a cluster, with this version of the platform.
         pod_liveness_s: How long a pod's event loop may block, in seconds, before the pod is killed
             and restarted; 0 disables the check.
         pod_replica_liveness_s: The same while another pod serves the component version, if that is
@@ -188,6 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_file_bytes: int = 10 * MIB
     audit_files: int = 10
     pod_driver: str = "local"
+    pod_image: str = ""
     pod_liveness_s: float = 4
     pod_replica_liveness_s: float = 1
     pod_idle_s: float = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -42,8 +43,9 @@ class DriverContract(ABC):
         return Bundles()
 
     @pytest.fixture
-    def driver(self, bundles: Bundles) -> PodDriver:
-        return self.open_driver(bundles)
+    async def driver(self, bundles: Bundles) -> AsyncIterator[PodDriver]:
+        async with self.open_driver(bundles) as driver:
+            yield driver
 
     async def test_a_pod_is_ready_when_it_writes_to_the_ready_pipe(
         self, driver: PodDriver, bundles: Bundles
@@ -63,9 +65,9 @@ class DriverContract(ABC):
     async def test_a_pod_that_does_not_drain_is_killed_after_the_grace_time(
         self, bundles: Bundles
     ) -> None:
-        driver = self.open_driver(bundles, grace_s=0.1)
+        spec = bundles.add(programs.STUBBORN)
 
-        async with driver.run(bundles.add(programs.STUBBORN)) as pod:
+        async with self.open_driver(bundles, grace_s=0.1) as driver, driver.run(spec) as pod:
             await pod.wait_ready()
 
         assert not pod.end.is_clean

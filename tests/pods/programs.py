@@ -18,7 +18,11 @@ COMMAND = (sys.executable, "-c", _RUN_ENTRY)
 
 READY = "import os; os.write(int(os.environ['FOX_READY_FD']), b'ready\\n')\n"
 DRAIN = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
-UNTIL_LIFELINE_ENDS = "import sys; sys.stdin.read()\n"
+# Without a lifeline, only a signal of the driver ends it.
+UNTIL_LIFELINE_ENDS = (
+    "import os, signal, sys\n"
+    "sys.stdin.read() if 'FOX_LIFELINE' in os.environ else [signal.pause() for _ in iter(int, 1)]\n"
+)
 
 BEAT = (
     "import os, struct, time\n"

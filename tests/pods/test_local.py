@@ -31,6 +31,8 @@ class SameLogins:
     def log_in(self, spec: PodSpec) -> Login:
         return Login(url="nats://127.0.0.1:4222", process_id=spec.id)
 
+    log_in_first = log_in
+
     def retire(self, version: Version) -> None:
         """Do nothing: nothing was made."""
 

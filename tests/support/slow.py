@@ -20,6 +20,7 @@ SLOW = (
     "examples",
     "faults",
     "fox",
+    "kubernetes",
     "pods",
     "routing/test_against_reference.py",
     "routing/test_bounded_work.py",

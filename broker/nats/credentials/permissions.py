@@ -49,6 +49,7 @@ class Role(Enum):
     """A kind of process."""
 
     POD = "pod"
+    STARTING_POD = "pod that starts"
     PLATFORM = "every process of the platform"
     HTTP = "http"
     ADAPTERS = "adapters"
@@ -104,6 +105,11 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
         _publish("telemetry.figures.of.<app>.<source>", "its figures"),
         _publish("telemetry.spans.<app>.<source>", "its spans"),
         _publish("telemetry.spans.kept.<app>.<source>", "its spans"),
+    ),
+    Role.STARTING_POD: (
+        _subscribe("reply.<process>.>", "answers to its requests"),
+        _publish("reply.<process>.*", "to itself, to know that all before it has arrived"),
+        _publish("pods.start.<app>.<source>", "its own login and its code"),
     ),
     Role.PLATFORM: (
         *_ANSWERS,
@@ -164,6 +170,7 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
     ),
     Role.PODS: (
         _subscribe("pods.wake.*.*", "requests to start idle versions"),
+        _subscribe("pods.start.*.* pods", "pods of a cluster that start"),
         _subscribe("pods.runner.*", "requests for logs and for clean-up"),
         _subscribe("leases.free", "which runner leads"),
         _publish("leases.free", "the same"),
@@ -276,6 +283,17 @@ def for_pod(
         },
     )
     return msgspec.structs.replace(granted, max_subscriptions=MAX_POD_SUBSCRIPTIONS)
+
+
+def for_starting_pod(process_id: str, sender: Sender) -> Permissions:
+    """Return the permissions of the first login that all pods of a version have in a cluster.
+
+    Args:
+        process_id: Id of their processes.
+        sender: What they send as.
+    """
+    names = {"process": [process_id], "app": [sender.app], "source": [sender.source]}
+    return grant(TABLE[Role.STARTING_POD], names)
 
 
 def grant(rights: Iterable[Right], names: Mapping[str, list[str]]) -> Permissions:

@@ -1,0 +1,1 @@
+"""The driver ``kubernetes``: pods are pods of a Kubernetes cluster."""

@@ -1,0 +1,268 @@
+"""The few calls of the Kubernetes API that the driver needs, over aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from kubefox.decoding import DECODE_ERRORS
+from pods.kubernetes.cluster import Cluster
+
+FIELD_MANAGER = "kubefox"
+"""Owner of the fields that the driver applies, as ``metadata.managedFields`` shows it."""
+
+CALL_S = 30.0
+WATCH_S = 300
+"""How long a watch lasts before it is made again; a connection that died unnoticed is found."""
+
+_TOKEN_S = 60.0
+_APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+Object = dict[str, Any]
+"""A Kubernetes object as the API sends it."""
+
+
+class ApiError(Exception):
+    """The API refused a call, or did not answer.
+
+    Args:
+        status: HTTP status; 0 if there was no answer.
+        message: The API's own message.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the same call may succeed later: no answer, too many calls, or a fault there."""
+        return self.status in {0, 429} or self.status >= 500
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a watch.
+
+    Attributes:
+        type: ``ADDED``, ``MODIFIED``, ``DELETED``, ``BOOKMARK`` or ``ERROR``.
+        object: The object after it, or the status of an error.
+    """
+
+    type: str
+    object: msgspec.Raw
+
+
+class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    """The metadata of a list."""
+
+    resource_version: str
+
+
+class ObjectList(msgspec.Struct, frozen=True):
+    """The objects of one collection, and the version of the data at which they were read."""
+
+    metadata: ListMeta
+    items: list[msgspec.Raw]
+
+
+class _Status(msgspec.Struct, frozen=True):
+    message: str = ""
+    code: int = 0
+
+
+_decode_status = msgspec.json.Decoder(_Status).decode
+_decode_list = msgspec.json.Decoder(ObjectList).decode
+_decode_change = msgspec.json.Decoder(Change).decode
+_decode_object = msgspec.json.Decoder(Object).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Api:
+    """The API of one cluster; made by ``open_api``.
+
+    Args:
+        session: Connections to use.
+        cluster: The cluster.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, cluster: Cluster) -> None:
+        self._session = session
+        self._cluster = cluster
+        self._token = ""
+        self._token_until_s = 0.0
+
+    async def get(self, path: str) -> Object:
+        """Return one object.
+
+        Raises:
+            ApiError: It does not exist (404), or cannot be read.
+        """
+        return _decode_object(await self._call("GET", path))
+
+    async def list(self, path: str, selectors: Mapping[str, str]) -> ObjectList:
+        """Return the objects of a collection.
+
+        Args:
+            path: Of the collection.
+            selectors: ``labelSelector`` and ``fieldSelector``.
+
+        Raises:
+            ApiError: They cannot be read.
+        """
+        return _decode_list(await self._call("GET", path, parameters=selectors))
+
+    async def apply(self, path: str, manifest: Object) -> None:
+        """Make the fields of an object those of ``manifest``, by server-side apply.
+
+        Fields that others own and this manifest does not name stay; those that it names become its
+        own.
+
+        Raises:
+            ApiError: The API refuses it.
+        """
+        parameters = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        await self._call("PATCH", path, manifest, parameters, _APPLY)
+
+    async def create(self, path: str, manifest: Object) -> Object:
+        """Create an object in a collection, and return it.
+
+        Raises:
+            ApiError: It exists (409), or the API refuses it.
+        """
+        return _decode_object(await self._call("POST", path, manifest))
+
+    async def patch(self, path: str, changes: Object, kind: str = MERGE) -> None:
+        """Change fields of an object.
+
+        Args:
+            path: Of the object, or of its ``status``.
+            changes: The fields.
+            kind: ``MERGE`` or ``STRATEGIC``.
+
+        Raises:
+            ApiError: It does not exist (404), or the API refuses the change.
+        """
+        await self._call("PATCH", path, changes, content_type=kind)
+
+    async def delete(self, path: str, *, uid: str = "", grace_s: int | None = None) -> None:
+        """Delete an object, and what it owns in the background. One that is gone is no error.
+
+        Args:
+            path: Of the object.
+            uid: Delete it only if this is its uid; empty for any.
+            grace_s: Grace time of a pod, instead of its own.
+
+        Raises:
+            ApiError: The API refuses it.
+        """
+        options: Object = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        try:
+            await self._call("DELETE", path, options)
+        except ApiError as error:
+            # A conflict: another object has its name now.
+            if error.status != HTTPStatus.NOT_FOUND and not (
+                uid and error.status == HTTPStatus.CONFLICT
+            ):
+                raise
+
+    async def watch(
+        self, path: str, selectors: Mapping[str, str], version: str
+    ) -> AsyncGenerator[Change, None]:
+        """Yield the changes of a collection after ``version``, until the API ends the watch.
+
+        Args:
+            path: Of the collection.
+            selectors: ``labelSelector`` and ``fieldSelector``.
+            version: ``resourceVersion`` of a list or of a change.
+
+        Raises:
+            ApiError: The watch is refused, or ended without its last line.
+        """
+        parameters = {
+            **selectors,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_S),
+        }
+        timeout = aiohttp.ClientTimeout(sock_connect=CALL_S, sock_read=WATCH_S + CALL_S)
+        async with self._request("GET", path, params=parameters, timeout=timeout) as response:
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in filter(None, lines):
+                    yield _decode_change(line)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        parameters: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        async with self._request(
+            method,
+            path,
+            params=parameters,
+            data=None if body is None else _encode(body),
+            headers={"Content-Type": content_type},
+            timeout=aiohttp.ClientTimeout(total=CALL_S),
+        ) as response:
+            return await response.read()
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        token = await self._current_token()
+        login = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            async with self._session.request(
+                method, self._cluster.server + path, headers={**(headers or {}), **login}, **options
+            ) as response:
+                if not response.ok:
+                    raise _refusal(response.status, await response.read())
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, f"{self._cluster.server} does not answer: {error!r}") from error
+        except DECODE_ERRORS as error:
+            raise ApiError(0, f"{self._cluster.server} sends no valid answer: {error}") from error
+
+    async def _current_token(self) -> str:
+        if self._cluster.token_file is None:
+            return self._cluster.token
+        if time.monotonic() >= self._token_until_s:
+            self._token = await asyncio.to_thread(self._cluster.read_token)
+            self._token_until_s = time.monotonic() + _TOKEN_S
+        return self._token
+
+
+def _refusal(status: int, body: bytes) -> ApiError:
+    try:
+        message = _decode_status(body).message
+    except DECODE_ERRORS:
+        message = ""
+    return ApiError(status, message or f"the API answers with status {status}")
+
+
+@contextlib.asynccontextmanager
+async def open_api(cluster: Cluster) -> AsyncIterator[Api]:
+    """Open connections to the API of a cluster."""
+    tls = await asyncio.to_thread(cluster.tls)
+    connector = aiohttp.TCPConnector(ssl=tls)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield Api(session, cluster)

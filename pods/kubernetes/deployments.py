@@ -1,0 +1,204 @@
+"""Writes the Deployments of the workloads: at once, or again and again while the API is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import msgspec
+
+from broker.nats.credentials.login import encode_login
+from pods.kubernetes import manifests
+from pods.kubernetes.api import Api, ApiError, Object
+from pods.kubernetes.follow import Meta
+from pods.kubernetes.manifests import PodSettings
+from pods.kubernetes.replica import ClusterPod
+from pods.kubernetes.workload import Workload
+from pods.logins import Logins
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+MANAGED = {
+    "labelSelector": ",".join(f"{name}={value}" for name, value in manifests.MANAGED_BY.items())
+}
+"""Selects the objects of this driver."""
+
+_KILL_GRACE_S = 1
+# Kubernetes removes the pod with the lowest cost first.
+_FIRST_TO_GO: Object = {
+    "metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-1000"}}
+}
+
+
+class _Found(msgspec.Struct, frozen=True):
+    metadata: Meta
+
+
+_decode = msgspec.json.Decoder(_Found).decode
+
+
+class Deployments:
+    """The Deployments, Secrets and pods of a namespace, for writing.
+
+    Args:
+        api: The API.
+        namespace: Where they are.
+        logins: Makes the first logins.
+        settings: Of all pods.
+        on_done: Called with a workload when what was to be done in the background is done.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        logins: Logins,
+        settings: PodSettings,
+        on_done: Callable[[Workload], None],
+    ) -> None:
+        self._api = api
+        self._logins = logins
+        self._settings = settings
+        self._on_done = on_done
+        self._core = f"/api/v1/namespaces/{namespace}"
+        self._apps = f"/apis/apps/v1/namespaces/{namespace}"
+        self._unsettled: set[Workload] = set()
+        self._unused: set[Workload] = set()
+        self._ending: dict[str, tuple[ClusterPod, int]] = {}
+        self._work = asyncio.Event()
+
+    @property
+    def pods(self) -> str:
+        """Path of the pods."""
+        return f"{self._core}/pods"
+
+    async def settle(self, workload: Workload) -> None:
+        """Give the Deployment of a workload as many pods as are wanted.
+
+        Raises:
+            ApiError: The API refuses it, or is away.
+        """
+        async with workload.lock:
+            spec, wanted = workload.spec, workload.wanted
+            if spec is None or wanted == workload.applied:
+                return
+            if workload.applied is None:
+                login = encode_login(self._logins.log_in_first(spec))
+                secret = manifests.secret(spec.version, login)
+                await self._api.apply(f"{self._core}/secrets/{workload.name}", secret)
+            # Until the answer is here, it is not known.
+            workload.applied = None
+            manifest = manifests.deployment(spec, wanted, self._settings)
+            await self._api.apply(f"{self._apps}/deployments/{workload.name}", manifest)
+            workload.applied = wanted
+
+    def settle_soon(self, workload: Workload) -> None:
+        """Do so in the background, as soon as the API allows it."""
+        workload.is_pending = True
+        self._unsettled.add(workload)
+        self._work.set()
+
+    def delete_soon(self, workload: Workload) -> None:
+        """Delete the objects of a workload in the background, unless it wants pods by then."""
+        workload.is_pending = True
+        self._unused.add(workload)
+        self._work.set()
+
+    def end_soon(self, pod: ClusterPod, grace_s: int = _KILL_GRACE_S) -> None:
+        """Delete a pod in the background; Kubernetes replaces it, if its Deployment wants that."""
+        self._ending[pod.metadata.uid] = (pod, grace_s)
+        self._work.set()
+
+    async def make_smaller_by(self, workload: Workload, pod: ClusterPod) -> None:
+        """End one pod of a workload that wants fewer now; try until the API has accepted it."""
+        path = f"{self.pods}/{pod.metadata.name}"
+        while True:
+            try:
+                # Else Kubernetes may choose another pod before this one is deleted.
+                await self._prefer_to_end(path)
+                await self.settle(workload)
+                await self._api.delete(path, uid=pod.metadata.uid)
+            except ApiError as error:
+                logger.warning("pod %s cannot be ended, retrying: %s", pod.metadata.name, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _prefer_to_end(self, path: str) -> None:
+        try:
+            await self._api.patch(path, _FIRST_TO_GO)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+
+    async def delete(self, workload: Workload) -> None:
+        """Delete the Deployment and the Secret of a workload that wants no pods.
+
+        Raises:
+            ApiError: The API refuses it, or is away.
+        """
+        async with workload.lock:
+            if not workload.wanted:
+                workload.applied = None
+                await self._delete(workload.name)
+
+    async def names(self, *, without: frozenset[str]) -> list[str]:
+        """Return the names of the Deployments whose hashes are not in ``without``.
+
+        Raises:
+            ApiError: The API refuses it, or is away.
+        """
+        found = await self._api.list(f"{self._apps}/deployments", MANAGED)
+        metadata = [_decode(item).metadata for item in found.items]
+        return [
+            meta.name for meta in metadata if meta.labels.get(manifests.HASH_LABEL) not in without
+        ]
+
+    async def run(self) -> None:
+        """Do what was asked for in the background, until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                await self._settle_all()
+                await self._end_pods()
+            except ApiError as error:
+                logger.warning("pods of the cluster cannot be changed, retrying: %s", error)
+                await asyncio.sleep(RETRY_S)
+                self._work.set()
+
+    async def _end_pods(self) -> None:
+        for uid, (pod, grace_s) in tuple(self._ending.items()):
+            path = f"{self.pods}/{pod.metadata.name}"
+            await self._api.delete(path, uid=uid, grace_s=grace_s)
+            self._ending.pop(uid, None)
+
+    async def _settle_all(self) -> None:
+        for workload in tuple(self._unsettled):
+            await self._finish(workload, self._unsettled, self.settle)
+        for workload in tuple(self._unused):
+            await self._finish(workload, self._unused, self.delete)
+
+    async def _finish(
+        self,
+        workload: Workload,
+        pending: set[Workload],
+        work: Callable[[Workload], Awaitable[None]],
+    ) -> None:
+        # Before the work: another change may come while it is done.
+        pending.discard(workload)
+        try:
+            await work(workload)
+        except BaseException:
+            pending.add(workload)
+            raise
+        workload.is_pending = workload in self._unsettled or workload in self._unused
+        if not workload.is_pending:
+            self._on_done(workload)
+
+    async def _delete(self, name: str) -> None:
+        await self._api.delete(f"{self._apps}/deployments/{name}")
+        await self._api.delete(f"{self._core}/secrets/{name}")

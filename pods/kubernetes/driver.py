@@ -1,0 +1,186 @@
+"""The Kubernetes driver: the pods of a component version are those of one Deployment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Self
+
+from broker.nats.bus import Bus
+from broker.runtime.background import run_in_background
+from kubefox.distill import Version
+from kubefox.errors import InternalError
+from pods.base import HasReplica, PodSpec, has_no_replica
+from pods.bundle_folders import FetchBundle
+from pods.kubernetes.api import ApiError, open_api
+from pods.kubernetes.bundle_files import BundleFiles
+from pods.kubernetes.cluster import Cluster
+from pods.kubernetes.deployments import MANAGED, Deployments
+from pods.kubernetes.follow import Following
+from pods.kubernetes.manifests import WORKLOAD_LABEL, PodSettings, workload_name
+from pods.kubernetes.replica import ClusterPod, Replica
+from pods.kubernetes.start_server import serve_starts
+from pods.kubernetes.workload import Workload
+from pods.logins import Logins
+
+logger = logging.getLogger(__name__)
+
+NODE_LOST_S = 60.0
+"""How much longer than its grace time the end of a pod may take; then its node counts as lost."""
+
+
+class KubernetesDriver:
+    """Runs pods in a namespace of a cluster; a ``pods.base.PodDriver``.
+
+    Args:
+        find_cluster: Finds the cluster; it may read files.
+        bus: Answers the pods that start.
+        data_dir: Bundles are kept in its folder ``packed-bundles``.
+        logins: Makes the logins of pods to NATS.
+        fetch: Returns the bundle of a hash.
+        settings: Of all pods.
+    """
+
+    def __init__(
+        self,
+        *,
+        find_cluster: Callable[[], Cluster],
+        bus: Bus,
+        data_dir: Path,
+        logins: Logins,
+        fetch: FetchBundle,
+        settings: PodSettings,
+    ) -> None:
+        self._find_cluster = find_cluster
+        self._bus = bus
+        self._logins = logins
+        self._settings = settings
+        self._bundles = BundleFiles(data_dir / "packed-bundles", fetch)
+        self._workloads: dict[str, Workload] = {}
+        self._senders: dict[str, Workload] = {}
+        self._is_detached = False
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        enter = self._stack.enter_async_context
+        cluster = await asyncio.to_thread(self._find_cluster)
+        api = await enter(open_api(cluster))
+        self._deployments = Deployments(
+            api, cluster.namespace, self._logins, self._settings, self._forget_unused
+        )
+        pods = Following(
+            api, self._deployments.pods, MANAGED, ClusterPod, self._on_pod, self._on_deleted
+        )
+        await enter(serve_starts(self._bus, self._find_spec, self._logins, self._bundles))
+        for work, name in (
+            (pods.run(), "following the pods of the cluster"),
+            (self._deployments.run(), "changing the pods of the cluster"),
+        ):
+            await enter(run_in_background(work, name))
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self._stack.aclose()
+
+    def detach(self) -> None:
+        """Leave all pods as they are from now on: this process ends, and another one goes on."""
+        self._is_detached = True
+
+    @contextlib.asynccontextmanager
+    async def run(
+        self, spec: PodSpec, has_replica: HasReplica = has_no_replica
+    ) -> AsyncIterator[Replica]:
+        """Run a pod for the length of the context; see ``PodDriver.run``."""
+        await self._bundles.store(spec.hash)
+        replica = Replica(spec, self._settings.grace_s, self._deployments.end_soon)
+        workload = self._workload(workload_name(spec.version))
+        workload.spec = spec
+        self._senders[spec.sender.tokens] = workload
+        workload.add(replica)
+        try:
+            await self._settle(workload)
+            yield replica
+        finally:
+            if not self._is_detached:
+                await self._leave(workload, replica)
+
+    def retire(self, version: Version) -> None:
+        """Note that a version is not in use any more; see ``PodDriver.retire``."""
+        self._logins.retire(version)
+        workload = self._workload(workload_name(version))
+        workload.end_vacancies()
+        self._deployments.delete_soon(workload)
+
+    async def collect_garbage(self, used_hashes: frozenset[str]) -> None:
+        """Remove what is kept for unused versions; see ``PodDriver.collect_garbage``."""
+        await self._bundles.keep_only(used_hashes)
+        try:
+            unused = await self._deployments.names(without=used_hashes)
+        except ApiError as error:
+            logger.warning("unused Deployments cannot be found: %s", error)
+            return
+        for name in unused:
+            self._deployments.delete_soon(self._workload(name))
+
+    async def _settle(self, workload: Workload) -> None:
+        try:
+            await self._deployments.settle(workload)
+        except ApiError as error:
+            raise InternalError(f"Deployment {workload.name} cannot be applied: {error}") from error
+
+    async def _leave(self, workload: Workload, replica: Replica) -> None:
+        """End a replica's pod, if it lives; its place stays vacant if the pod has ended itself."""
+        if replica.is_gone:
+            workload.vacate(replica)
+            return
+        replica.stop()
+        workload.begin_leaving(replica)
+        try:
+            if replica.pod is not None:
+                await self._deployments.make_smaller_by(workload, replica.pod)
+                await self._wait_deleted(replica)
+        except asyncio.CancelledError:
+            replica.kill()
+            raise
+        finally:
+            workload.end_leaving(replica)
+            self._deployments.settle_soon(workload)
+            self._forget_unused(workload)
+
+    async def _wait_deleted(self, replica: Replica) -> None:
+        try:
+            async with asyncio.timeout(self._settings.grace_s + NODE_LOST_S):
+                await replica.wait_deleted()
+        except TimeoutError:
+            logger.warning("pod %s does not end: its node seems to be lost", replica.name)
+            if replica.pod is not None:
+                self._deployments.end_soon(replica.pod, 0)
+            await replica.wait_deleted()
+
+    def _workload(self, name: str) -> Workload:
+        workload = self._workloads.get(name)
+        if workload is None:
+            workload = self._workloads[name] = Workload(name, self._deployments.settle_soon)
+        return workload
+
+    def _forget_unused(self, workload: Workload) -> None:
+        if workload.is_unused:
+            self._workloads.pop(workload.name, None)
+            if workload.spec is not None:
+                self._senders.pop(workload.spec.sender.tokens, None)
+
+    def _find_spec(self, sender: str) -> PodSpec | None:
+        workload = self._senders.get(sender)
+        return workload.spec if workload is not None and workload.wanted else None
+
+    def _on_pod(self, pod: ClusterPod) -> None:
+        if name := pod.metadata.labels.get(WORKLOAD_LABEL):
+            self._workload(name).on_pod(pod)
+
+    def _on_deleted(self, pod: ClusterPod) -> None:
+        if workload := self._workloads.get(pod.metadata.labels.get(WORKLOAD_LABEL, "")):
+            workload.on_deleted(pod)
+            self._forget_unused(workload)

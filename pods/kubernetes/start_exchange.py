@@ -1,0 +1,47 @@
+"""What a pod of a cluster asks the platform for when it starts: its login, and its bundle in parts.
+
+All pods of a version have the same first login, from a Secret. It allows these requests and nothing
+else. The subject proves the version: NATS lets nobody else publish on it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.nats.credentials.login import Login
+
+CHUNK_BYTES = 256 << 10
+"""A part of a bundle; NATS carries messages of 1 MiB by default."""
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a pod.
+
+    Attributes:
+        pod: Its name in the cluster.
+        offset: Where the wanted part of the bundle begins.
+    """
+
+    pod: str
+    offset: int
+
+
+class StartReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The reply.
+
+    Attributes:
+        fault: Why there is none; the pod asks again.
+        login: The pod's own login to NATS, with the first part.
+        part: A part of the bundle.
+        size_bytes: Size of the whole bundle.
+    """
+
+    fault: str = ""
+    login: Login | None = None
+    part: bytes = b""
+    size_bytes: int = 0
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_request = msgspec.msgpack.Decoder(StartRequest).decode
+decode_reply = msgspec.msgpack.Decoder(StartReply).decode

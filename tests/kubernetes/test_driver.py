@@ -1,0 +1,188 @@
+"""The driver on a real API: the contract of all drivers, and what only a cluster has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.nats import bus as buses
+from broker.nats.access import Access
+from broker.nats.credentials import permissions
+from broker.nats.credentials.permissions import Role
+from kubefox.errors import InternalError
+from pods.base import PodDriver
+from pods.kubernetes.cluster import read_kubeconfig
+from pods.kubernetes.driver import KubernetesDriver
+from pods.kubernetes.manifests import PodSettings, workload_name
+from pods.logins import PodLogins
+from tests.kubernetes.lab_cluster import LabCluster
+from tests.pods import programs
+from tests.pods.driver_contract import Bundles, DriverContract
+from tests.support.nats import NatsServer
+
+PROCESS = "pods-of-the-test"
+Objects = list[dict[str, Any]]
+
+
+class TestKubernetesDriver(DriverContract):
+    @pytest.fixture(autouse=True)
+    async def _prepared(
+        self,
+        cluster: LabCluster,
+        namespace: str,
+        own_secured_nats_server: NatsServer,
+        tmp_path: Path,
+    ) -> AsyncIterator[None]:
+        # The cluster refuses each pod that is not restricted.
+        restricted = "pod-security.kubernetes.io/enforce=restricted"
+        await asyncio.to_thread(cluster.kubectl, "label", "namespace", namespace, restricted)
+        self.cluster, self.namespace = cluster, namespace
+        self.server, self.data_dir = own_secured_nats_server, tmp_path
+        rights = permissions.for_platform([Role.PODS], PROCESS)
+        login = own_secured_nats_server.login(PROCESS, rights)
+        async with buses.connect(
+            login.url, process_id=PROCESS, credentials=login.credentials
+        ) as self.bus:
+            yield
+
+    def open_driver(self, bundles: Bundles, *, grace_s: float = 30) -> KubernetesDriver:
+        assert self.server.keys is not None
+        config = self.cluster.control_plane.kubeconfig
+        return KubernetesDriver(
+            find_cluster=lambda: read_kubeconfig(config).in_namespace(self.namespace),
+            bus=self.bus,
+            data_dir=self.data_dir,
+            logins=PodLogins(Access(self.server.url, self.server.keys.account_key)),
+            fetch=bundles.get,
+            settings=PodSettings(image="lab", command=programs.COMMAND, grace_s=grace_s),
+        )
+
+    async def pods(self, condition: Callable[[Objects], bool]) -> Objects:
+        """Return the pods of the cluster as soon as ``condition`` holds for them."""
+        found: Objects = []
+
+        def is_so() -> bool:
+            found[:] = self.cluster.pods(self.namespace)
+            return condition(found)
+
+        await asyncio.to_thread(self.cluster.wait, is_so)
+        return found
+
+    async def deployments(self) -> Objects:
+        return await asyncio.to_thread(self.cluster.get, self.namespace, "deployments")
+
+    async def test_the_pods_of_a_version_are_those_of_one_deployment(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+
+        async with driver.run(spec) as one, driver.run(spec) as two:
+            assert all(await asyncio.gather(one.wait_ready(), two.wait_ready()))
+            (deployment,) = await self.deployments()
+            pods = await self.pods(lambda pods: len(pods) == 2)
+
+        assert deployment["metadata"]["name"] == workload_name(spec.version)
+        assert deployment["spec"]["replicas"] == 2
+        assert {one.name, two.name} == {pod["metadata"]["name"] for pod in pods}
+        assert one.end.is_clean
+        assert two.end.is_clean
+
+    async def test_the_code_and_the_login_of_a_pod_are_its_own(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(TELL_LOGIN)
+
+        async with driver.run(spec) as pod:
+            await pod.wait_gone()
+
+        name = workload_name(spec.version)
+        assert f"{name}-" in pod.end.message
+        assert f"pods.held.{pod.name}" in pod.end.message
+
+    async def test_damaged_code_never_runs(self, driver: PodDriver, bundles: Bundles) -> None:
+        good, other = bundles.add(programs.GOOD), bundles.add(programs.GOOD + "# another")
+        bundles.held[good.hash] = bundles.held[other.hash]
+
+        async with driver.run(good) as pod:
+            assert not await pod.wait_ready()
+
+        assert "has other content than its hash says" in pod.end.message
+
+    async def test_a_pod_that_others_delete_is_replaced_at_once(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            first = pod.name
+            await asyncio.to_thread(
+                self.cluster.kubectl, "delete", "pod", first, "--namespace", self.namespace
+            )
+            await pod.wait_gone()
+
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            (deployment,) = await self.deployments()
+
+        assert pod.name != first
+        assert deployment["spec"]["replicas"] == 1
+
+    async def test_another_process_takes_over_the_pods(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            driver.detach()
+
+        async with self.open_driver(bundles) as next_driver, next_driver.run(spec) as taken:
+            assert await taken.wait_ready()
+            name = taken.name
+
+        assert name == pod.name
+        assert taken.end.is_clean
+
+    async def test_an_absent_api_server_ends_no_pod_and_is_followed_again(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        async with driver.run(bundles.add(programs.GOOD)) as pod:
+            assert await pod.wait_ready()
+            self.cluster.control_plane.kill_api_server()
+            with pytest.raises(InternalError, match="cannot be applied"):
+                async with driver.run(bundles.add(programs.GOOD + "# another", pod="pod-2")):
+                    raise AssertionError("it runs")
+            await asyncio.to_thread(self.cluster.control_plane.start_api_server)
+            pod.kill()
+            await pod.wait_gone()
+
+        assert not pod.end.is_clean
+
+    async def test_a_retired_version_leaves_nothing_in_the_cluster(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        async with driver.run(spec) as pod:
+            await pod.wait_ready()
+
+        driver.retire(spec.version)
+
+        name = workload_name(spec.version)
+
+        def is_gone() -> bool:
+            kinds = ("deployment", "secret")
+            return not any(self.cluster.exists(self.namespace, kind, name) for kind in kinds)
+
+        await asyncio.to_thread(self.cluster.wait, is_gone)
+
+
+TELL_LOGIN = """
+import json, os, sys, base64
+login = json.loads(os.read(int(os.environ["FOX_NATS_LOGIN_FD"]), 65536))
+claims = login["credentials"]["token"].split(".")[1]
+allowed = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["nats"]["sub"]
+sys.exit(" ".join(name for name in allowed["allow"] if name.startswith("pods.held")))
+"""

@@ -1,0 +1,211 @@
+"""The lab itself: what other tests rely on is so on its control plane and its nodes."""
+
+from __future__ import annotations
+
+import signal
+import urllib.request
+from typing import Any
+
+from tests.kubernetes import manifests
+from tests.kubernetes.lab_cluster import LabCluster
+
+SAY_VERSION = """
+import http.server, os
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.environ["VERSION"].encode())
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer((os.environ["ADDRESS"], 8000), Answer).serve_forever()
+"""
+
+
+def server(version: str) -> dict[str, Any]:
+    env = [manifests.ADDRESS, {"name": "VERSION", "value": version}]
+    return manifests.script(SAY_VERSION, env=env, readinessProbe=manifests.READY)
+
+
+def answers(pods: list[dict[str, Any]]) -> list[str]:
+    urls = [f"http://{pod['status']['podIP']}:8000/" for pod in pods]
+    return [urllib.request.urlopen(url, timeout=30).read().decode() for url in urls]  # noqa: S310
+
+
+def terminated(pod: dict[str, Any], state: str = "state") -> dict[str, Any] | None:
+    (status,) = pod["status"].get("containerStatuses", [{}])
+    found: dict[str, Any] | None = status.get(state, {}).get("terminated")
+    return found
+
+
+def test_the_pods_of_a_deployment_answer_at_addresses_of_their_own(
+    cluster: LabCluster, namespace: str
+) -> None:
+    cluster.apply(namespace, manifests.deployment("web", 2, server("one")))
+    cluster.wait_available(namespace, "web")
+
+    pods = cluster.pods(namespace)
+
+    assert len({pod["status"]["podIP"] for pod in pods}) == 2
+    assert answers(pods) == ["one", "one"]
+
+
+def test_a_deleted_pod_is_replaced(cluster: LabCluster, namespace: str) -> None:
+    cluster.apply(namespace, manifests.deployment("web", 2, server("one")))
+    cluster.wait_available(namespace, "web")
+    before = {pod["metadata"]["name"] for pod in cluster.pods(namespace)}
+
+    cluster.kubectl("delete", "pod", min(before), "--namespace", namespace)
+    cluster.wait_available(namespace, "web")
+
+    after = {pod["metadata"]["name"] for pod in cluster.pods(namespace)}
+    assert len(after) == 2
+    assert before & after == {max(before)}
+
+
+def test_a_rolling_update_replaces_each_pod_by_one_that_is_ready(
+    cluster: LabCluster, namespace: str
+) -> None:
+    cluster.apply(namespace, manifests.deployment("web", 2, server("one")))
+    cluster.wait_available(namespace, "web")
+
+    cluster.apply(namespace, manifests.deployment("web", 2, server("two")))
+    cluster.wait_available(namespace, "web")
+
+    assert answers(cluster.pods(namespace)) == ["two", "two"]
+
+
+def test_an_update_that_never_gets_ready_leaves_the_old_pods(
+    cluster: LabCluster, namespace: str
+) -> None:
+    cluster.apply(namespace, manifests.deployment("web", 1, server("one")))
+    cluster.wait_available(namespace, "web")
+
+    broken = manifests.script("raise SystemExit('no such table: orders')")
+    cluster.apply(namespace, manifests.deployment("web", 1, broken))
+    cluster.wait(lambda: any(terminated(pod, "lastState") for pod in cluster.pods(namespace)))
+
+    (old,) = [pod for pod in cluster.pods(namespace) if not terminated(pod, "lastState")]
+    assert answers([old]) == ["one"]
+
+
+def test_volumes_and_variables_of_a_pod_hold_what_it_refers_to(
+    cluster: LabCluster, namespace: str
+) -> None:
+    scope = ("--namespace", namespace)
+    cluster.kubectl("create", "secret", "generic", "login", "--from-literal=key=s3cret", *scope)
+    cluster.kubectl("create", "configmap", "settings", "--from-literal=colour=blue", *scope)
+    main = manifests.script(
+        "import os, pathlib, sys; e = os.environ;"
+        "read = lambda path: pathlib.Path(path).read_text();"
+        "sys.exit(' '.join([e['POD'], e['COLOUR'], read(e['KEY']), read('/etc/login/key')]))",
+        env=[
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {
+                "name": "COLOUR",
+                "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}},
+            },
+            {"name": "KEY", "value": "/etc/login/key"},
+        ],
+        volumeMounts=[{"name": "login", "mountPath": "/etc/login"}],
+    )
+    volumes = [{"name": "login", "secret": {"secretName": "login"}}]
+
+    pod = manifests.pod("reader", main, volumes=volumes, restartPolicy="Never")
+    cluster.apply(namespace, pod)
+    cluster.wait(lambda: any(map(terminated, cluster.pods(namespace))))
+
+    (found,) = map(terminated, cluster.pods(namespace))
+    assert found is not None
+    assert found["message"].strip() == "reader blue s3cret s3cret"
+
+
+def test_a_container_that_ends_is_started_again_and_its_end_is_known(
+    cluster: LabCluster, namespace: str
+) -> None:
+    main = manifests.script("raise SystemExit('no such table: orders')")
+
+    cluster.apply(namespace, manifests.pod("broken", main))
+    cluster.wait(lambda: bool(restarts(cluster, namespace)))
+
+    (pod,) = cluster.pods(namespace)
+    last = terminated(pod, "lastState")
+    assert last is not None
+    assert (last["exitCode"], last["message"]) == (1, "no such table: orders\n")
+
+
+def test_a_container_whose_liveness_probe_fails_is_started_again(
+    cluster: LabCluster, namespace: str
+) -> None:
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 2}
+
+    main = manifests.script("import time; time.sleep(600)", livenessProbe=probe)
+    cluster.apply(namespace, manifests.pod("hung", main))
+
+    cluster.wait(lambda: bool(restarts(cluster, namespace)))
+
+
+def test_a_pod_may_drain_within_its_grace_time(cluster: LabCluster, namespace: str) -> None:
+    drains = manifests.script(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit(0)))\n"
+        "print('up', flush=True); open('/ready/file', 'w').close()\n"
+        "time.sleep(600)",
+        readinessProbe={"exec": {"command": ["test", "-e", "/ready/file"]}, "periodSeconds": 1},
+        volumeMounts=[{"name": "ready", "mountPath": "/ready"}],
+    )
+    pod = manifests.pod("drains", drains, volumes=[{"name": "ready", "emptyDir": {}}])
+    cluster.apply(namespace, pod)
+    scope = ("--namespace", namespace)
+    cluster.kubectl("wait", "pod/drains", "--for=condition=Ready", "--timeout=120s", *scope)
+
+    last = last_state(cluster, namespace, "drains", grace_s=60)
+
+    assert last["exitCode"] == 0
+
+
+def test_a_pod_is_killed_after_its_grace_time(cluster: LabCluster, namespace: str) -> None:
+    main = manifests.script(
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    )
+    cluster.apply(namespace, manifests.pod("stubborn", main))
+    cluster.wait(lambda: bool(cluster.get(namespace, "pods")[0]["status"].get("podIP")))
+
+    last = last_state(cluster, namespace, "stubborn", grace_s=1)
+
+    assert last["exitCode"] == 128 + signal.SIGKILL
+
+
+def test_a_killed_api_server_ends_no_pod(cluster: LabCluster, namespace: str) -> None:
+    cluster.apply(namespace, manifests.deployment("web", 1, server("one")))
+    cluster.wait_available(namespace, "web")
+    pods = cluster.pods(namespace)
+
+    cluster.control_plane.kill_api_server()
+    while_away = answers(pods)
+    cluster.control_plane.start_api_server()
+
+    assert while_away == ["one"]
+    cluster.wait_available(namespace, "web")
+    assert [pod["metadata"]["uid"] for pod in cluster.pods(namespace)] == [
+        pod["metadata"]["uid"] for pod in pods
+    ]
+
+
+def restarts(cluster: LabCluster, namespace: str) -> int:
+    (pod,) = cluster.pods(namespace)
+    return sum(each["restartCount"] for each in pod["status"].get("containerStatuses", ()))
+
+
+def last_state(cluster: LabCluster, namespace: str, pod: str, *, grace_s: int) -> dict[str, Any]:
+    """Delete a pod, and return how its container ended, as the last change before it was gone."""
+    watching = cluster.watch(namespace, "pods")
+    with watching as changes:
+        scope = ("--namespace", namespace, f"--grace-period={grace_s}")
+        cluster.kubectl("delete", "pod", pod, *scope)
+        for change in changes:
+            if change["type"] == "DELETED" and change["object"]["metadata"]["name"] == pod:
+                found = terminated(change["object"])
+                assert found is not None
+                return found
+    raise AssertionError("the watch ended")

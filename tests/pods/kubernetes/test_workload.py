@@ -1,0 +1,199 @@
+"""Which pod of the cluster belongs to which replica, and when a replica has ended."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from pods.base import PodSpec
+from pods.kubernetes.follow import Meta
+from pods.kubernetes.replica import (
+    ClusterPod,
+    Condition,
+    ContainerStatus,
+    PodConditions,
+    Replica,
+    State,
+    Terminated,
+    Waiting,
+)
+from pods.kubernetes.workload import Workload
+
+SPEC = PodSpec(id="api-1", app="shop", component="api", hash="a" * 32)
+RUNNING = State()
+CRASHED = State(terminated=Terminated(exit_code=1, message="starting\nno such table: orders\n"))
+BACK_OFF = State(waiting=Waiting(reason="CrashLoopBackOff"))
+
+
+def pod(
+    uid: str,
+    *,
+    is_ready: bool = False,
+    is_leaving: bool = False,
+    state: State = RUNNING,
+    last: State = RUNNING,
+    restarts: int = 0,
+) -> ClusterPod:
+    return ClusterPod(
+        metadata=Meta(
+            name=f"api-{uid}",
+            uid=uid,
+            deletion_timestamp="2026-01-01T00:00:00Z" if is_leaving else None,
+        ),
+        status=PodConditions(
+            conditions=[Condition(type="Ready", status=str(is_ready))],
+            container_statuses=[
+                ContainerStatus(restart_count=restarts, state=state, last_state=last)
+            ],
+        ),
+    )
+
+
+def replica(grace_s: float = 30) -> Replica:
+    return Replica(SPEC, grace_s, lambda _pod: None)
+
+
+async def workload(*pods: ClusterPod) -> Workload:
+    made = Workload("api", lambda _workload: None)
+    for each in pods:
+        made.on_pod(each)
+    return made
+
+
+async def test_a_replica_gets_a_pod_that_is_there_and_ready_ones_first() -> None:
+    found = await workload(pod("one"), pod("two", is_ready=True))
+    first = replica()
+
+    found.add(first)
+
+    assert first.name == "api-two"
+    assert await first.wait_ready()
+
+
+async def test_a_pod_serves_one_replica_only() -> None:
+    found = await workload(pod("one"))
+    first, second = replica(), replica()
+    found.add(first)
+    found.add(second)
+
+    assert (first.name, second.name) == ("api-one", "")
+    found.on_pod(pod("two"))
+
+    assert (first.name, second.name) == ("api-one", "api-two")
+
+
+async def test_a_pod_that_is_deleted_before_it_was_ready_is_replaced_by_the_next_one() -> None:
+    found = await workload(pod("one"))
+    first = replica()
+    found.add(first)
+
+    found.on_pod(pod("one", is_leaving=True))
+    found.on_deleted(pod("one", is_leaving=True))
+    found.on_pod(pod("two", is_ready=True))
+
+    assert await first.wait_ready()
+    assert first.name == "api-two"
+
+
+async def test_a_ready_pod_that_is_deleted_serves_until_it_is_gone() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first = replica()
+    found.add(first)
+
+    found.on_pod(pod("one", is_leaving=True))
+    assert not first.is_gone
+    found.on_deleted(pod("one", is_leaving=True, state=State(terminated=Terminated())))
+
+    assert first.is_gone
+    assert first.end.is_clean
+
+
+async def test_a_container_that_has_ended_ends_the_replica_with_its_last_line() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first = replica()
+    found.add(first)
+
+    found.on_pod(pod("one", state=CRASHED))
+
+    assert first.is_gone
+    assert first.end.message == "exited with code 1: no such table: orders"
+
+
+async def test_an_end_before_the_replica_is_not_its_own() -> None:
+    found = await workload(pod("one", state=BACK_OFF, last=CRASHED))
+    first = replica()
+    found.add(first)
+
+    found.on_pod(pod("one", restarts=1, last=CRASHED))
+    assert not first.is_gone
+    found.on_pod(pod("one", restarts=1, state=BACK_OFF, last=CRASHED))
+
+    assert first.is_gone
+
+
+async def test_an_end_that_was_missed_between_two_changes_is_noticed() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first = replica()
+    found.add(first)
+
+    found.on_pod(pod("one", is_ready=True, restarts=1, last=CRASHED))
+
+    assert first.is_gone
+
+
+async def test_a_pod_that_is_killed_after_its_grace_time_has_not_stopped_in_time() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first = replica(grace_s=0.5)
+    found.add(first)
+    first.stop()
+    found.begin_leaving(first)
+
+    killed = State(terminated=Terminated(exit_code=137))
+    found.on_deleted(pod("one", is_leaving=True, state=killed))
+
+    assert first.end.message == "did not stop within 0.5 s"
+    assert not first.end.is_clean
+
+
+async def test_the_place_of_a_replica_whose_pod_has_ended_is_kept_for_the_next_one() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first, second = replica(), replica()
+    found.add(first)
+    found.on_pod(pod("one", state=CRASHED))
+
+    found.vacate(first)
+    assert found.wanted == 1
+    found.add(second)
+
+    assert found.wanted == 1
+    assert second.name == "api-one"
+    found.end_vacancies()
+
+
+async def test_a_vacancy_that_nobody_takes_ends() -> None:
+    over = asyncio.Event()
+    found = Workload("api", lambda _workload: over.set(), vacant_s=0)
+    first = replica()
+    found.add(first)
+
+    found.vacate(first)
+    await over.wait()
+
+    assert found.wanted == 0
+    assert found.is_unused
+
+
+def test_a_pod_of_the_api_is_read_with_what_is_needed() -> None:
+    text = b"""{"kind": "Pod", "metadata": {"name": "api-1", "uid": "u", "resourceVersion": "7",
+      "deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": []},
+      "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+      "containerStatuses": [{"name": "c", "restartCount": 2, "state": {"running": {}},
+      "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}}"""
+
+    found = msgspec.json.decode(text, type=ClusterPod)
+
+    assert found.is_ready
+    assert found.is_leaving
+    assert found.ends == 2
+    assert found.last_end == Terminated(exit_code=1, reason="Error")
