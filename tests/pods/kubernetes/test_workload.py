@@ -102,10 +102,10 @@ async def test_a_ready_pod_that_is_deleted_serves_until_it_is_gone() -> None:
     found.add(first)
 
     found.on_pod(pod("one", is_leaving=True))
-    assert not first.is_gone
+    was_gone = first.is_gone
     found.on_deleted(pod("one", is_leaving=True, state=State(terminated=Terminated())))
 
-    assert first.is_gone
+    assert (was_gone, first.is_gone) == (False, True)
     assert first.end.is_clean
 
 
@@ -126,10 +126,10 @@ async def test_an_end_before_the_replica_is_not_its_own() -> None:
     found.add(first)
 
     found.on_pod(pod("one", restarts=1, last=CRASHED))
-    assert not first.is_gone
+    was_gone = first.is_gone
     found.on_pod(pod("one", restarts=1, state=BACK_OFF, last=CRASHED))
 
-    assert first.is_gone
+    assert (was_gone, first.is_gone) == (False, True)
 
 
 async def test_an_end_that_was_missed_between_two_changes_is_noticed() -> None:
