@@ -12,11 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from broker.runtime.process_tree import end_with_parent
 
 START_S = 120.0
 STOP_S = 40.0
@@ -40,6 +43,8 @@ class ControlPlane:
         self.ca = folder / "certificates" / "apiserver.crt"
         self._etcd, self._peers, self._port = free_ports(3)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        # A part ends with the thread that has started it, and so with the tests, however they end.
+        self._starter = ThreadPoolExecutor(max_workers=1)
 
     @property
     def url(self) -> str:
@@ -100,9 +105,15 @@ class ControlPlane:
     def start_part(self, part: str, arguments: Sequence[str]) -> None:
         """Start a part; its output is appended to a file of its name."""
         with (self.folder / f"{part}.log").open("ab") as log:
-            self._running[part] = subprocess.Popen(
-                [self.program, part, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            starting = self._starter.submit(
+                subprocess.Popen[bytes],
+                [self.program, part, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=end_with_parent(signal.SIGKILL),
             )
+            self._running[part] = starting.result()
 
     def stop(self) -> None:
         """Stop all parts, the last started one first."""
@@ -114,6 +125,7 @@ class ControlPlane:
                 process.kill()
                 process.wait(STOP_S)
         self._running.clear()
+        self._starter.shutdown()
 
     def _kubectl(self, arguments: Sequence[str]) -> list[str]:
         # The default is one for all clusters of an address, and so has stale answers.

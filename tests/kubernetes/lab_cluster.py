@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from broker.runtime.process_tree import end_with_parent
 from tests.kubernetes.control_plane import STOP_S, ControlPlane
 
 WAIT_S = 120.0
@@ -51,6 +52,7 @@ class LabCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it is made before
             )
         try:
             yield agent
@@ -93,12 +95,17 @@ class LabCluster:
 
     @contextlib.contextmanager
     def watch(self, namespace: str, kind: str) -> Iterator[Iterator[dict[str, Any]]]:
-        """Yield the changes of the objects of a kind, beginning with those that exist."""
-        arguments = ["get", kind, "--namespace", namespace, "--output=json"]
-        watching = self.control_plane.start_kubectl(*arguments, "--watch", "--output-watch-events")
+        """Yield the changes of the objects of a kind, beginning with those that exist.
+
+        The changes end after a while.
+        """
+        arguments = ["get", kind, "--namespace", namespace, f"--request-timeout={WAIT_S}s"]
+        output = ("--watch", "--output-watch-events", "--output=json")
+        watching = self.control_plane.start_kubectl(*arguments, *output)
         assert watching.stdout is not None
         try:
-            yield _documents(watching.stdout)
+            # With --output-watch-events, each change is one line.
+            yield map(json.loads, watching.stdout)
         finally:
             watching.kill()
             watching.wait(STOP_S)
@@ -115,16 +122,6 @@ class LabCluster:
         while not condition():
             assert time.monotonic() < give_up_s, "the cluster does not get there"
             time.sleep(_POLL_S)
-
-
-def _documents(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON documents of an indented output."""
-    document: list[str] = []
-    for line in lines:
-        document.append(line)
-        if line.startswith("}"):
-            yield json.loads("".join(document))
-            document.clear()
 
 
 @contextlib.contextmanager

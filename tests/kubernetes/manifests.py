@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-SERVE = ["python", "-m", "http.server", "--bind", "$(ADDRESS)", "8000"]
 READY = {"httpGet": {"port": 8000}, "periodSeconds": 1}
 ADDRESS = {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 

@@ -149,7 +149,7 @@ class TestKubernetesDriver(DriverContract):
     async def test_an_absent_api_server_ends_no_pod_and_is_followed_again(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
-        async with driver.run(bundles.add(programs.GOOD)) as pod:
+        async with driver.run(bundles.add(programs.STUBBORN)) as pod:
             assert await pod.wait_ready()
             self.cluster.control_plane.kill_api_server()
             with pytest.raises(InternalError, match="cannot be applied"):
@@ -159,7 +159,7 @@ class TestKubernetesDriver(DriverContract):
             pod.kill()
             await pod.wait_gone()
 
-        assert not pod.end.is_clean
+        assert pod.end.message == "killed by SIGKILL"
 
     async def test_a_retired_version_leaves_nothing_in_the_cluster(
         self, driver: PodDriver, bundles: Bundles

@@ -81,7 +81,10 @@ def test_an_update_that_never_gets_ready_leaves_the_old_pods(
     cluster.apply(namespace, manifests.deployment("web", 1, server("one")))
     cluster.wait_available(namespace, "web")
 
-    broken = manifests.script("raise SystemExit('no such table: orders')")
+    # Without a readiness probe, a container is ready while it runs.
+    broken = manifests.script(
+        "raise SystemExit('no such table: orders')", readinessProbe=manifests.READY
+    )
     cluster.apply(namespace, manifests.deployment("web", 1, broken))
     cluster.wait(lambda: any(terminated(pod, "lastState") for pod in cluster.pods(namespace)))
 

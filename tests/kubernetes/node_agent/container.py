@@ -66,6 +66,7 @@ class Container:
         self._restarts = restarts
         self._on_change = on_change
         self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._is_ready = False
         self._is_started = False
@@ -100,7 +101,7 @@ class Container:
     async def run(self) -> None:
         """Run until it has ended for good."""
         delay_s = 0.0
-        while True:
+        while not self._stopping.is_set():
             code = await self._run_once()
             if self._stopping.is_set() or not self._restarts(code):
                 return
@@ -117,7 +118,8 @@ class Container:
     async def stop(self, remaining_s: Callable[[], float]) -> None:
         """End it: pre-stop hook, SIGTERM, and SIGKILL when no time remains."""
         self._stopping.set()
-        process = self._process
+        async with self._starting:
+            process = self._process
         if process is None or process.returncode is not None:
             return
         if hook := self._spec.get("lifecycle", {}).get("preStop", {}).get("exec"):
@@ -138,7 +140,8 @@ class Container:
     async def _run_once(self) -> int:
         started_s = time.time()
         try:
-            process = self._process = await self._start()
+            async with self._starting:
+                process = self._process = await self._start()
         except OSError as error:
             self._set_state(_ended(128, "StartError", str(error), started_s))
             return 128
