@@ -104,16 +104,7 @@ class ControlPlane:
 
     def start_part(self, part: str, arguments: Sequence[str]) -> None:
         """Start a part; its output is appended to a file of its name."""
-        with (self.folder / f"{part}.log").open("ab") as log:
-            starting = self._starter.submit(
-                subprocess.Popen[bytes],
-                [self.program, part, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=end_with_parent(signal.SIGKILL),
-            )
-            self._running[part] = starting.result()
+        self._running[part] = self._starter.submit(self._spawn, part, arguments).result()
 
     def stop(self) -> None:
         """Stop all parts, the last started one first."""
@@ -126,6 +117,16 @@ class ControlPlane:
                 process.wait(STOP_S)
         self._running.clear()
         self._starter.shutdown()
+
+    def _spawn(self, part: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{part}.log").open("ab") as log:
+            return subprocess.Popen(
+                [self.program, part, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it is made before
+            )
 
     def _kubectl(self, arguments: Sequence[str]) -> list[str]:
         # The default is one for all clusters of an address, and so has stale answers.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from broker.nats import bus as buses
@@ -19,6 +21,7 @@ from pods.kubernetes.cluster import read_kubeconfig
 from pods.kubernetes.driver import KubernetesDriver
 from pods.kubernetes.manifests import PodSettings, workload_name
 from pods.logins import PodLogins
+from tests.kubernetes.account import make_account
 from tests.kubernetes.lab_cluster import LabCluster
 from tests.pods import programs
 from tests.pods.driver_contract import Bundles, DriverContract
@@ -40,6 +43,9 @@ class TestKubernetesDriver(DriverContract):
         # The cluster refuses each pod that is not restricted.
         restricted = "pod-security.kubernetes.io/enforce=restricted"
         await asyncio.to_thread(cluster.kubectl, "label", "namespace", namespace, restricted)
+        token = await asyncio.to_thread(make_account, cluster, namespace)
+        admin = await asyncio.to_thread(read_kubeconfig, cluster.control_plane.kubeconfig)
+        self.login = msgspec.structs.replace(admin.in_namespace(namespace), token=token)
         self.cluster, self.namespace = cluster, namespace
         self.server, self.data_dir = own_secured_nats_server, tmp_path
         rights = permissions.for_platform([Role.PODS], PROCESS)
@@ -49,16 +55,19 @@ class TestKubernetesDriver(DriverContract):
         ) as self.bus:
             yield
 
-    def open_driver(self, bundles: Bundles, *, grace_s: float = 30) -> KubernetesDriver:
+    def open_driver(
+        self, bundles: Bundles, *, grace_s: float = 30, alive_s: float = math.inf
+    ) -> KubernetesDriver:
         assert self.server.keys is not None
-        config = self.cluster.control_plane.kubeconfig
         return KubernetesDriver(
-            find_cluster=lambda: read_kubeconfig(config).in_namespace(self.namespace),
+            find_cluster=lambda: self.login,
             bus=self.bus,
             data_dir=self.data_dir,
             logins=PodLogins(Access(self.server.url, self.server.keys.account_key)),
             fetch=bundles.get,
-            settings=PodSettings(image="lab", command=programs.COMMAND, grace_s=grace_s),
+            settings=PodSettings(
+                image="lab", command=programs.COMMAND, grace_s=grace_s, alive_s=alive_s
+            ),
         )
 
     async def pods(self, condition: Callable[[Objects], bool]) -> Objects:
@@ -145,6 +154,58 @@ class TestKubernetesDriver(DriverContract):
 
         assert name == pod.name
         assert taken.end.is_clean
+
+    async def test_a_pod_that_is_lost_while_the_platform_is_away_is_replaced(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        async with self.open_driver(bundles) as first_driver, first_driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            first_driver.detach()
+        lost = pod.name
+
+        await asyncio.to_thread(
+            self.cluster.kubectl, "delete", "pod", lost, "--namespace", self.namespace
+        )
+        (successor,) = await self.pods(lambda pods: len(pods) == 1)
+
+        async with driver.run(spec) as replacement:
+            assert await replacement.wait_ready()
+        assert replacement.name == successor["metadata"]["name"] != lost
+
+    async def test_a_pod_that_hangs_is_ended_by_its_liveness_probe(self, bundles: Bundles) -> None:
+        spec = bundles.add(programs.BEAT + "beat()\n" + programs.STUBBORN)
+
+        async with self.open_driver(bundles, alive_s=2) as driver, driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            await pod.wait_gone()
+
+        assert pod.end.message.startswith("killed by SIGKILL")
+        assert "livenessProbe failed" in pod.end.message
+
+    async def test_a_driver_that_closes_still_ends_the_pod_of_a_cancelled_drain(
+        self, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.STUBBORN)
+        ready = asyncio.Event()
+
+        async def serve(driver: PodDriver) -> None:
+            async with driver.run(spec) as pod:
+                await pod.wait_ready()
+                ready.set()
+                await asyncio.Event().wait()
+
+        async with self.open_driver(bundles) as driver:
+            serving = asyncio.create_task(serve(driver))
+            await ready.wait()
+            serving.cancel()
+            await asyncio.sleep(0)
+            serving.cancel()
+            await asyncio.wait([serving])
+
+        (deployment,) = await self.deployments()
+        assert deployment["spec"]["replicas"] == 0
+        assert not await self.pods(lambda pods: not pods)
 
     async def test_an_absent_api_server_ends_no_pod_and_is_followed_again(
         self, driver: PodDriver, bundles: Bundles
