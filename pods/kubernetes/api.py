@@ -201,10 +201,13 @@ class Api:
         timeout = aiohttp.ClientTimeout(sock_connect=CALL_S, sock_read=WATCH_S + CALL_S)
         async with self._request("GET", path, params=parameters, timeout=timeout) as response:
             rest = b""
-            async for chunk in response.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in filter(None, lines):
-                    yield _decode_change(line)
+            try:
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in filter(None, lines):
+                        yield _decode_change(line)
+            finally:
+                _abort(response)
 
     async def _call(
         self,
@@ -249,6 +252,16 @@ class Api:
             self._token = await asyncio.to_thread(self._cluster.read_token)
             self._token_until_s = time.monotonic() + _TOKEN_S
         return self._token
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Close the connection of a response that has not ended.
+
+    An orderly end of TLS waits for the server. The event loop may close before.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _refusal(status: int, body: bytes) -> ApiError:

@@ -21,6 +21,9 @@ from pods.logins import Logins
 logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
+CLOSE_S = 5.0
+"""How long the last changes may take when the driver closes."""
+
 MANAGED = {
     "labelSelector": ",".join(f"{name}={value}" for name, value in manifests.MANAGED_BY.items())
 }
@@ -69,6 +72,7 @@ class Deployments:
         self._unused: set[Workload] = set()
         self._ending: dict[str, tuple[ClusterPod, int]] = {}
         self._work = asyncio.Event()
+        self._changing = asyncio.Lock()
 
     @property
     def pods(self) -> str:
@@ -163,12 +167,26 @@ class Deployments:
             await self._work.wait()
             self._work.clear()
             try:
-                await self._settle_all()
-                await self._end_pods()
+                async with self._changing:
+                    await self._change_all()
             except ApiError as error:
                 logger.warning("pods of the cluster cannot be changed, retrying: %s", error)
                 await asyncio.sleep(RETRY_S)
                 self._work.set()
+
+    async def close(self) -> None:
+        """Do what is still to be done, if the API is there; ``run`` does nothing afterwards."""
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                # It stays held.
+                await self._changing.acquire()
+                await self._change_all()
+        except (ApiError, TimeoutError) as error:
+            logger.warning("pods of the cluster are left as they are: %r", error)
+
+    async def _change_all(self) -> None:
+        await self._settle_all()
+        await self._end_pods()
 
     async def _end_pods(self) -> None:
         for uid, (pod, grace_s) in tuple(self._ending.items()):

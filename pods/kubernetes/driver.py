@@ -80,6 +80,7 @@ class KubernetesDriver:
             (self._deployments.run(), "changing the pods of the cluster"),
         ):
             await enter(run_in_background(work, name))
+        self._stack.push_async_callback(self._deployments.close)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
