@@ -33,6 +33,7 @@ from kubefox.errors import NatsUnavailable
 logger = logging.getLogger(__name__)
 
 _LINE_END = b"\r\n"
+_CLOSE_S = 5
 _RECONNECT_WAIT_S = 0.1
 _PING_INTERVAL_S = 20
 _CLUSTER_PING_INTERVAL_S = 1.9
@@ -255,23 +256,29 @@ async def connect_client(
         )
         await within(timeout_s, connecting)
     except (NatsError, OSError, TimeoutError) as error:
-        # A client that could not parse its address cannot be closed.
-        with contextlib.suppress(AssertionError):
-            await client.close()
+        await _close(client)
         # The last failed attempt names the cause; the time-out does not.
         attempt = failed(client.last_error or error)
         raise NatsUnavailable(attempt.text) from error
     if not client.is_connected:
         # nats-py does not notice that the server has closed the connection in its handshake.
-        await client.close()
+        await _close(client)
         raise NatsUnavailable(failed(None).text)
     limit = client.max_payload
     if limit < LEAST_PAYLOAD_BYTES:
-        await client.close()
+        await _close(client)
         raise NatsUnavailable(
             f"the NATS server accepts messages of {limit} bytes, and the platform sends larger "
             f"ones: set `max_payload` of nats-server to {LEAST_PAYLOAD_BYTES} or more"
         )
+
+
+async def _close(client: FastPathClient) -> None:
+    """Close a client that is not used."""
+    # A client that could not parse its address cannot be closed. If its attempt was cancelled
+    # while it waited for the socket to close, ``close`` ends as if it were cancelled as well.
+    with contextlib.suppress(AssertionError, TimeoutError):
+        await within(_CLOSE_S, client.close())
 
 
 def _ping_interval_s(url: str) -> float:

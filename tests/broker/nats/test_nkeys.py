@@ -83,7 +83,7 @@ def test_a_credentials_file_of_nats_is_read() -> None:
 def test_a_file_without_credentials_is_refused_by_name(tmp_path: Path) -> None:
     path = private_file(tmp_path, "user: fox\n")
 
-    with pytest.raises(InvalidRequest, match=rf"{path} are not valid: expected the seed"):
+    with pytest.raises(InvalidRequest, match=rf"{path} is not valid: expected the seed"):
         credentials_file.read(path)
 
 
