@@ -57,8 +57,13 @@ def test_programs_get_all_details(data_dir: Path) -> None:
     assert {"bucket kubefox-pods", "object store kubefox-bundles"} <= {
         item["name"] for item in checks["streams"]["items"]
     }
-    assert {"no new privileges", "limits", "users", "hidden folders"} == {
-        item["name"] for item in checks["confinement"]["items"]
+    assert {item["name"] for item in checks["confinement"]["items"]} == {
+        "no new privileges",
+        "limits",
+        "process limit",
+        "users",
+        "hidden folders",
+        "separate pods",
     }
     assert checks["selection"]["detail"] == "open for direct requests, released for others"
 
