@@ -49,6 +49,7 @@ NOT_RUN_BLOCKS = {
     "how-to/stop-idle-versions": 1,
     "operations/backup": 2,
     "operations/install": 3,
+    "operations/kubernetes": 2,
 }
 _MEASURED = re.compile(r"<!-- \S+: measured -->.*?<!-- \S+: end -->", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")

@@ -62,6 +62,8 @@ def folder(tmp_path: Path) -> Path:
     """A folder that becomes that of another user."""
     for name in ("work", "home"):
         (tmp_path / name).mkdir()
+        # Whatever the umask: another user passes these folders.
+        (tmp_path / name).chmod(0o755)
     return tmp_path
 
 

@@ -92,7 +92,7 @@ async def test_without_its_own_key_file_a_platform_does_not_start_and_changes_no
         key_file.write_text(text)
         key_file.chmod(0o600)
 
-    with pytest.raises(CommandFailed, match=f"error: key file .*{KEY_FILE}"):
+    with pytest.raises(CommandFailed, match=f"error: .*key file .*{KEY_FILE}"):
         await Platform(platform.data_dir).start()
 
     assert (key_file.read_text() if key_file.exists() else None) == text
