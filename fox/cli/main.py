@@ -40,7 +40,7 @@ COMMANDS = {
     "get": "List deployments, pods, releases, shares, audit records",
     "describe": "Show one object in full",
     "prune": "Remove code that no deployment and no release uses",
-    "status": "Show the state of the platform: which parts are well or degraded",
+    "status": "Show the state of the platform and of its parts",
     "logs": "Show the output of pods",
     "stats": "Show rate, errors and latency of deployments and components",
     "traces": "List recent traces, or show one as a waterfall",

@@ -24,7 +24,7 @@ def status(
     control_url: ControlUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show the state of the platform: which parts are well or degraded.
+    """Show the state of the platform and of its parts.
 
     Details are shown of checks that are degraded, and of the streams and buckets of a NATS cluster;
     -o json has all of them. The exit code is 1 if something is degraded.

@@ -5,6 +5,7 @@ A token is never an argument: other users of the machine see command lines.
 
 from __future__ import annotations
 
+import importlib
 import os
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 
 import typer.core
 
-from broker.runtime import secret_file
 from fox import owner_token
 from fox.cli.support.given_token import GivenToken, check_shape
 from kubefox.errors import InvalidRequest
@@ -92,6 +92,8 @@ def _keep(context: Any, param: Any, value: str | None) -> None:
 
 
 def _in_file(named: _NamedFile) -> GivenToken:
-    text = secret_file.read(named.path, "token file", named_by=named.named_by)
+    # The package imports nats-py, which takes 0.1 s: most commands need none of it.
+    secret_file = importlib.import_module("broker.runtime.secret_file")
+    text: str = secret_file.read(named.path, "token file", named_by=named.named_by)
     source = f"the token file {named.path} of {named.named_by}"
     return check_shape(text, source, "Write the whole token to it, or name another file")
