@@ -42,7 +42,7 @@ from broker.runtime.tokens import new_token
 from broker.streams.bodies import LIMIT_BYTES, MEMORY_BYTES, BodyMemory
 from broker.streams.registry import IDLE_TIMEOUT_S
 from broker.telemetry.telemetry import Telemetry, open_telemetry
-from fox.kit import pod_end
+from fox.kit import output, pod_end
 from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
 from fox.kit.pod_end import EXIT_FAILED, EXIT_S, LAST_ANSWERS_S, ORPHAN_S
@@ -185,6 +185,7 @@ def main() -> int:
     except (OSError, ValueError, msgspec.MsgspecError) as error:
         sys.stderr.write(f"error: the pod cannot be confined: {error}\n")
         return EXIT_FAILED
+    output.outlive_reader()
     identity = settings.identity
     logs.configure(
         settings.log_format,
