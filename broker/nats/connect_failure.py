@@ -32,7 +32,7 @@ class Attempt(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What failed, and what to do."""
+        """The failure and its cure."""
         reason = str(self.error or "")
         if not self.was_greeted:
             return f"no NATS at {without_password(self.url)}: {reason}"

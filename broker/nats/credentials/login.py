@@ -1,4 +1,4 @@
-"""What a process needs to connect to NATS: the address, its name there, and its credentials."""
+"""The login of a process to NATS: the address, its name there, and its credentials."""
 
 from __future__ import annotations
 

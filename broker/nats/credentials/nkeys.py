@@ -23,7 +23,7 @@ _SEED_PREFIX_BYTES = 2
 
 
 class KeyKind(Enum):
-    """What a key stands for; the value is the prefix byte of its public key."""
+    """The kind of a key; the value is the prefix byte of its public key."""
 
     OPERATOR = 14 << 3
     ACCOUNT = 0
@@ -34,7 +34,7 @@ class KeyPair:
     """A key pair that signs.
 
     Args:
-        kind: What it stands for.
+        kind: The kind of the key.
         private: Its 32 secret bytes.
 
     Attributes:

@@ -23,7 +23,7 @@ MAX_POD_SUBSCRIPTIONS = 10_000
 
 
 class Act(Enum):
-    """What a process does with a subject."""
+    """The use of a subject by a process."""
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
@@ -34,7 +34,7 @@ class Right(NamedTuple):
     """One line of the table.
 
     Attributes:
-        act: What the process may do.
+        act: The permitted use.
         subject: Pattern of the subjects, with names in angle brackets; a queue group follows after
             a space.
         reason: Why the process needs it.
@@ -262,7 +262,7 @@ def for_pod(
     Args:
         process_id: Id of its process.
         pod: Its id.
-        sender: What it sends as.
+        sender: Its identity as a sender.
         dependencies: Components and adapters that its component declares.
     """
     component, _, digest = sender.source.partition("@")
@@ -290,7 +290,7 @@ def for_starting_pod(process_id: str, sender: Sender) -> Permissions:
 
     Args:
         process_id: Id of their processes.
-        sender: What they send as.
+        sender: Their identity as senders.
     """
     names = {"process": [process_id], "app": [sender.app], "source": [sender.source]}
     return grant(TABLE[Role.STARTING_POD], names)

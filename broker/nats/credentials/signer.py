@@ -1,4 +1,4 @@
-"""What a client of NATS needs to prove who it is; not every process holds a key for that."""
+"""The proof of identity of a NATS client; not every process holds a key for it."""
 
 from __future__ import annotations
 
