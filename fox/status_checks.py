@@ -37,7 +37,7 @@ _MOST_NAMES = 5
 
 
 class Sources(NamedTuple):
-    """What the checks look at.
+    """The settings and parts of the control process that the checks read.
 
     Attributes:
         settings: Of the control process.

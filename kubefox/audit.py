@@ -8,7 +8,7 @@ import msgspec
 
 
 class Decision(Enum):
-    """What became of a request."""
+    """The outcome of a request."""
 
     ALLOWED = "allowed"
     REFUSED = "refused"

@@ -16,7 +16,7 @@ MAX_PROCESSES = 1 << 20
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a component declares; None leaves a limit to the platform.
+    """The limits that a component declares; None leaves one to the platform.
 
     Attributes:
         memory_mib: Private memory of a pod, in MiB.

@@ -30,7 +30,7 @@ Patterns = Annotated[
 
 
 class Role(Enum):
-    """What a caller of the control API may do."""
+    """A right of a caller of the control API: to read, or to change something."""
 
     VIEW = "view"
     DEPLOY = "deploy"
@@ -43,7 +43,7 @@ class Role(Enum):
 
 
 class Target(NamedTuple):
-    """What an operation touches: of an app, in a virtual environment.
+    """The app and the virtual environment that an operation touches.
 
     Attributes:
         app: Name of the app; ``*`` for all apps, empty if it touches none.

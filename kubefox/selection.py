@@ -34,7 +34,7 @@ class ListenerPolicy(IntEnum):
 
 
 class Access(IntEnum):
-    """What a request may select in virtual environments, or what it needs to select something.
+    """The right of a request to select, or the right that selecting something needs.
 
     Attributes:
         RELEASED: What is released, and nothing else.

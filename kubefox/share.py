@@ -83,7 +83,7 @@ class SignedShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
-    """What a token says; see ``Share``."""
+    """The claims of a token; see ``Share``."""
 
     name: str
     deployment: str

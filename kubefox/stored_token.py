@@ -13,7 +13,7 @@ Grants = Annotated[tuple[Grant, ...], checked(Size(max_entries=MAX_GRANTS))]
 
 
 class TokenInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown of a token.
+    """The public part of a token.
 
     Attributes:
         name: Unique among the tokens.
@@ -43,6 +43,6 @@ class StoredToken(TokenInfo, frozen=True, kw_only=True):
 
     @property
     def info(self) -> TokenInfo:
-        """What is shown of it: all but the hash."""
+        """The public part: all fields but the hash."""
         shown = {name: getattr(self, name) for name in TokenInfo.__struct_fields__}
         return TokenInfo(**shown)

@@ -1,4 +1,4 @@
-"""What pods may do, as the settings of the platform say."""
+"""The rights and limits of pods, from the settings of the platform."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from broker.runtime.confinement import NO_LIMITS, Confinement
 
 
 class PodRights(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pods of a driver may do.
+    """The rights and limits of a driver's pods.
 
     Attributes:
         limits: Limits of each pod.

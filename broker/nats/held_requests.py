@@ -1,4 +1,4 @@
-"""What a pod says of a requester's events: those that it has, and those that it has answered.
+"""A pod's report on a requester's events: those that it holds, and those that it has answered.
 
 A requester asks all pods of a component version after a connection was lost (``gone_pods`` and
 ``broker.dispatch.recovery``), on the subject that they all serve.

@@ -1,4 +1,4 @@
-"""What a lost connection to NATS does to a message, and waiting until there is a connection again.
+"""Tell whether a lost connection to NATS lost a message, and wait for the next connection.
 
 The two errors differ in what the receiver may have seen, which decides whether a message may be
 sent once more: see ``broker.dispatch.event_sender``.

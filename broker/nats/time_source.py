@@ -35,7 +35,7 @@ _RETRY_S = 5.0
 
 
 class _StreamInfo(msgspec.Struct):
-    """What is needed of JetStream's answer.
+    """The fields of JetStream's answer that are read.
 
     Attributes:
         ts: Time of the server.

@@ -1,4 +1,4 @@
-"""What this system allows a process that hides folders, as a child process tries it once.
+"""Find out once, in a child process, which namespaces this system lets a process make.
 
 Some systems forbid user namespaces, such as containers with the usual seccomp profile. Root can
 then still hide folders, but processes of one user can read the memory of each other. Since version
@@ -33,7 +33,7 @@ _SELF_AND_CHILD = 2
 
 
 class AllowedNamespaces(msgspec.Struct, frozen=True, kw_only=True):
-    """What this system allows.
+    """The namespaces that this system allows.
 
     Attributes:
         refusal: Why a process cannot hide folders; empty if it can.

@@ -1,4 +1,4 @@
-"""What a process of the platform, and those that it starts, leave on the disk for others."""
+"""Keep the files and core dumps of a process, and of those that it starts, from other users."""
 
 from __future__ import annotations
 

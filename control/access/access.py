@@ -24,7 +24,7 @@ class RefusalCounts(msgspec.Struct, kw_only=True):
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """What the control API needs to know its callers.
+    """The parts that authenticate callers of the control API, and log and limit their requests.
 
     Attributes:
         authenticator: Finds the callers of requests.

@@ -1,4 +1,4 @@
-"""What the audit log says of a request: never a value, a secret or a token."""
+"""Details of a request for the audit log: never a value, a secret or a token."""
 
 from __future__ import annotations
 

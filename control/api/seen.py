@@ -1,4 +1,4 @@
-"""What a caller sees of an answer that covers more than its roles do."""
+"""Cut an answer down to the part that the caller's roles cover."""
 
 from __future__ import annotations
 

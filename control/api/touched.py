@@ -1,4 +1,4 @@
-"""What a request touches: the apps and virtual environments for which its caller needs a role."""
+"""The apps and virtual environments that a request touches: its caller needs a role for each."""
 
 from __future__ import annotations
 

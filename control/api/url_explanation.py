@@ -28,7 +28,7 @@ _ENDS = "the cookie of the preview is removed, and the client is redirected to t
 
 
 class ShareCheck(NamedTuple):
-    """What the check of a share needs besides the records.
+    """The keys and the time that the check of a share needs besides the records.
 
     Attributes:
         keys: Returns the keys of shares.

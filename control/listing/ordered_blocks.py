@@ -38,7 +38,7 @@ class Span(NamedTuple):
 
     @property
     def beginning(self) -> Key:
-        """What ``cut`` returns for the key of each item of the span."""
+        """The results of ``cut`` for the key of each item of the span."""
         return (*self.fields, self.text) if self.text else self.fields
 
     def cut(self, key: Key) -> Key:

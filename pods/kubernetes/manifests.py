@@ -37,7 +37,7 @@ POD_COMMAND = ("python", "-P", "-m", "fox.kit.pod")
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is the same for all pods of the driver.
+    """The settings that all pods of the driver share.
 
     Attributes:
         image: The platform's image.

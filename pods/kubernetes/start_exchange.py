@@ -1,4 +1,4 @@
-"""What a pod of a cluster asks the platform for when it starts: its login, and its bundle in parts.
+"""A starting pod of a cluster fetches its login, and its bundle in parts, from the platform.
 
 All pods of a version have the same first login, from a Secret. It allows these requests and nothing
 else. The subject proves the version: NATS lets nobody else publish on it.

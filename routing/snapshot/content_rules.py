@@ -1,4 +1,4 @@
-"""What the components of deployments resolve to in some records, found once for each content.
+"""The rules of deployments' components in some records, resolved once for each content.
 
 Most deployments have their components in common with others. A starting process with 100,000
 releases would otherwise look up the same definitions and rules 100,000 times.
@@ -18,7 +18,7 @@ from routing.table.rule_set import RuleSet, rule_set
 
 
 class ContentRules(NamedTuple):
-    """What routing needs of the components of a deployment.
+    """The part of a deployment's components that routing needs.
 
     Attributes:
         rules: Their rules; None if a component version is missing.

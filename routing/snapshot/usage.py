@@ -1,4 +1,4 @@
-"""What a virtual environment, or a rollout, uses. Pure: found from one snapshot.
+"""The components and variables that a virtual environment or a rollout uses, from one snapshot.
 
 ``routing.snapshot.usage_index`` keeps the reverse of it: who uses a thing.
 """
@@ -57,7 +57,7 @@ def rolling_use(version: Version) -> UseKey:
 
 
 class VirtualEnvironmentUse(NamedTuple):
-    """What one virtual environment uses.
+    """The components, deployments and variables that one virtual environment uses.
 
     Attributes:
         keys: The things that it uses.
@@ -91,7 +91,7 @@ def version_named(name: str) -> Version | None:
 
 
 class Contents(NamedTuple):
-    """What the components of a deployment are and need.
+    """The components of a deployment and the variables that they need.
 
     Attributes:
         versions: The component versions.

@@ -1,4 +1,4 @@
-"""What the policies of the HTTP listeners mean for the status, and for a new share."""
+"""The status and a new share follow the policies of the HTTP listeners."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ async def recover(server: NatsServer, how: signal.Signals) -> None:
 
 
 class Asked:
-    """What requests to one URL are answered, sent one after another by each of several clients.
+    """Answers to the requests of several clients to one URL, each sending one after another.
 
     Attributes:
         begun: Number of requests that were sent.

@@ -1,4 +1,4 @@
-"""What people are told of the protections of pods."""
+"""The status names the protections of pods that are on and those that are missing."""
 
 from __future__ import annotations
 

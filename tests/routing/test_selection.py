@@ -1,4 +1,4 @@
-"""What requests may select: one answer for all that they may not, found with the same work."""
+"""Requests select only what the policy allows: all else gets one answer, for the same work."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Platform:
 
     @property
     def log(self) -> str:
-        """What the platform and its pods have logged."""
+        """The log of the platform and its pods."""
         files = [self.folder.parent / "out", *(self.folder / "logs").rglob("*")]
         return "\n".join(file.read_text() for file in files if file.is_file())
 

@@ -84,7 +84,7 @@ ATTACKS = (
     "reply.x",
     "inbox.host-1-many.x.1",
 )
-"""What the pod of an app must not publish to."""
+"""Subjects that the pod of an app must not publish to."""
 EAVESDROPPING = (
     ">",
     "evt.>",
@@ -110,7 +110,7 @@ EAVESDROPPING = (
     "pods.held.api-1",
     f"reply.{OTHER['process']}.>",
 )
-"""What the pod of an app must not subscribe to."""
+"""Subjects that the pod of an app must not subscribe to."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What lies on the disk of NATS, and in a backup of it, shows no secret and no key."""
+"""No secret and no key can be read on the disk of NATS or in a backup of it."""
 
 from __future__ import annotations
 

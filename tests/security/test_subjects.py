@@ -1,4 +1,4 @@
-"""What a pod sends becomes no command of another process to NATS."""
+"""No message of a pod becomes a NATS command of another process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def pod(own_nats_server: NatsServer) -> AsyncIterator[Bus]:
 
 @pytest.fixture
 async def written(platform: Bus) -> list[bytes]:
-    """What was published to a record of the control plane."""
+    """The messages published to a record of the control plane."""
     found: list[bytes] = []
 
     async def note(payload: bytes, _reply: str) -> None:

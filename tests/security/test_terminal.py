@@ -1,4 +1,4 @@
-"""What clients and components choose sends nothing to the terminal of who reads it."""
+"""Text chosen by clients and components sends no control sequence to a reader's terminal."""
 
 from __future__ import annotations
 

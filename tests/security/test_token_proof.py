@@ -39,7 +39,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
 
 
 class Ended(NamedTuple):
-    """What a platform has left that was killed."""
+    """A platform that was killed: its folder, address and token."""
 
     folder: Path
     url: str

@@ -21,7 +21,7 @@ _TIMEOUT_S = 120.0
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, and the keys after it, as ``-o json`` shows them.
+    """The action taken and the keys after it, as ``-o json`` shows them.
 
     Attributes:
         replaced: Kinds of the keys that were replaced.

@@ -1,4 +1,4 @@
-"""What NATS keeps of deleted records is purged; other records keep all their revisions."""
+"""Revisions of deleted records are purged; other records keep all of theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller sees of an answer that covers more than its roles do."""
+"""A caller sees only the part of an answer that its roles cover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pod prints when its runner is gone."""
+"""A pod may print when its runner is gone."""
 
 from __future__ import annotations
 
