@@ -1,4 +1,7 @@
-"""The listening sockets and the connections that they have accepted."""
+"""The listening sockets and the connections that they have accepted.
+
+libuv accepts one connection in each turn of the event loop. The listener accepts those behind it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import contextlib
 import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
 from weakref import WeakSet
@@ -21,6 +24,8 @@ from broker.runtime.tls import HANDSHAKE_TIMEOUT_S
 
 HELP_INTERVAL_S = 0.05
 """How often the connections are accepted that wait for another process that shares the port."""
+MOST_ACCEPTED = 64
+"""Further connections that are accepted in one turn of the event loop, of each socket."""
 _MOST_LOOKED_AT = 64
 """Connections that are looked at to find one without a request: a tenth of all has none."""
 _ARRIVAL_S = 3.0
@@ -58,6 +63,9 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         # The same queues of connections as those of the servers, which close their sockets.
         self._queues: list[socket.socket] = []
+        self._own_queues: Sequence[socket.socket] = ()
+        self._looks_for_more = False
+        self._accepting: set[asyncio.Task[None]] = set()
         self._helping: asyncio.Task[None] | None = None
         self._closing_grace_s: float | None = None
         self._tls: dict[str, Any] = {}
@@ -92,7 +100,7 @@ class Listener:
         """
         loop, backlog = asyncio.get_running_loop(), self._limits.listen_backlog
         server = await loop.create_server(
-            self._connect, host, port, backlog=backlog, start_serving=False, **self._tls
+            self._connect_first, host, port, backlog=backlog, start_serving=False, **self._tls
         )
         self._servers = [server]
         for bound in server.sockets:
@@ -100,6 +108,7 @@ class Listener:
             queue.setblocking(False)
             notice_lost_clients(queue)
             self._queues.append(queue)
+        self._own_queues = self._queues
         await server.start_serving()
         return int(self._queues[0].getsockname()[1])
 
@@ -114,12 +123,13 @@ class Listener:
             sockets: ``close`` closes them; other processes have copies.
         """
         loop, backlog = asyncio.get_running_loop(), self._limits.listen_backlog
-        self._queues = [*(own.dup() for own in sockets.own), *sockets.others]
+        self._own_queues = [own.dup() for own in sockets.own]
+        self._queues = [*self._own_queues, *sockets.others]
         for queue in self._queues:
             notice_lost_clients(queue)
             queue.listen(backlog)
         self._servers = [
-            await loop.create_server(self._connect, sock=own, backlog=backlog, **self._tls)
+            await loop.create_server(self._connect_first, sock=own, backlog=backlog, **self._tls)
             for own in sockets.own
         ]
         if sockets.others:
@@ -147,12 +157,14 @@ class Listener:
         if self._helping is not None:
             await self._helping
         for queue in self._queues:
-            await self._accept_waiting(queue)
+            self._accept_waiting(queue, self._limits.listen_backlog)
             queue.close()
         await self._wait_arrived()
         await self._wait_closed(self._limits.drain_timeout_s)
         for connection in tuple(self.connections):
             connection.abort()
+        for accepting in self._accepting:
+            accepting.cancel()
         # A task that was writing a response ends now, since its client is disconnected.
         await self._wait_serving(self._limits.abort_timeout_s)
 
@@ -165,26 +177,40 @@ class Listener:
         while self._closing_grace_s is None:
             await asyncio.sleep(HELP_INTERVAL_S)
             for queue in queues:
-                await self._accept_waiting(queue)
+                self._accept_waiting(queue, self._limits.listen_backlog)
 
-    async def _accept_waiting(self, queue: socket.socket) -> None:
-        """Accept the connections that wait at this moment."""
+    def _accept_more(self) -> None:
+        """Accept the connections that have arrived together with one that was just accepted.
+
+        Beside a flood, a turn of the loop takes 10 ms and more: each of 50 new clients would wait
+        for all those before it.
+        """
+        self._looks_for_more = False
+        if self._closing_grace_s is not None:
+            return
+        for queue in self._own_queues:
+            self._accept_waiting(queue, MOST_ACCEPTED)
+
+    def _accept_waiting(self, queue: socket.socket, most: int) -> None:
+        """Accept the connections that wait at this moment, but for those beyond ``most``."""
+        for accepted in _waiting(queue, most):
+            # The handshake of one must not keep the others waiting.
+            task = asyncio.create_task(self._serve(accepted))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
         loop = asyncio.get_running_loop()
-        for _ in range(self._limits.listen_backlog):
-            try:
-                accepted, _ = queue.accept()
-            except BlockingIOError:  # none waits
-                return
-            except OSError:  # its client has left
-                continue
-            accepted.setblocking(False)
-            with contextlib.suppress(OSError):  # the client has left
-                await loop.connect_accepted_socket(self._connect, accepted, **self._tls)
+        with contextlib.suppress(OSError):  # the client has left
+            await loop.connect_accepted_socket(self._connect, accepted, **self._tls)
 
     async def _wait_arrived(self) -> None:
         """Wait for the handshakes that are under way: their clients then send a request."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ARRIVAL_S):
+                if self._accepting:
+                    await asyncio.wait(self._accepting)
                 # A failed handshake tells nothing, so it is waited for in vain.
                 while any(not one.has_arrived for one in self._arriving):  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_AGAIN_S)
@@ -200,6 +226,13 @@ class Listener:
         serving = [connection.serving for connection in self.connections if connection.serving]
         if serving:
             await asyncio.wait(serving, timeout=timeout_s)
+
+    def _connect_first(self) -> Connection:
+        """Return a connection that the event loop has accepted; others may wait behind it."""
+        if not self._looks_for_more:
+            self._looks_for_more = True
+            asyncio.get_running_loop().call_soon(self._accept_more)
+        return self._connect()
 
     def _connect(self) -> Connection:
         if len(self.connections) >= self._limits.max_connections:
@@ -226,3 +259,19 @@ class Listener:
                 oldest.abort()
                 self.evicted += 1
                 return
+
+
+def _waiting(queue: socket.socket, most: int) -> Iterator[socket.socket]:
+    """Accept the connections that wait in a queue, in their order.
+
+    Args:
+        queue: A listening socket that does not block.
+        most: Number of connections after which it ends.
+    """
+    for _ in range(most):
+        try:
+            yield queue.accept()[0]
+        except BlockingIOError:  # none waits
+            return
+        except OSError:  # its client has left
+            continue

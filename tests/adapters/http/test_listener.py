@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
+from pathlib import Path
 
 import pytest
 
 from adapters.http import shared_port
 from adapters.http.aiohttp_internals import HttpProcessingError
 from adapters.http.limits import HttpLimits
-from adapters.http.listener import Listener
+from adapters.http.listener import MOST_ACCEPTED, Listener
 from adapters.http.request import Request
 from adapters.http.response import HttpResponse
 from adapters.http.shared_port import SharedSockets
 from adapters.http.turns import Turns
 from tests.adapters.http.limits import with_limits
 from tests.adapters.http.raw import ask, connect
+from tests.support.certificates import Authority
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG_S = 60
@@ -26,14 +29,16 @@ TIMEOUT_S = 20
 HOST = "127.0.0.1"
 
 
-def make_listener(limits: HttpLimits, body: bytes = b"") -> Listener:
+def make_listener(
+    limits: HttpLimits, body: bytes = b"", tls: ssl.SSLContext | None = None
+) -> Listener:
     async def answer(_request: Request) -> HttpResponse:
         return HttpResponse(200, "", body)
 
     def refuse(failure: HttpProcessingError) -> HttpResponse:
         return HttpResponse(400, "", failure.message.encode())
 
-    return Listener(answer, refuse, limits, Turns())
+    return Listener(answer, refuse, limits, Turns(), tls)
 
 
 def bind(count: int) -> tuple[list[socket.socket], int]:
@@ -43,12 +48,12 @@ def bind(count: int) -> tuple[list[socket.socket], int]:
     return sockets, port
 
 
-def send_without_waiting(port: int) -> socket.socket:
-    """Send a request on a connection that only the kernel has accepted."""
+def send_without_waiting(port: int, data: bytes = GET) -> socket.socket:
+    """Send a request, or other bytes, on a connection that only the kernel has accepted."""
     client = socket.socket()
     client.setblocking(False)
     client.connect_ex((HOST, port))
-    client.send(GET)
+    client.send(data)
     return client
 
 
@@ -142,6 +147,56 @@ async def test_closing_answers_connections_that_have_not_been_accepted(
         response = await response_on(client)
         assert response.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in response.lower()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_connections_that_arrive_together_are_accepted_in_a_few_turns_of_the_loop(
+    limits: HttpLimits, *, is_shared: bool
+) -> None:
+    listener = make_listener(limits)
+    if is_shared:
+        sockets, _ = bind(1)
+        port = await listener.open_shared(SharedSockets(tuple(sockets)))
+    else:
+        port = await listener.open(HOST, 0)
+    clients = [send_without_waiting(port) for _ in range(2 * MOST_ACCEPTED)]
+    turns = 0
+    while len(listener.connections) < len(clients):
+        await asyncio.sleep(0)
+        turns += 1
+
+    # The event loop alone accepts one in a turn.
+    assert turns < len(clients) / 4
+    closing = asyncio.create_task(listener.close())
+    for client in clients:
+        assert (await response_on(client)).startswith(b"HTTP/1.1 200 ")
+    await closing
+
+
+async def test_a_client_that_does_not_finish_its_handshake_delays_no_other_at_the_end(
+    limits: HttpLimits, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    files = await asyncio.to_thread(authority.issue, "http")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*files)
+    listener = make_listener(limits, tls=context)
+    port = await listener.open(HOST, 0)
+    silent = [send_without_waiting(port, b"\x16\x03\x01") for _ in range(2)]
+    client = send_without_waiting(port, b"")
+
+    closing = asyncio.create_task(listener.close())
+    trusting = await asyncio.to_thread(authority.client_context)
+    reader, writer = await asyncio.open_connection(sock=client, ssl=trusting, server_hostname=HOST)
+    writer.write(GET)
+    response = await reader.read()
+
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert not closing.done()
+    await closing
+    writer.close()
+    for one in silent:
+        one.close()
 
 
 async def test_a_listener_accepts_what_waits_for_another_process(limits: HttpLimits) -> None:
