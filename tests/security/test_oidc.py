@@ -104,7 +104,9 @@ async def test_a_token_with_other_claims_is_refused(
 async def test_a_token_outside_its_time_is_refused(
     oidc: Oidc, issuer: Issuer, claim: str, from_now_s: int
 ) -> None:
-    assert await oidc.caller(issuer.token(**{claim: int(time.time()) + from_now_s})) is None
+    claims: dict[str, Any] = {claim: int(time.time()) + from_now_s}
+
+    assert await oidc.caller(issuer.token(**claims)) is None
 
 
 def part(content: object) -> str:
