@@ -38,6 +38,7 @@ from broker.nats.credentials.signer import Signer
 from broker.nats.time_source import broker_time, follow_time
 from broker.runtime import confinement, gc_tuning, logs
 from broker.runtime.confinement import NO_LIMITS, Confinement
+from broker.runtime.first_process import end_on_sigterm
 from broker.runtime.tokens import new_token
 from broker.streams.bodies import LIMIT_BYTES, MEMORY_BYTES, BodyMemory
 from broker.streams.registry import IDLE_TIMEOUT_S
@@ -171,6 +172,7 @@ def _beat_settings(environ: Mapping[str, str]) -> BeatSettings | None:
 
 def main() -> int:
     """Serve until a signal stops the pod; return the exit code."""
+    end_on_sigterm()
     pod_end.prepare()
     try:
         settings = load_settings(os.environ)

@@ -32,7 +32,7 @@ _READY_FILE = f"{_RUN_FOLDER}/ready"
 _BEAT_FILE = f"{_RUN_FOLDER}/beat"
 _FOLDERS = {"run": _RUN_FOLDER, "work": _WORK_FOLDER}
 
-START_COMMAND = ("python", "-P", "-m", "pods.kubernetes.start")
+START_COMMAND = ("python", "-P", "-m", "pods.kubernetes.begin")
 POD_COMMAND = ("python", "-P", "-m", "fox.kit.pod")
 
 

@@ -1,6 +1,6 @@
 """The first program of a pod of a cluster: get the login and the code, then become the component.
 
-``python -m pods.kubernetes.start COMMAND…`` reads the first login from ``FOX_START_LOGIN``, asks
+``python -m pods.kubernetes.begin COMMAND…`` reads the first login from ``FOX_START_LOGIN``, asks
 the platform for the pod's own (``pods.kubernetes.start_exchange``), unpacks the bundle below
 ``FOX_RUN_FOLDER``, verifies it against ``FOX_HASH``, and executes the command in its place, so that
 nothing of this program stays in memory.
@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
 from broker.nats import bus as nats_bus
 from broker.nats.bus import Bus
 from broker.nats.credentials.login import Login, decode_login, encode_login
+from broker.runtime.first_process import hold_sigterm
 from broker.runtime.secret_pipe import pipe_with
 from kubefox import subjects
 from kubefox.context import source_name
@@ -38,8 +37,6 @@ _ANSWER_S = 10.0
 
 def main() -> int:
     """Prepare the pod and become its command; return the exit code if that fails."""
-    # Process 1 of a container ignores signals that it does not handle.
-    signal.signal(signal.SIGTERM, _end)
     environ = dict(os.environ)
     run_folder = Path(environ["FOX_RUN_FOLDER"])
     for name in ("ready", "beat"):
@@ -47,7 +44,6 @@ def main() -> int:
         (run_folder / name).unlink(missing_ok=True)
     try:
         login, bundle = asyncio.run(_prepare(environ, run_folder / "bundles"))
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _execute(sys.argv[1:], {**environ, **_handed_over(login, bundle, run_folder)})
     except (OSError, FoxError) as error:
         sys.stderr.write(f"the pod cannot start: {error}\n")
@@ -124,12 +120,6 @@ def _create(path: Path) -> int:
 
 
 def _execute(command: list[str], environ: Mapping[str, str]) -> None:
+    # The command handles SIGTERM only when it has been imported.
+    hold_sigterm()
     os.execvpe(command[0], command, environ)  # noqa: S606 - the driver's own command
-
-
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(EXIT_FAILED)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -88,7 +89,7 @@ class Starting:
             sys.executable,
             "-P",
             "-m",
-            "pods.kubernetes.start",
+            "pods.kubernetes.begin",
             *programs.COMMAND,
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -152,7 +153,7 @@ async def test_a_pod_that_waits_ends_with_sigterm(starting: Starting) -> None:
 
     process.terminate()
 
-    assert await process.wait() == 1
+    assert await process.wait() == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", ["other-1", "a.b", ""])
