@@ -130,8 +130,9 @@ async def start_worker(
 
 
 def _environ(settings: Settings) -> dict[str, str]:
-    # The login contains the address, perhaps with a password.
-    settings = msgspec.structs.replace(settings, nats_url="", nats_credentials="")
+    # The login contains the address, perhaps with a password. Only one process could have the port
+    # for probes.
+    settings = msgspec.structs.replace(settings, nats_url="", nats_credentials="", health_port=0)
     fields = msgspec.structs.asdict(settings).items()
     own = {process_settings.PREFIX + name.upper(): str(value) for name, value in fields}
     return {**os.environ, **own}

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections import ChainMap
 from collections.abc import Callable
 from contextlib import AsyncExitStack, nullcontext, suppress
 from enum import Enum
@@ -39,7 +40,7 @@ from broker.runtime.background import run_in_background
 from broker.runtime.cancelling import finishes_before
 from broker.runtime.private_process import keep_private
 from broker.runtime.settings import Settings
-from broker.storage.bundles import Bundles, open_bundles
+from broker.storage.bundles import open_bundles
 from broker.storage.pod_board import BUCKET as BOARD_BUCKET
 from broker.storage.pod_board import open_pod_board
 from broker.storage.records_bucket import BUCKET as RECORDS_BUCKET
@@ -47,26 +48,20 @@ from control.control_plane import ControlPlane
 from fox.certificates import Certificates, follow_certificates, load_certificates
 from fox.control_part import ControlParts, open_control
 from fox.control_registry import registered
-from fox.data_dir import DataDir, PlatformInfo, lock_pods, open_data_dir
+from fox.data_dir import DataDir, PlatformInfo, open_data_dir
+from fox.health import serve_health
 from fox.key_encryption import key_encryption
 from fox.known_platform import refuse_lost_records
 from fox.nats_access import existing_access, new_process_id
 from fox.nats_server import NatsServer, run_nats_server
 from fox.plugins import Plugins, load_plugins
-from fox.pod_runner import pod_limits, pod_rights, this_runner
+from fox.pods_part import PodsPart, PodsParts, open_pods
 from fox.start_failures import fail, listen_failures
 from fox.start_line import show_start
 from fox.stop_signals import stop_on_signals
 from kubefox import subjects
 from kubefox.errors import FoxError, NatsUnavailable
-from kubefox.pod import RunnerStatus
-from pods.base import PodDriver
 from pods.left_connections import report_left
-from pods.liveness import LivenessBounds
-from pods.logins import PodLogins
-from pods.logs import PodLogs, open_logs
-from pods.reconciler import Reconciler, open_reconciler
-from pods.runner_server import serve_runner
 
 logger = logging.getLogger(__name__)
 
@@ -195,13 +190,16 @@ class Platform:
         self._nats: NatsServer | None = None
         self._data_dir: DataDir | None = None
         self._readiness: dict[str, Callable[[], bool]] = {}
-        self._reconciler: Reconciler | None = None
+        self._pods: PodsPart | None = None
         self._control: ControlPlane | None = None
         self._http_url = ""
         self._control_url = ""
+        self._has_started = False
 
     async def start(self, roles: frozenset[Role]) -> None:
         """Start the parts of ``roles``. If that is cancelled, the stack closes what is open."""
+        readiness = ChainMap(self._readiness, {"start": lambda: self._has_started})
+        await self._stack.enter_async_context(serve_health(self._settings, readiness))
         await self.connect(roles)
         role_adapters = self.make_adapters(roles)
         await self.start_adapters([adapter for adapter in role_adapters if not adapter.is_inbound])
@@ -280,26 +278,18 @@ class Platform:
 
     async def start_pods(self) -> None:
         """Start the pods, and serve the requests to this pod runner."""
-        enter = self._stack.enter_async_context
-        data_dir = self._settings.data_dir.resolve()
-        self._stack.enter_context(lock_pods(data_dir))
-        pod_logs = await enter(open_logs(data_dir / "logs"))
-        logins = PodLogins(self._access)
-        driver = await enter(self._pod_driver(await open_bundles(self._bus), pod_logs, logins))
         revoke = partial(report_left, self._bus) if self._nats is None else self._nats.revoke
-        revoking = logins.revoke_retired(revoke)
-        await enter(run_in_background(revoking, "revoking NATS credentials"))
-        runner = await asyncio.to_thread(this_runner, data_dir, self._settings)
-        # To the end of the drain, the runner can be asked for logs, and others see that it lives.
-        await enter(serve_runner(self._bus, runner.name, pod_logs, self._collect_files))
-        self._reconciler = await self._start_reconciler(driver, runner)
-        # Before the reconciler ends: pods of a cluster go on without it.
-        self._stack.callback(driver.detach)
-        await self._board.wait_runner(runner)
-
-    async def _collect_files(self) -> None:
-        if self._reconciler is not None:
-            await self._reconciler.collect_files()
+        parts = PodsParts(
+            settings=self._settings,
+            bus=self._bus,
+            store=self._broker.store,
+            metrics=self._broker.telemetry.metrics,
+            board=self._board,
+            access=self._access,
+            make_driver=self._plugins.pod_driver,
+            revoke=revoke,
+        )
+        self._pods = await self._stack.enter_async_context(open_pods(parts))
 
     async def start_control(self) -> None:
         """Start the control plane and its API."""
@@ -329,37 +319,6 @@ class Platform:
             parts, self._stack.enter_async_context
         )
 
-    def _pod_driver(self, bundles: Bundles, pod_logs: PodLogs, logins: PodLogins) -> PodDriver:
-        settings = self._settings
-        return self._plugins.pod_driver(
-            data_dir=settings.data_dir.resolve(),
-            logins=logins,
-            fetch=bundles.get,
-            logs=pod_logs,
-            grace_s=settings.drain_s,
-            liveness=LivenessBounds(
-                alone_s=settings.pod_liveness_s, with_replica_s=settings.pod_replica_liveness_s
-            ),
-            # `fox logs` selects lines by their fields, and prints them as text.
-            log_format="json",
-            log_level=settings.log_level,
-            rights=pod_rights(settings),
-            bus=self._bus,
-            image=settings.pod_image,
-        )
-
-    async def _start_reconciler(self, driver: PodDriver, runner: RunnerStatus) -> Reconciler:
-        limits = pod_limits(self._settings)
-        reconciler = await self._stack.enter_async_context(
-            open_reconciler(
-                self._bus, self._broker.store, self._board, driver, runner=runner, limits=limits
-            )
-        )
-        metrics = self._broker.telemetry.metrics
-        metrics.watch_counter("pod_sleeps", lambda: reconciler.counts.stops)
-        metrics.watch_counter("pod_wakes", lambda: reconciler.counts.activations)
-        return reconciler
-
     async def follow_certificates(self) -> None:
         """Begin to serve new certificates when their files change."""
         data_dir, control = self._data_dir, self._certificates.control
@@ -370,6 +329,7 @@ class Platform:
 
     def announce_ready(self) -> None:
         """Publish the platform's URLs: in the data folder for the CLI, and on standard output."""
+        self._has_started = True
         info = PlatformInfo(
             pid=os.getpid(),
             http_url=self._http_url,
@@ -394,8 +354,8 @@ class Platform:
 
     async def show_start(self) -> None:
         """Begin to show how far the start of the pods has come, if this process runs pods."""
-        if self._reconciler is not None:
-            showing = show_start(self._reconciler.progress)
+        if self._pods is not None:
+            showing = show_start(self._pods.progress)
             await self._stack.enter_async_context(
                 run_in_background(showing, "showing the start of the pods")
             )

@@ -13,6 +13,7 @@ from broker.runtime.settings import MIB, Settings
 from kubefox.names import clean_name
 from kubefox.pod import RunnerStatus
 from kubefox.scaling import Replicas
+from pods.kubernetes.cluster import load_cluster
 from pods.limits import PodLimits
 from pods.pod_environ import parse_names
 from pods.pod_users import parse_uids
@@ -24,15 +25,28 @@ CLUSTER_START_S = 300.0
 CLUSTER_STARTS = 32
 LOCAL = "local"
 """Name of the driver whose pods are processes of this machine."""
+CLUSTER = "kubernetes"
+"""Name of the driver whose pods are those of a cluster; its pod runners share them."""
 
 
 def this_runner(data_dir: Path, settings: Settings) -> RunnerStatus:
-    """Return this pod runner; its name is that of the machine and of its data folder. This blocks.
+    """Return this pod runner. This blocks.
+
+    Its name is that of the machine and of its data folder. Pod runners of a cluster share their
+    pods, and so the name: it is that of the namespace.
 
     Args:
         data_dir: Absolute path.
         settings: Of this process.
+
+    Raises:
+        InvalidRequest: There is no cluster.
     """
+    if settings.pod_driver == CLUSTER:
+        namespace = load_cluster(os.environ).namespace
+        return RunnerStatus(
+            name=f"{CLUSTER}-{namespace}", started_at_s=time.time(), pid=os.getpid()
+        )
     folder = hashlib.sha256(str(data_dir).encode()).hexdigest()[:_FOLDER_DIGITS]
     name = f"{clean_name(socket.gethostname()) or 'host'}-{folder}"
     is_local = settings.pod_driver == LOCAL

@@ -62,7 +62,10 @@ class Reconciler:
         runner: RunnerStatus,
         limits: PodLimits,
         find_used: FindUsed,
+        *,
+        adopts_pods: bool = False,
     ) -> None:
+        self._adopts_pods = adopts_pods
         self._bus = bus
         self._store = store
         self._board = board
@@ -124,8 +127,9 @@ class Reconciler:
                     group.create_task(self._follow_idle(fleet))
                     group.create_task(self._lead(fleet, lease_ttl_s))
                     group.create_task(watch.run())
-                    # If there are any, this runner was killed.
-                    group.create_task(watch.announce_orphans(left))
+                    if not self._adopts_pods:
+                        # If there are any, this runner was killed.
+                        group.create_task(watch.announce_orphans(left))
                     group.create_task(LoadSampler(self._bus, fleet, self._limits.windows).run())
             finally:
                 self._fleet = None
@@ -233,6 +237,7 @@ async def open_reconciler(
     limits: PodLimits | None = None,
     lease_ttl_s: float = lease.TTL_S,
     find_used: FindUsed = used_lately,
+    adopts_pods: bool = False,
 ) -> AsyncIterator[Reconciler]:
     """Reconcile until the context ends; then drain all pods at once, and return when they ended.
 
@@ -246,7 +251,12 @@ async def open_reconciler(
         limits: Limits for the pods.
         lease_ttl_s: How long a dead reconciler keeps the lease.
         find_used: Finds the versions in use, for the idle check.
+        adopts_pods: Whether the pods of an earlier process of this runner live on, so that the
+            driver takes them over.
     """
-    reconciler = Reconciler(bus, store, board, driver, runner, limits or PodLimits(), find_used)
+    limits = limits or PodLimits()
+    reconciler = Reconciler(
+        bus, store, board, driver, runner, limits, find_used, adopts_pods=adopts_pods
+    )
     async with run_in_background(reconciler.run(lease_ttl_s), "the reconciler"):
         yield reconciler

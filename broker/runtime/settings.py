@@ -81,6 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             with it, clients must use ``https://``. It is read again when it changes. Without it,
             FOX_CONTROL_HOST must be a loopback address.
         control_tls_key: File of the certificate's private key, in PEM form and without a password.
+        health_host: Address that a process listens on for probes.
+        health_port: Port on which a process answers ``GET /healthz`` and ``GET /readyz``, for
+            probes; 0 for none. ``fox serve http`` has it with one worker only.
         oidc_issuer: URL of an OIDC issuer whose tokens the control API accepts; empty for none.
         oidc_audience: Audience that these tokens must have; required with an issuer.
         oidc_claim: Claim that holds the user's groups, such as ``realm_access.roles``.
@@ -183,6 +186,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control_allowed_hosts: str = ""
     control_tls_cert: str = ""
     control_tls_key: str = ""
+    health_host: str = "127.0.0.1"
+    health_port: int = 0
     oidc_issuer: str = ""
     oidc_audience: str = ""
     oidc_claim: str = "groups"
@@ -315,7 +320,7 @@ _SELECTIONS = tuple(policy.value for policy in Selection)
 _LOG_FORMATS = ("console", "json")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # Ports, and the copies that NATS allows.
-_LARGEST = {"http_port": 65_535, "control_port": 65_535, "nats_replicas": 5}
+_LARGEST = {"http_port": 65_535, "control_port": 65_535, "health_port": 65_535, "nats_replicas": 5}
 _is_hosts = re.compile(r"[A-Za-z0-9._-]*(?:\s*,\s*[A-Za-z0-9._-]*)*").fullmatch
 # A loaded machine may delay any process for a while, and a pod takes half a second to start.
 _MIN_POD_S = 1

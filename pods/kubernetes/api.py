@@ -100,6 +100,11 @@ class Api:
         self._token = ""
         self._token_until_s = 0.0
 
+    @property
+    def server(self) -> str:
+        """URL of the API."""
+        return self._cluster.server
+
     async def get(self, path: str) -> Object:
         """Return one object.
 

@@ -93,8 +93,9 @@ class Deployments:
                 login = encode_login(self._logins.log_in_first(spec))
                 secret = manifests.secret(spec.version, login)
                 await self._api.apply(f"{self._core}/secrets/{workload.name}", secret)
-            # Until the answer is here, it is not known.
-            workload.applied = None
+            # Until the answer is here, it is not known. Others may be wanted by now: a process that
+            # takes over several pods must not give their Deployment fewer.
+            workload.applied, wanted = None, workload.wanted
             manifest = manifests.deployment(spec, wanted, self._settings)
             await self._api.apply(f"{self._apps}/deployments/{workload.name}", manifest)
             workload.applied = wanted

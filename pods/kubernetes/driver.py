@@ -105,7 +105,9 @@ class KubernetesDriver:
             await self._settle(workload)
             yield replica
         finally:
-            if not self._is_detached:
+            if self._is_detached:
+                replica.leave_running()
+            else:
                 await self._leave(workload, replica)
 
     def retire(self, version: Version) -> None:

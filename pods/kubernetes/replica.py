@@ -111,6 +111,7 @@ class Replica:
         self._ends_before = 0
         self._was_ready = False
         self._was_stopped = False
+        self._is_left = False
         self._end: Terminated | None = None
         self._ready_or_gone = asyncio.Event()
         self._gone = asyncio.Event()
@@ -135,6 +136,8 @@ class Replica:
     @property
     def end(self) -> PodEnd:
         """How its process ended."""
+        if self._is_left and not self.is_gone:
+            return PodEnd(message="runs on without this process", is_clean=True)
         if self._end is None:
             return PodEnd(message="was deleted from the cluster", is_clean=False)
         code = self._end.exit_code
@@ -165,6 +168,10 @@ class Replica:
     def stop(self) -> None:
         """Note that its end was asked for."""
         self._was_stopped = True
+
+    def leave_running(self) -> None:
+        """Note that its pod runs on, and that another process takes it over."""
+        self._is_left = True
 
     def bind(self, pod: ClusterPod) -> None:
         """Make a pod of the cluster the one of this replica."""

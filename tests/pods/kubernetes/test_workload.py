@@ -197,3 +197,13 @@ def test_a_pod_of_the_api_is_read_with_what_is_needed() -> None:
     assert found.is_leaving
     assert found.ends == 2
     assert found.last_end == Terminated(exit_code=1, reason="Error")
+
+
+async def test_a_pod_that_another_process_takes_over_has_lost_no_event() -> None:
+    found = await workload(pod("one", is_ready=True))
+    wanted = replica()
+    found.add(wanted)
+
+    wanted.leave_running()
+
+    assert wanted.end.is_clean
