@@ -20,6 +20,7 @@ from pods import private_files
 INFO_FILE = "platform.json"
 CERTIFICATE_FILE = "control.pem"
 """The certificate of the control API: clients that find it here need no other proof."""
+CHECKPOINT_FILE = "records.checkpoint"
 _LOCK_FILE = "lock"
 _PODS_LOCK_FILE = "pods.lock"
 _NATS_FOLDER = "nats"

@@ -48,7 +48,7 @@ from control.control_plane import ControlPlane
 from fox.certificates import Certificates, follow_certificates, load_certificates
 from fox.control_part import ControlParts, open_control
 from fox.control_registry import registered
-from fox.data_dir import DataDir, PlatformInfo, open_data_dir
+from fox.data_dir import CHECKPOINT_FILE, DataDir, PlatformInfo, open_data_dir
 from fox.health import serve_health
 from fox.key_encryption import key_encryption
 from fox.known_platform import refuse_lost_records
@@ -240,6 +240,7 @@ class Platform:
             key_encryption(self._settings),
             creates_keys=has_control,
             with_usage=bool(roles & {Role.PODS, Role.CONTROL}),
+            checkpoint_file=self._settings.data_dir / CHECKPOINT_FILE,
         )
         self._broker = await enter(opening)
         if noting is not None:

@@ -91,8 +91,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     def labels(self) -> frozenset[str]:
         """Selectors that ``matches`` it besides its name; of the commit, the shortest prefix."""
         source = self.source
-        texts = (self.version, source.tag, source.branch, source.commit[:MIN_COMMIT_PREFIX])
-        return frozenset([text for text in texts if text])
+        return labels_of(self.version, source.tag, source.branch, source.commit)
 
     def matches(self, selector: str) -> bool:
         """Return whether ``selector`` is its name, version, tag, branch or commit.
@@ -106,3 +105,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MIN_COMMIT_PREFIX = 7
+
+
+def labels_of(version: str | None, tag: str, branch: str, commit: str) -> frozenset[str]:
+    """Return ``Deployment.labels`` of these fields."""
+    texts = (version, tag, branch, commit[:MIN_COMMIT_PREFIX])
+    return frozenset([text for text in texts if text])

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -281,6 +282,7 @@ async def open_broker(
     *,
     creates_keys: bool = False,
     with_usage: bool = True,
+    checkpoint_file: Path | None = None,
 ) -> AsyncIterator[Broker]:
     """Open a broker, which answers requests for views and usage until the context ends.
 
@@ -290,6 +292,7 @@ async def open_broker(
         encryption: Wraps the platform's data keys.
         creates_keys: Whether this process makes the keys of a new platform; others wait for them.
         with_usage: Whether its store keeps the usage index, which control and the pods need.
+        checkpoint_file: Where its store keeps a checkpoint; None for nowhere.
     """
     bus.streams.idle_timeout_s = settings.stream_idle_s
     opening = Telemetry("kubefox", is_on=settings.telemetry, ratio=settings.trace_ratio)
@@ -301,6 +304,7 @@ async def open_broker(
             creates_keys=creates_keys,
             with_usage=with_usage,
             route_cache_bytes=settings.context_cache_bytes,
+            checkpoint_file=checkpoint_file,
         ) as store,
         follow_time(bus, jetstream_time(f"KV_{BUCKET}")),
     ):

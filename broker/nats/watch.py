@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -43,6 +43,10 @@ EMPTIED_KEYS = 1
 
 EntryBatches = AsyncIterator[Sequence[WatchedEntry]]
 
+Restore = Callable[[api.StreamInfo], Awaitable[int]]
+"""Prepares an earlier copy of the bucket, of which the state is given, for ``replace``, which then
+gets only later entries. Returns the copy's revision; 0 if there is none that can be used."""
+
 
 class BucketReplica(Protocol):
     """A copy of the bucket; its methods are called in the order of the changes."""
@@ -70,8 +74,10 @@ class BucketWatch:
         current: Set here while the replica is up to date.
         delete_marker_s: How long delete markers stay in the bucket at least.
         keeps_lost: Whether the replica stays as it is when NATS has lost the bucket.
+        restore: Called before the first ``replace``, and again if that fails.
 
     Attributes:
+        info: State of the bucket when it was read last; None before.
         revision: The replica has everything that was written up to this revision of the bucket.
         is_applying: Whether the replica is being changed by entries that have arrived.
     """
@@ -85,6 +91,7 @@ class BucketWatch:
         delete_marker_s: float = DELETE_MARKER_S,
         *,
         keeps_lost: bool = False,
+        restore: Restore | None = None,
     ) -> None:
         self._bus = bus
         self._stream = f"KV_{bucket}"
@@ -93,6 +100,8 @@ class BucketWatch:
         self._current = current
         self._delete_marker_s = delete_marker_s
         self._keeps_lost = keeps_lost
+        self._restore = restore
+        self.info: api.StreamInfo | None = None
         self._lost = asyncio.Event()
         self._created: datetime | None = None
         self._heard_s = 0.0
@@ -156,9 +165,10 @@ class BucketWatch:
         info = await self._read_info()
         is_same = info.created == self._created and self.revision <= info.state.last_seq
         resumes = is_same and time.time() - self._heard_s < self._delete_marker_s
+        since = self.revision if resumes else await self._restored(info)
         buffer = EntryBuffer(self._prefix)
         async with consume_in_order(
-            self._bus, self._stream, self._consumer(resumes=resumes), buffer, self._lose
+            self._bus, self._stream, self._consumer(since), buffer, self._lose
         ) as consumer:
             buffer.on_room = consumer.resume
             if not consumer.pending:
@@ -166,8 +176,14 @@ class BucketWatch:
             if not resumes:
                 await self._replica.replace(buffer.initial_entries())
                 self._created, self.revision = info.created, 0
-                self._move(buffer.revision)
+                self._move(max(since, buffer.revision))
+            self.info = info
             await self._apply_changes(buffer, info.state.last_seq)
+
+    async def _restored(self, info: api.StreamInfo) -> int:
+        if self._restore is None or self._created is not None:
+            return 0
+        return await self._restore(info)
 
     async def _read_info(self) -> api.StreamInfo:
         """Return the state of the bucket.
@@ -193,13 +209,13 @@ class BucketWatch:
             "docs/operations/backup.md"
         )
 
-    def _consumer(self, *, resumes: bool) -> api.ConsumerConfig:
+    def _consumer(self, since: int) -> api.ConsumerConfig:
         config = api.ConsumerConfig(
             filter_subject=f"{self._prefix}>", deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT
         )
-        if resumes:
+        if since:
             config.deliver_policy = api.DeliverPolicy.BY_START_SEQUENCE
-            config.opt_start_seq = self.revision + 1
+            config.opt_start_seq = since + 1
         return config
 
     def _lose(self, reason: str) -> None:
@@ -249,6 +265,7 @@ async def watch_bucket(
     *,
     delete_marker_s: float = DELETE_MARKER_S,
     keeps_lost: bool = False,
+    restore: Restore | None = None,
 ) -> AsyncIterator[BucketWatch]:
     """Keep ``replica`` up to date until the context ends; it is when the context begins.
 
@@ -259,9 +276,12 @@ async def watch_bucket(
         current: Set here while the replica is up to date.
         delete_marker_s: How long delete markers stay in the bucket at least.
         keeps_lost: Whether the replica stays as it is when NATS has lost the bucket.
+        restore: Called before the first ``replace``, and again if that fails.
     """
     current = current or asyncio.Event()
-    watch = BucketWatch(bus, bucket, replica, current, delete_marker_s, keeps_lost=keeps_lost)
+    watch = BucketWatch(
+        bus, bucket, replica, current, delete_marker_s, keeps_lost=keeps_lost, restore=restore
+    )
     bus.on_disconnect(watch.pause)
     bus.on_reconnect(watch.restart)
     async with run_in_background(watch.run(), f"the watch of bucket {bucket}"):

@@ -21,11 +21,17 @@ from broker.nats.jetstream import translated_errors
 from broker.nats.missing_storage import find_or_make
 from broker.nats.replicas import create_replicated
 from kubefox.errors import BodyTooLarge, RevisionConflict
+from kubefox.records import kind_of
 
 BUCKET = "kubefox"
 STREAM = f"KV_{BUCKET}"
 HISTORY = 64
 """Revisions that the bucket keeps of each record."""
+MAX_REVISIONS_BYTES = 64 * 1024
+"""Size of all revisions of a record of ``_LATEST_ONLY``."""
+
+_LATEST_ONLY = frozenset({"release", "rollout"})
+"""Kinds of which no earlier revision is read. Event contexts name revisions of others."""
 
 # Error codes of nats-server for a sequence number without a message. The last one has other causes
 # too, one of which is told from its text.
@@ -36,6 +42,11 @@ _NOT_PERMITTED = "not permitted"
 def subject_of(key: str) -> str:
     """Return the subject of a key's revisions."""
     return f"$KV.{BUCKET}.{key}"
+
+
+def removes_revisions(key: str, value: bytes) -> bool:
+    """Return whether the server is to remove the earlier revisions together with this write."""
+    return kind_of(key) in _LATEST_ONLY and len(value) * HISTORY > MAX_REVISIONS_BYTES
 
 
 async def open_bucket(bus: Bus) -> KeyValue:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from nats.js import api
 from nats.js.errors import KeyNotFoundError
@@ -23,15 +24,16 @@ from broker.runtime import gc_tuning
 from broker.runtime.background import run_in_background
 from broker.runtime.cooperative import TIME_SLICE_S, TimeSlice
 from broker.storage import past_records
+from broker.storage.checkpoint import Checkpoint
 from broker.storage.deleted_records import purge_deleted
 from broker.storage.key_encryption import KeyEncryption
 from broker.storage.platform_keys import PlatformKeys, open_keys
 from broker.storage.records_bucket import (
     BUCKET,
-    HISTORY,
     STREAM,
     open_bucket,
     record_errors,
+    removes_revisions,
     subject_of,
 )
 from broker.storage.releases_behind import AT_ONCE, ReleasesBehind
@@ -46,12 +48,6 @@ from routing.snapshot.snapshot import Snapshot, SnapshotBuilder
 from routing.snapshot.usage_index import UsageIndex
 
 logger = logging.getLogger(__name__)
-
-MAX_REVISIONS_BYTES = 64 * 1024
-"""Size of all revisions of a record of ``_LATEST_ONLY``."""
-
-_LATEST_ONLY = frozenset({"release", "rollout"})
-"""Kinds of which no earlier revision is read. Event contexts name revisions of others."""
 
 SnapshotListener = Callable[[Snapshot, Snapshot, str | None], None]
 """Called with the snapshots before and after a change, and the key that changed; the key is None if
@@ -79,6 +75,7 @@ class Store:
         usage: UsageFollower | None,
         route_cache_bytes: int,
         keys: PlatformKeys,
+        checkpoint_file: Path | None,
     ) -> None:
         self._bus = bus
         self._bucket = bucket
@@ -92,6 +89,7 @@ class Store:
         self._route_cache_bytes = route_cache_bytes
         self.sealed_records = SealedRecords(keys)
         self.keys = keys
+        self._checkpoint = Checkpoint(checkpoint_file, bus, self.sealed_records, keys)
         self.snapshot = self._empty()
         self.changes: ChangeLog[str] = ChangeLog()
 
@@ -190,8 +188,7 @@ class Store:
         action = "write" if record else "delete"
         with self._writes.recorded(), record_errors(self._bus, action, key, writes=True):
             value = self.sealed_records.encode(key, record) if record else b""
-            if records.kind_of(key) in _LATEST_ONLY and len(value) * HISTORY > MAX_REVISIONS_BYTES:
-                # The server removes the earlier revisions together with this write.
+            if removes_revisions(key, value):
                 headers[api.Header.ROLLUP.value] = "sub"
             jetstream = self._bus.jetstream()
             ack = await jetstream.publish(subject_of(key), value, headers=headers)
@@ -283,7 +280,7 @@ class Store:
             await self._replace(batches)
 
     async def _replace(self, batches: EntryBatches) -> None:
-        builder = SnapshotBuilder(self._empty())
+        builder = SnapshotBuilder(self._empty(), restored=self._checkpoint.take())
         time_slice = TimeSlice(self._time_slice_s)
         # The entries come in the order of their writes, the keys perhaps after what they decrypt.
         await self.keys.restart()
@@ -300,6 +297,14 @@ class Store:
         self.changes.reset()
         if self._usage is not None:
             self._usage.rebuild(self.snapshot)
+
+    async def restore(self, info: api.StreamInfo) -> int:
+        """See ``broker.nats.watch.Restore``."""
+        return await self._checkpoint.restore(info, self._empty().records)
+
+    async def keep_checkpoint(self) -> None:
+        """Renew the checkpoint whenever it is outdated, until cancelled."""
+        await self._checkpoint.keep(lambda: (self.snapshot.records, self._watch.info))
 
     async def apply(self, entry: WatchedEntry) -> None:
         """See ``broker.nats.watch.BucketReplica``."""
@@ -364,6 +369,7 @@ async def open_store(
     time_slice_s: float = TIME_SLICE_S,
     with_usage: bool = True,
     route_cache_bytes: int = CACHE_BYTES,
+    checkpoint_file: Path | None = None,
 ) -> AsyncIterator[Store]:
     """Open the bucket, create it if it is missing, and watch it until the context ends.
 
@@ -376,6 +382,7 @@ async def open_store(
         time_slice_s: How long building a snapshot holds the event loop without yielding.
         with_usage: Whether to keep the usage index, which control and the pod runners need.
         route_cache_bytes: Memory for the routes of contexts.
+        checkpoint_file: Where a checkpoint is kept; None for nowhere.
 
     Yields:
         The store, once its snapshot is current.
@@ -388,13 +395,17 @@ async def open_store(
     bucket = await open_bucket(bus)
     current = asyncio.Event()
     usage = UsageFollower(time_slice_s) if with_usage else None
-    store = Store(bus, bucket, current, time_slice_s, usage, route_cache_bytes, keys)
+    store = Store(
+        bus, bucket, current, time_slice_s, usage, route_cache_bytes, keys, checkpoint_file
+    )
     async with contextlib.AsyncExitStack() as stack:
         if usage is not None:
             following = run_in_background(usage.run(), "the usage index")
             await stack.enter_async_context(following)
         refreshing = run_in_background(store.refresh_behind(), "releases of changed environments")
         await stack.enter_async_context(refreshing)
-        watching = watch_bucket(bus, BUCKET, store, current, keeps_lost=True)
+        watching = watch_bucket(bus, BUCKET, store, current, keeps_lost=True, restore=store.restore)
         store._watch = await stack.enter_async_context(watching)  # noqa: SLF001 - made here
+        keeping = run_in_background(store.keep_checkpoint(), "keeping a checkpoint")
+        await stack.enter_async_context(keeping)
         yield store

@@ -11,7 +11,7 @@ from adapters.http import trust
 from adapters.http.limits import HttpLimits
 from broker.dispatch import receiving
 from broker.events import dead_letters, deliveries, outbox
-from broker.storage import store
+from broker.storage import records_bucket
 from control.api import messages, request_decoding
 from control.listing import kept_views, list_kind, page
 from docs.generator.markdown import check_complete, code, fields, table
@@ -89,7 +89,7 @@ def _of_histories() -> Iterator[tuple[str, str]]:
     yield "earlier generations of a deployment", f"{rollout.HISTORY_LIMIT}"
     yield "their size as JSON; the newest one stays", size
     yield "archived releases of a virtual environment, as JSON; the newest one stays", size
-    revisions = _size(store.MAX_REVISIONS_BYTES)
+    revisions = _size(records_bucket.MAX_REVISIONS_BYTES)
     yield "all revisions of a release or rollout in the bucket", revisions
 
 

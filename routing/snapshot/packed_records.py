@@ -5,23 +5,25 @@ and the garbage collector has nothing to visit. A record is decoded whenever it 
 µs. Routing reads a record when it meets a context for the first time; what each request needs lies
 in route bindings.
 
-The packed form is msgpack with fields by position. It never leaves the process, so it may change
-with every version. The parts that deployments have in common are not packed but shared.
+The packed form is msgpack with fields by position. It may change with every version: outside the
+process, only checkpoints hold it, with ``packed_format``. The parts that deployments have in common
+are not packed but shared.
 """
 
 from __future__ import annotations
 
+import hashlib
 import types
 from collections.abc import Iterable
 from functools import cache
 from sys import intern
-from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, Union, get_args, get_origin
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from kubefox.app import Module
-from kubefox.deployment import Deployment, SourceRef
+from kubefox.deployment import Deployment, HasComponents, SourceRef, labels_of
 from kubefox.environment import EnvironmentData, HTTPAdapter
 from kubefox.records import KINDS, Record
 from kubefox.release import ReleaseManifest
@@ -29,6 +31,18 @@ from kubefox.release import ReleaseManifest
 Kind = TypeVar("Kind")
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class HasSharedContent(HasComponents, Protocol):
+    """A deployment, or the parts of it that others share."""
+
+    @property
+    def title(self) -> str:
+        """Title of the app."""
+
+    @property
+    def modules(self) -> dict[str, Module]:
+        """Module name to its members."""
 
 
 class SharedContent:
@@ -43,16 +57,16 @@ class SharedContent:
 
     __slots__ = ("__weakref__", "app", "components", "modules", "title")
 
-    def __init__(self, record: Deployment) -> None:
+    def __init__(self, record: HasSharedContent) -> None:
         self.app = intern(record.app)
         self.title = intern(record.title)
         self.components = {
             intern(name): intern(digest) for name, digest in record.components.items()
         }
-        self.modules: dict[str, Module] = record.modules
+        self.modules = record.modules
 
     @staticmethod
-    def of(record: Deployment) -> SharedContent:
+    def of(record: HasSharedContent) -> SharedContent:
         """Return the shared content of a deployment."""
         key = _encode((record.app, record.title, record.components, record.modules))
         found = _shared.get(key)
@@ -90,6 +104,35 @@ class RecordEntry(msgspec.Struct, Generic[Kind], eq=False, gc=False):
         except OverflowError:  # a value is an integer of more than 64 bits
             return RecordEntry(_UNPACKED, record, packing.shared_parts(record), revision)
         return RecordEntry(packing, content, shared, revision)
+
+    @staticmethod
+    def of_packed(
+        kind: str, content: bytes, contents: tuple[SharedContent, ...], revision: int
+    ) -> RecordEntry[Any]:
+        """Return the entry of a packed record; the inverse of ``content`` and ``contents``."""
+        packing = _packing_of(kind)
+        return RecordEntry(packing, content, packing.shared_of(contents), revision)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether ``content`` is the packed record."""
+        return self.packing is not _UNPACKED
+
+    @property
+    def contents(self) -> tuple[SharedContent, ...]:
+        """The shared contents, as ``of_packed`` takes them."""
+        shared = self.shared
+        return () if shared is None else shared if isinstance(shared, tuple) else (shared,)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether the record has secrets."""
+        return self.packing.has_secrets(self.content)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels of a deployment."""
+        return self.packing.labels(self.content)
 
     @property
     def record(self) -> Kind:
@@ -147,8 +190,23 @@ class Packing:
         """Return the shared parts of a record."""
         return None
 
+    def shared_of(self, _contents: tuple[SharedContent, ...]) -> Any:
+        """Return the shared parts with these contents."""
+        return None
+
+    def has_secrets(self, content: Any) -> bool:
+        """Return whether the record has secrets."""
+        data = getattr(self.read(content, None), "data", None)
+        return data is not None and bool(data.secrets)
+
+    def labels(self, content: Any) -> frozenset[str]:
+        """Return the labels of a deployment."""
+        found: frozenset[str] = content.labels
+        return found
+
 
 _UNPACKED = Packing()
+_STRUCT_KINDS = ("virtual-environment", "release", "rollout")
 
 
 class StructPacking(Packing):
@@ -236,9 +294,23 @@ class DeploymentPacking(Packing):
         """Return the SharedContent of a deployment."""
         return SharedContent.of(record)
 
+    def shared_of(self, contents: tuple[SharedContent, ...]) -> Any:
+        """Return the SharedContent of a deployment."""
+        (content,) = contents
+        return content
+
     def unpack(self, content: Any, shared: Any) -> Any:
         """Return the deployment."""
         return self._decode(content).with_shared(shared)
+
+    def has_secrets(self, _content: Any) -> bool:
+        """Return False."""
+        return False
+
+    def labels(self, content: Any) -> frozenset[str]:
+        """Return the labels of a deployment."""
+        own = self._decode(content)
+        return labels_of(own.version, own.tag, own.branch, own.commit)
 
 
 class _PackedManifest(msgspec.Struct, array_like=True, gc=False):
@@ -271,6 +343,14 @@ class ManifestPacking(Packing):
         """Return the SharedContent of each deployment."""
         return tuple(map(SharedContent.of, record.deployments.values()))
 
+    def shared_of(self, contents: tuple[SharedContent, ...]) -> Any:
+        """Return the SharedContent of each deployment."""
+        return contents
+
+    def has_secrets(self, content: Any) -> bool:
+        """Return whether the manifest has secrets."""
+        return bool(self._decode(content).secrets)
+
     def unpack(self, content: Any, shared: Any) -> Any:
         """Return the manifest."""
         packed = self._decode(content)
@@ -302,13 +382,24 @@ def packed_type(kind: Any) -> Any:
 
 
 @cache
+def packed_format() -> bytes:
+    """Return a digest of the kinds of records and their packed forms; it differs if they differ."""
+    packed = [packed_type(KINDS[kind]) for kind in _STRUCT_KINDS]
+    types = (*packed, _OwnParts, _PackedManifest, dict[str, Module])
+    # Of a type, the first has the names of fields, the second the values of enums.
+    known, schemas = msgspec.inspect.multi_type_info(types), msgspec.json.schema_components(types)
+    parts = (sorted(KINDS), known, schemas)
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+@cache
 def _packing_of(kind: str) -> Packing:
     match kind:
         case "deployment":
             return DeploymentPacking()
         case "manifest":
             return ManifestPacking()
-        case "virtual-environment" | "release" | "rollout":
+        case _ if kind in _STRUCT_KINDS:
             return StructPacking(KINDS[kind])
         case _:
             return _UNPACKED

@@ -15,7 +15,7 @@ from kubefox.component import ComponentVersion
 from kubefox.deployment import Deployment
 from kubefox.distill import Version
 from kubefox.environment import Environment, HTTPAdapter, VirtualEnvironment
-from kubefox.records import KINDS, Change, Record
+from kubefox.records import KINDS, Change
 from kubefox.release import ReleaseManifest, ReleaseState
 from kubefox.rollout import RolloutState
 from kubefox.scaling import ScaleOverride
@@ -247,8 +247,18 @@ class Writer:
             if before is None and known:
                 del self._tombstones[key]
         if kind in _NOTED:
-            self._note(kind, name, before, after, record)
+            self._note(kind, name, before, after)
         self.changed.append(key)
+
+    def restore(self, kind: str, name: str, entry: RecordEntry[Any]) -> None:
+        """Add the entry of a record that is not there yet, from a checkpoint."""
+        entries = self._open.get(kind) or self._open_kind(kind)
+        if entries is None:
+            return
+        entries[name] = entry
+        self._revision = max(self._revision, entry.revision)
+        if kind in _NOTED:
+            self._note(kind, name, None, entry)
 
     def _note(
         self,
@@ -256,7 +266,6 @@ class Writer:
         name: str,
         before: RecordEntry[Any] | None,
         after: RecordEntry[Any] | None,
-        record: Record | None,
     ) -> None:
         """Update what is known about all records of a kind."""
         if kind == "deployment":
@@ -265,10 +274,9 @@ class Writer:
             if after is not None:
                 self._uses.add(after.shared, 1)
             if self._labelled is not None:
-                found = None if before is None else before.record
-                _label(self._labelled, name, found, cast("Deployment | None", record))
+                _label(self._labelled, name, before, after)
         elif kind == "rollout":
-            self._note_rolling(name, cast("RolloutState | None", record))
+            self._note_rolling(name, None if after is None else after.record)
         elif kind == "component" and before is not None:
             self._removals += 1
 
@@ -307,8 +315,8 @@ def _versions(content: SharedContent) -> list[Version]:
 def _label(
     labelled: GroupsBuilder[str],
     name: str,
-    before: Deployment | None,
-    after: Deployment | None,
+    before: RecordEntry[Deployment] | None,
+    after: RecordEntry[Deployment] | None,
 ) -> None:
     """Replace the labels of a deployment."""
     for text in before.labels if before else ():

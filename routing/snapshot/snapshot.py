@@ -184,16 +184,20 @@ class SnapshotBuilder:
         before: The snapshot to start from.
         at_once: Number of releases that are made anew with a change of an environment; with more,
             all of them are left behind. None for any number.
+        restored: For a first snapshot, records that were read from a checkpoint; the changes are
+            later ones.
 
     Attributes:
         add: Adds a change; in any order, and perhaps already applied.
     """
 
-    def __init__(self, before: Snapshot, at_once: int | None = None) -> None:
+    def __init__(
+        self, before: Snapshot, at_once: int | None = None, *, restored: Records | None = None
+    ) -> None:
         self._before = before
         self._at_once = at_once
         self._left: dict[str, RecordEntry[Environment]] = {}
-        self._writer = before.records.writer()
+        self._writer = (restored or before.records).writer()
         self.add = self._writer.write
         self._records = before.records
         self._release_index = before.release_index

@@ -9,8 +9,8 @@ from nats.js.errors import NotFoundError
 
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
-from broker.storage.records_bucket import HISTORY, STREAM, subject_of
-from broker.storage.store import MAX_REVISIONS_BYTES, Store, open_store
+from broker.storage.records_bucket import HISTORY, MAX_REVISIONS_BYTES, STREAM, subject_of
+from broker.storage.store import Store, open_store
 from kubefox.environment import Environment
 from kubefox.errors import BodyTooLarge, NatsUnavailable, Problem, RevisionConflict
 from kubefox.records import release_key

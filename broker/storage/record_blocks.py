@@ -1,0 +1,137 @@
+"""Records in blocks of bytes, as a checkpoint holds them.
+
+A block has some records of one kind in their packed form, which is read 25 times as fast as NATS
+delivers the records. Records with secrets, and the few that a process does not pack, are stored as
+JetStream has them: as JSON, with encrypted secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from broker.storage.sealed_records import SealedRecords
+from kubefox.app import Module
+from routing.snapshot.packed_records import RecordEntry, SharedContent
+from routing.snapshot.records import Records, Writer
+
+BLOCK_RECORDS = 512
+"""Records of a block: they are written or read in less than 1 ms."""
+
+
+class _Content(msgspec.Struct, array_like=True):
+    """A SharedContent."""
+
+    app: str
+    title: str
+    components: dict[str, str]
+    modules: dict[str, Module]
+
+
+class _StoredRecord(msgspec.Struct, array_like=True, gc=False):
+    """A record.
+
+    Attributes:
+        name: Its name in its kind.
+        revision: KV revision.
+        packed: The packed record; empty if it is stored as JSON.
+        contents: Numbers of its shared contents.
+        json: The record as JetStream has it; empty if it is packed.
+    """
+
+    name: str
+    revision: int
+    packed: bytes
+    contents: tuple[int, ...]
+    json: bytes
+
+
+class _Block(msgspec.Struct, array_like=True):
+    """Records of one kind.
+
+    Attributes:
+        kind: Their kind.
+        contents: The shared contents that no block before has; their numbers go on.
+        records: The records.
+    """
+
+    kind: str
+    contents: list[_Content]
+    records: list[_StoredRecord]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Block).decode
+
+
+class BlockWriter:
+    """Makes the blocks of some records.
+
+    Args:
+        records: The records.
+        sealed_records: Encodes those with secrets.
+    """
+
+    def __init__(self, records: Records, sealed_records: SealedRecords) -> None:
+        self._records = records
+        self._sealed_records = sealed_records
+        self._numbers: dict[SharedContent, int] = {}
+        self._new: list[_Content] = []
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the blocks, one in each step."""
+        for kind, entries in self._records.kinds.items():
+            waiting: list[_StoredRecord] = []
+            for name, entry in entries.items():
+                waiting.append(self._stored(kind, name, entry))
+                if len(waiting) == BLOCK_RECORDS:
+                    yield self._block(kind, waiting)
+                    waiting = []
+            if waiting:
+                yield self._block(kind, waiting)
+
+    def _block(self, kind: str, records: list[_StoredRecord]) -> bytes:
+        contents, self._new = self._new, []
+        return _encode(_Block(kind, contents, records))
+
+    def _stored(self, kind: str, name: str, entry: RecordEntry[Any]) -> _StoredRecord:
+        if entry.is_packed and not entry.has_secrets:
+            contents = tuple(map(self._number, entry.contents))
+            return _StoredRecord(name, entry.revision, entry.content, contents, b"")
+        value = self._sealed_records.encode(f"{kind}.{name}", entry.record)
+        return _StoredRecord(name, entry.revision, b"", (), value)
+
+    def _number(self, content: SharedContent) -> int:
+        found = self._numbers.get(content)
+        if found is None:
+            found = self._numbers[content] = len(self._numbers)
+            self._new.append(
+                _Content(content.app, content.title, content.components, content.modules)
+            )
+        return found
+
+
+def read_blocks(
+    blocks: Iterable[bytes], writer: Writer, sealed_records: SealedRecords
+) -> Iterator[None]:
+    """Add the records of all blocks to a writer, one block in each step.
+
+    Raises:
+        msgspec.MsgspecError: A block is none.
+        FoxError: A record cannot be decoded.
+    """
+    contents: list[SharedContent] = []
+    for block in map(_decode, blocks):
+        contents += map(SharedContent.of, block.contents)
+        kind = block.kind
+        for stored in block.records:
+            if stored.packed:
+                shared = tuple([contents[number] for number in stored.contents])
+                entry = RecordEntry.of_packed(kind, stored.packed, shared, stored.revision)
+            else:
+                record = sealed_records.decode(f"{kind}.{stored.name}", stored.json)
+                entry = RecordEntry.of(kind, record, stored.revision)
+            writer.restore(kind, stored.name, entry)
+        yield
