@@ -58,18 +58,18 @@ class WakeResponder:
             version = Version(*subjects.version_of(request.target))
         except (ValueError, *DECODE_ERRORS) as error:
             self._bus.malformed.note(subject, error)
-            self._bus.send(reply, _encode(WakeReply(state=Wake.NOT_IDLE)))
+            self._bus.post(reply, _encode(WakeReply(state=Wake.NOT_IDLE)))
             return
         sender = subjects.sender_of(subject)
         if sender.is_pod and (sender.app != version.app or request.hashes):
             fault = f"{sender.source} of app {sender.app} wakes versions that it does not call"
             self._bus.forged.note(subject, NotAuthorized(fault))
-            self._bus.send(reply, _encode(WakeReply(state=Wake.NOT_IDLE)))
+            self._bus.post(reply, _encode(WakeReply(state=Wake.NOT_IDLE)))
             return
         if request.names_pods:
             pods, since_us = self._fleet.pods_that_may_have_events(version)
             named = WakeReply(state=Wake.AWAKE, pods=tuple(pods), since_us=since_us)
-            self._bus.send(reply, _encode(named))
+            self._bus.post(reply, _encode(named))
             return
         task = asyncio.create_task(self._answer(version, request.hashes, reply))
         self._answering.add(task)

@@ -75,7 +75,7 @@ class EventAcceptance:
         except FoxError as error:
             if isinstance(error, InvalidEvent):
                 self._bus.malformed.note(subject, error)
-            self._bus.send(reply, _failure(error))
+            self._bus.post(reply, _failure(error))
             return
         task = asyncio.create_task(self._answer(event, subject, frame, reply, size_bytes))
         self._storing.add(task)

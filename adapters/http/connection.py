@@ -68,7 +68,7 @@ class Connection(ParsingProtocol):
         turns: Those of the adapter.
 
     Attributes:
-        serving: The task that answers requests; None before the first request.
+        serving: The task that answers requests; None before the first request, and after the last.
     """
 
     def __init__(
@@ -142,7 +142,8 @@ class Connection(ParsingProtocol):
             self._content.set_exception(ConnectionResetError("the client has disconnected"))
         if self._response_chunks is not None:
             self._response_chunks.close()
-        elif self.serving is not None and self._request_waiter is None and self._content.is_eof():
+        elif self.serving is not None and self._request_waiter is None:
+            # Also in the middle of a body: the component may not read it, and would be waited for.
             self.serving.cancel()
         self._resume_serving()
         if self._closed is not None and not self._closed.done():
@@ -257,6 +258,9 @@ class Connection(ParsingProtocol):
         finally:
             self._content = EMPTY_PAYLOAD
             self._close()
+            # A cancelled task keeps its exception, and with it the frames of the request, which
+            # would keep the task: all would stay until the garbage collector runs.
+            self.serving = None
 
     async def _answer_pending(self) -> bool:
         """Answer the requests that have arrived; return whether the connection can be kept."""

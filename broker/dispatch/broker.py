@@ -255,7 +255,7 @@ class Broker:
 
     def answer_time(self, _subject: str, _request: bytes, reply_subject: str) -> None:
         """Answer a pod's request for the time of the platform; a ``MessageCallback``."""
-        self.bus.send(reply_subject, encode_time(clock.now_s()))
+        self.bus.post(reply_subject, encode_time(clock.now_s()))
 
     async def answer_usage(self, payload: bytes, reply_subject: str) -> None:
         """Answer a request for the component versions that this broker's events may need."""

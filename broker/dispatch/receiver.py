@@ -143,7 +143,7 @@ class Receiver:
         failure = self._replies.failure(error)
         for key in self._handlings:
             if "#" not in key:
-                self._bus.send(key, failure)
+                self._bus.post(key, failure)
 
     async def wait_idle(self) -> None:
         """Return when all accepted events are handled."""
@@ -162,7 +162,7 @@ class Receiver:
         place is free at once. Its handler is cancelled, or runs on if the component says so.
         """
         if asked_by:
-            self._bus.send(asked_by, self._held(reply_subject, asked_by))
+            self._bus.post(asked_by, self._held(reply_subject, asked_by))
             return
         handling = self._handlings.get(reply_subject.decode())
         if handling is None or handling.is_abandoned:
@@ -207,7 +207,7 @@ class Receiver:
 
     def answer_load(self, _subject: str, request: bytes, reply_subject: str) -> None:
         """Answer how many events are handled here; a ``MessageCallback``, see ``pod_load``."""
-        self._bus.send(reply_subject, encode_load(request, self.in_flight))
+        self._bus.post(reply_subject, encode_load(request, self.in_flight))
 
     async def _serve(self, handling: Handling) -> None:
         """Handle one event and send its response; a task of its own."""

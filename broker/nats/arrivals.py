@@ -73,11 +73,11 @@ class Arrivals:
         """Tell the pods of a component version that the sender of a request does not wait."""
         if subjects.is_component(subject):
             target = subjects.target_of_request(subject)
-            self._client.send(subjects.gone(target), reply.encode(), "")
+            self._client.post(subjects.gone(target), reply.encode(), "")
 
     def _tell(self, asked_by: str, answer: bytes) -> None:
         # A pod that gets no answer does not begin.
-        self._client.send(asked_by, answer, "")
+        self._client.post(asked_by, answer, "")
 
     async def _receive_frame(self, message: Msg) -> None:
         if is_no_responders(message):

@@ -202,6 +202,14 @@ class Bus:
         """
         return self._client.send(subject, payload, reply)
 
+    def post(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Send one short message without waiting, also behind much that waits to be written.
+
+        It is dropped only without a connection, or if it is over the server's limit. The subject is
+        not checked, see ``send``.
+        """
+        self._client.post(subject, payload, reply)
+
     def call_after_write(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, after what is sent in this turn of the loop was written."""
         self._client.call_after_write(callback)

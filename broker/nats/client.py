@@ -143,6 +143,28 @@ class FastPathClient(Client):
         transport.send(b"".join((line, payload, _LINE_END)))
         return True
 
+    def post(self, subject: str, payload: bytes, reply: str) -> bool:
+        """Send one short message behind all that waits to be written, however much that is.
+
+        Returns:
+            Whether it is on its way: it cannot be sent without a connection, without a subject, or
+            over the server's limit.
+        """
+        if self.send(subject, payload, reply):
+            return True
+        is_sendable = subject and len(payload) <= self._max_payload
+        if not is_sendable or self._status != Client.CONNECTED:
+            return False
+        line = f"PUB {subject} {reply} {len(payload)}\r\n".encode()
+        command = b"".join((line, payload, _LINE_END))
+        if self._pending:
+            # nats-py writes all of them soon.
+            self._pending.append(command)
+            self._pending_data_size += len(command)
+        else:
+            self._transport.send(command)
+        return True
+
     @property
     def is_clustered(self) -> bool:
         """Whether there is more than one server to connect to."""

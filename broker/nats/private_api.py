@@ -75,6 +75,14 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         Client,
+        "_pending_data_size",
+        NameKind.ATTRIBUTE,
+        "client",
+        "Bytes of `_pending`: the flusher writes only if there are any. `post` adds to both, after "
+        "nats-py has woken the flusher.",
+    ),
+    PrivateName(
+        Client,
         "_status",
         NameKind.ATTRIBUTE,
         "client",

@@ -27,12 +27,13 @@ class Signals:
     """Events between a test and the component.
 
     Attributes:
-        ended: Set when an endless response has been closed.
-        next_chunk: Makes an endless response yield one more chunk.
+        begun: Set when a handler that waits has begun.
+        ended: Set when an endless response has been closed, or a handler that waits has ended.
+        next_chunk: Makes an endless response yield one more chunk, or a handler that waits end.
     """
 
     def __init__(self) -> None:
-        self.ended, self.next_chunk = asyncio.Event(), asyncio.Event()
+        self.begun, self.ended, self.next_chunk = (asyncio.Event() for _ in range(3))
 
 
 def sized(ctx: Context) -> Response:
@@ -72,6 +73,16 @@ def two_events(signals: Signals) -> Response:
         yield ServerSentEvent(data="a\nb", event="second", id="2")
 
     return Response.events(made())
+
+
+async def wait(signals: Signals) -> str:
+    """Respond at a signal."""
+    signals.begun.set()
+    try:
+        await signals.next_chunk.wait()
+    finally:
+        signals.ended.set()
+    return "done"
 
 
 def failing() -> Response:
@@ -118,6 +129,8 @@ def back(signals: Signals) -> Kit:
                 return await digest_of(ctx)
             case "echo":
                 return Response.stream(ctx.stream())
+            case "wait":
+                return await wait(signals)
         return "not read"
 
     @kit.default(streams_body=True)

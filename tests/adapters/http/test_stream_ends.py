@@ -49,6 +49,21 @@ async def test_a_client_that_disconnects_during_its_body_leaks_no_memory(
         await ask(streaming.port, GET % b"/size")
 
 
+async def test_a_client_that_leaves_during_a_body_that_is_not_read_is_not_waited_for(
+    streaming: StreamingWorld,
+) -> None:
+    async with connect(streaming.port) as connection:
+        await connection.send(POST % b"/read/wait" + b"Transfer-Encoding: chunked\r\n\r\n1\r\na")
+        await streaming.signals.begun.wait()
+        assert streaming.broker.in_flight == 1
+
+    async with asyncio.timeout(SOON_S):
+        while streaming.broker.in_flight:
+            await asyncio.sleep(0.01)
+    assert not streaming.signals.ended.is_set()
+    streaming.signals.next_chunk.set()
+
+
 async def test_the_idle_timeout_ends_a_stream_on_both_ends(own_nats_server: NatsServer) -> None:
     async with open_streaming_world(own_nats_server.url, stream_idle_s=0.2) as streaming:
         async with connect(streaming.port) as connection:
