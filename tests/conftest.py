@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.blocking",
     "tests.support.nats",
     "tests.support.network",
+    "tests.support.process_coverage",
     "tests.support.repository",
     "tests.support.slow",
     "tests.support.time_limit",

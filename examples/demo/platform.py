@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sysconfig
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -139,9 +138,8 @@ class Platform:
         return done.out
 
     async def get(self, kind: str) -> list[dict[str, Any]]:
-        """Return the objects that ``fox get KIND`` lists, without their revisions."""
-        documents = json.loads(await self.fox("get", kind, "-o", "json"))
-        return [document.get("object", document) for document in documents]
+        """Return the objects of a kind without their revisions; see ``list_objects``."""
+        return await list_objects(self.control_url, self.credentials, kind)
 
     async def pods(self) -> list[dict[str, Any]]:
         """Return the status of every pod."""
@@ -214,6 +212,34 @@ class Platform:
 def credentials(data_dir: Path) -> dict[str, str]:
     """Return the header with the owner's token of a data folder."""
     return {"authorization": f"Bearer {read_private(data_dir / TOKEN_FILE)}"}
+
+
+async def list_objects(
+    control_url: str, credentials: Mapping[str, str], kind: str
+) -> list[dict[str, Any]]:
+    """Return the objects of a kind without their revisions, as the control API lists them.
+
+    A test asks again and again until a condition holds: a ``fox`` process for each question would
+    take the time of the platform that it waits for.
+
+    Args:
+        control_url: URL of the control API.
+        credentials: Header with a token.
+        kind: Segment of the URL, such as ``pods``.
+
+    Raises:
+        ClientError: The API refuses, or does not answer.
+    """
+    found: list[dict[str, Any]] = []
+    query = {"continue": ""}
+    async with aiohttp.ClientSession(control_url, headers=credentials) as client:
+        while True:
+            async with client.get(f"/v1/{kind}", params=query, raise_for_status=True) as response:
+                page = await response.json()
+            found += (listed.get("object", listed) for listed in page["items"])
+            query = {"continue": page["continue"]}
+            if not query["continue"]:
+                return found
 
 
 async def _answers_ready(control_url: str) -> bool:

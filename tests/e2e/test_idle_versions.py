@@ -28,7 +28,7 @@ async def wait_idle(platform: Platform, count: int) -> None:
     """Wait until ``count`` component versions are idle and no pod is left."""
 
     async def reached() -> bool:
-        return not await platform.pods() and len(await platform.get("idle")) == count
+        return not await platform.pods() and len(await platform.get("idle-versions")) == count
 
     await wait_for(reached, SOON_S)
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import msgspec
 import psutil
 
+from examples.demo.platform import credentials, list_objects
 from fox.data_dir import KEY_FILE
 from kubefox.pod import PodPhase, PodStatus
 from tests.faults import two_component_app
@@ -152,10 +153,11 @@ class Parts:
 
     async def wait_pods(self, condition: Callable[[list[PodStatus]], bool]) -> list[PodStatus]:
         """Return the statuses of the pods as soon as ``condition`` holds for them."""
+        headers = await asyncio.to_thread(credentials, self._folder / "control")
         async with asyncio.timeout(READY_S):
             while True:
-                listed = await self.fox("get", "pods", "-o", "json")
-                pods = msgspec.json.decode(listed, type=list[PodStatus])
+                listed = await list_objects(self.control.url, headers, "pods")
+                pods = msgspec.convert(listed, list[PodStatus])
                 if condition(pods):
                     return pods
                 await asyncio.sleep(POLL_S)

@@ -17,6 +17,7 @@ from broker.nats.bus import Bus
 from broker.nats.credentials.claims import ALL
 from broker.nats.credentials.login import Login
 from broker.runtime.settings import MIB
+from fox import nats_server
 from fox.nats_server import MAX_ENDS, NatsServer, run_nats_server
 from kubefox.errors import NatsUnavailable
 from tests.support.platform_nats import connect
@@ -92,8 +93,11 @@ async def end(server: NatsServer, how: signal.Signals) -> None:
 
 
 async def test_a_slow_reader_of_large_messages_keeps_its_connection(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # By default, nats-server leaves a client that does not take in 10 s what was written to it: a
+    # slow machine needs more for all messages.
+    monkeypatch.setattr(nats_server, "_CONFIG", nats_server._CONFIG + 'write_deadline: "5m"\n')
     count, payload = 20, bytes(5 * MIB)
     async with (
         run_nats_server(tmp_path) as server,
