@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from pathlib import Path
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
@@ -17,10 +18,18 @@ from examples.demo.platform import Platform
 from tests.faults import two_component_app
 from tests.faults.two_component_app import WEB_PATH
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 RATE_PER_S = 40
 LOAD_S = 2.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    folder = tmp_path_factory.mktemp("embedded")
+    async with Platform(folder / "data") as platform:
+        await two_component_app.deploy(platform, folder / "app")
+        yield platform
 
 
 def nats_of(platform: Platform) -> psutil.Process:
@@ -44,30 +53,27 @@ async def load(generator: Generator, platform: Platform) -> Outcome:
     )
 
 
-async def test_only_requests_while_nats_restarts_fail_when_it_is_killed(tmp_path: Path) -> None:
-    async with Platform(tmp_path / "data") as platform, open_generator() as generator:
-        await two_component_app.deploy(platform, tmp_path / "app")
-        nats = nats_of(platform)
-
+async def test_only_requests_while_nats_restarts_fail_when_it_is_killed(
+    platform: Platform,
+) -> None:
+    async with open_generator() as generator:
         during = asyncio.create_task(load(generator, platform))
         await asyncio.sleep(LOAD_S / 4)
-        os.kill(nats.pid, signal.SIGKILL)
+        os.kill(nats_of(platform).pid, signal.SIGKILL)
         hit = await during
         after = await load(generator, platform)
 
-        assert platform.process.returncode is None
-        assert hit.failures.keys() <= {"502", "503"}
-        assert hit.answers == after.answers == RATE_PER_S * LOAD_S
-        assert after.failures == {}
+    assert platform.process.returncode is None
+    assert hit.failures.keys() <= {"502", "503"}
+    assert hit.answers == after.answers == RATE_PER_S * LOAD_S
+    assert after.failures == {}
 
 
 async def test_no_request_fails_when_nats_is_stopped_by_a_signal_and_goes_on(
-    tmp_path: Path,
+    platform: Platform,
 ) -> None:
-    async with Platform(tmp_path / "data") as platform, open_generator() as generator:
-        await two_component_app.deploy(platform, tmp_path / "app")
-        nats = nats_of(platform)
-
+    nats = nats_of(platform)
+    async with open_generator() as generator:
         during = asyncio.create_task(load(generator, platform))
         await asyncio.sleep(LOAD_S / 4)
         nats.suspend()
@@ -75,5 +81,5 @@ async def test_no_request_fails_when_nats_is_stopped_by_a_signal_and_goes_on(
         nats.resume()
         outcome = await during
 
-        assert outcome.failures == {}
-        assert outcome.answers == RATE_PER_S * LOAD_S
+    assert outcome.failures == {}
+    assert outcome.answers == RATE_PER_S * LOAD_S

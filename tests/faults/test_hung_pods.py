@@ -13,42 +13,85 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
 from examples.demo.platform import FOX, Platform, wait_for
 from fox.data_dir import KEY_FILE, read_info
 from tests.e2e import slow_app
+from tests.faults.new_version import change_hashes
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 RATE_PER_S = 100
 LOAD_S = 3.0
 CONNECTIONS = 100
+SOON_S = 60
 SELECTORS = "kf-dep=slow&kf-ve=here"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def generator() -> AsyncIterator[Generator]:
     async with open_generator() as generator:
         yield generator
 
 
-@pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    async with serve_slow_app(tmp_path) as platform:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    async with serve_slow_app(tmp_path_factory.mktemp("hung")) as platform:
         yield platform
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def platform(shared: Platform) -> Platform:
+    """The shared platform, with one new pod."""
+    await deploy_new_version(shared)
+    return shared
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def two_runners(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    """A platform with two pod runners, which kill a pod early or not at all."""
+    folder = tmp_path_factory.mktemp("early")
+    with pytest.MonkeyPatch.context() as patch:
+        # Without the other pod, it would be killed after the test only.
+        patch.setenv("FOX_POD_LIVENESS_S", "600")
+        async with (
+            serve_slow_app(folder) as platform,
+            second_runner(platform, folder / "second"),
+        ):
+            yield platform
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def replicas(two_runners: Platform) -> Platform:
+    """The platform with two pod runners, each with one new pod."""
+    await deploy_new_version(two_runners)
+    await wait_ready(two_runners, 2)
+    return two_runners
 
 
 @contextlib.asynccontextmanager
-async def serve_slow_app(tmp_path: Path) -> AsyncIterator[Platform]:
-    """Run a platform that has deployed the slow app."""
-    async with Platform(tmp_path / "data") as platform:
-        folder = tmp_path / "app"
-        slow_app.build(folder)
-        await platform.fox("apply", "-f", folder / "environments.yaml")
-        await platform.fox("deploy", "slow", "--dirty", "--wait", cwd=folder)
+async def serve_slow_app(folder: Path) -> AsyncIterator[Platform]:
+    """Run a platform, with the slow app beside its data folder."""
+    async with Platform(folder / "data") as platform:
+        slow_app.build(folder / "app")
+        await platform.fox("apply", "-f", folder / "app" / "environments.yaml")
         yield platform
+
+
+async def deploy_new_version(platform: Platform) -> None:
+    """Deploy the slow app with another hash, and wait until it alone has pods."""
+    app = platform.data_dir.with_name("app")
+    before = {pod["id"] for pod in await platform.pods()}
+    change_hashes(app)
+    await platform.fox("deploy", "slow", "--dirty", "--wait", cwd=app)
+
+    async def are_gone() -> bool:
+        return before.isdisjoint([pod["id"] for pod in await platform.pods()])
+
+    await wait_for(are_gone, SOON_S)
 
 
 def start_load(
@@ -84,6 +127,7 @@ async def test_only_requests_at_the_pod_fail_when_the_only_pod_is_stopped_by_a_s
     generator: Generator, platform: Platform
 ) -> None:
     (pod,) = await platform.get("pods")
+    logged = len(platform.log.read_text())
     load = start_load(generator, platform)
     await asyncio.sleep(LOAD_S / 3)
     os.kill(pod["pid"], signal.SIGSTOP)
@@ -94,12 +138,13 @@ async def test_only_requests_at_the_pod_fail_when_the_only_pod_is_stopped_by_a_s
     assert outcome.failures.get("502", 0) <= CONNECTIONS
     assert outcome.answers == RATE_PER_S * LOAD_S
     assert await restarts(platform) == 1
-    assert "stopped by a signal" in platform.log.read_text()
+    assert "stopped by a signal" in platform.log.read_text()[logged:]
 
 
 async def test_only_requests_at_the_pod_fail_when_a_handler_blocks_the_only_pod(
     generator: Generator, platform: Platform
 ) -> None:
+    logged = len(platform.log.read_text())
     load = start_load(generator, platform, body_bytes=1)
     await asyncio.sleep(LOAD_S / 3)
     status = await block(platform)
@@ -110,7 +155,7 @@ async def test_only_requests_at_the_pod_fail_when_a_handler_blocks_the_only_pod(
     assert outcome.failures["502"] <= CONNECTIONS
     assert outcome.answers == RATE_PER_S * LOAD_S
     assert await restarts(platform) == 1
-    assert "stood still for" in platform.log.read_text()
+    assert "stood still for" in platform.log.read_text()[logged:]
 
 
 async def test_an_idle_pod_that_was_stopped_by_a_signal_is_replaced(platform: Platform) -> None:
@@ -143,7 +188,6 @@ async def second_runner(platform: Platform, data_dir: Path) -> AsyncIterator[Non
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await platform.wait_pods(2)
         yield
     finally:
         process.terminate()
@@ -152,23 +196,17 @@ async def second_runner(platform: Platform, data_dir: Path) -> AsyncIterator[Non
 
 @pytest.mark.parametrize("fault", ["blocked", "stopped"])
 async def test_a_hung_pod_is_killed_early_while_another_one_serves(
-    generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+    generator: Generator, replicas: Platform, fault: str
 ) -> None:
-    # Without the other pod, it would be killed after the test only.
-    monkeypatch.setenv("FOX_POD_LIVENESS_S", "600")
-    async with (
-        serve_slow_app(tmp_path) as platform,
-        second_runner(platform, tmp_path / "second"),
-    ):
-        pods = await wait_ready(platform)
-        load = start_load(generator, platform, body_bytes=1)
-        await asyncio.sleep(LOAD_S / 3)
-        if fault == "blocked":
-            assert await block(platform) == 502
-        else:
-            os.kill(pods[0]["pid"], signal.SIGSTOP)
-        outcome = await load
-        after = await wait_ready(platform)
+    (pod, _) = await replicas.pods()
+    load = start_load(generator, replicas, body_bytes=1)
+    await asyncio.sleep(LOAD_S / 3)
+    if fault == "blocked":
+        assert await block(replicas) == 502
+    else:
+        os.kill(pod["pid"], signal.SIGSTOP)
+    outcome = await load
+    after = await wait_ready(replicas, 2)
 
     assert outcome.failures.keys() <= {"502"}
     assert outcome.failures.get("502", 0) <= CONNECTIONS
@@ -176,11 +214,7 @@ async def test_a_hung_pod_is_killed_early_while_another_one_serves(
     assert sum(pod["restarts"] for pod in after) == 1
 
 
-async def wait_ready(platform: Platform) -> list[dict[str, Any]]:
-    """Return the pods as soon as all of them are ready."""
-
-    async def is_reached() -> bool:
-        return all(pod["phase"] == "ready" for pod in await platform.get("pods"))
-
-    await wait_for(is_reached, 60)
-    return await platform.get("pods")
+async def wait_ready(platform: Platform, count: int) -> list[dict[str, Any]]:
+    """Return the pods as soon as there are ``count``, all of them ready."""
+    await platform.wait_ready("slow", count)
+    return await platform.pods()

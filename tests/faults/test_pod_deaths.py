@@ -6,18 +6,19 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
 from examples.demo.platform import Platform
 from tests.faults import two_component_app
+from tests.faults.new_version import change_hashes
 from tests.faults.two_component_app import API_PATH, WEB_PATH
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 RATE_PER_S = 40
 LOAD_S = 3.0
@@ -27,18 +28,31 @@ CONNECTIONS = 50
 HOLD_S = "25"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def generator() -> AsyncIterator[Generator]:
     async with open_generator() as generator:
         yield generator
 
 
-@pytest.fixture
-async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
-    monkeypatch.setenv("FOX_HOLD_S", HOLD_S)
-    async with Platform(tmp_path / "data") as platform:
-        await two_component_app.deploy(platform, tmp_path / "app")
-        yield platform
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    folder = tmp_path_factory.mktemp("deaths")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOX_HOLD_S", HOLD_S)
+        async with Platform(folder / "data") as platform:
+            await two_component_app.deploy(platform, folder / "app")
+            yield platform
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def platform(shared: Platform) -> AsyncIterator[Platform]:
+    """The shared platform, with one new pod of each component."""
+    app = shared.data_dir.with_name("app")
+    change_hashes(app)
+    await shared.fox("deploy", "app", "--dirty", "--wait", cwd=app)
+    await shared.wait_ready("api", 1)
+    yield shared
+    await shared.fox("scale", "api", "--reset")
 
 
 def job(platform: Platform, *paths: str, body_bytes: int = 0) -> Job:

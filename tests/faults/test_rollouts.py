@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
 from examples.demo.platform import Finished, Platform
 from tests.faults import two_component_app
+from tests.faults.new_version import change_hashes
 from tests.faults.two_component_app import API_PATH, WEB_PATH
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 RATE_PER_S = 100
 JOB_S = 1.0
@@ -45,8 +47,20 @@ class Deployed:
         self._platform = platform
         self._folder = folder
         self._generator = generator
+        self._first = (folder / "components" / "api" / "main.py").read_text()
         self.sent = 0
         self.failures: Counter[str] = Counter()
+        self.generation = 1
+
+    async def begin(self) -> None:
+        """Deploy the first code as a new version, and count from 0."""
+        (self._folder / "components" / "api" / "main.py").write_text(self._first)
+        change_hashes(self._folder)
+        done = await self.fox("deploy", "app", "--dirty", "--wait")
+        assert done.code == 0, done.err
+        self.sent, self.failures = 0, Counter()
+        deployments = await self._platform.get("deployments")
+        (self.generation,) = (one["generation"] for one in deployments if one["name"] == "app")
 
     def change(self, answer: str, *, at_import: str = "") -> None:
         """Change the answer of the API, and the code that runs when a pod imports it."""
@@ -99,20 +113,29 @@ class Deployed:
         self.failures.update(outcome.failures)
 
 
-@pytest.fixture
-async def deployed(tmp_path: Path) -> AsyncIterator[Deployed]:
-    async with Platform(tmp_path / "data") as platform, open_generator() as generator:
-        folder = tmp_path / "app"
-        await two_component_app.deploy(platform, folder)
-        environments = folder / "environments.yaml"
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployed]:
+    """A platform with the app, which is released."""
+    folder = tmp_path_factory.mktemp("rollouts")
+    async with Platform(folder / "data") as platform, open_generator() as generator:
+        app = folder / "app"
+        await two_component_app.deploy(platform, app)
+        environments = app / "environments.yaml"
         environments.write_text(
             environments.read_text().replace(
                 "{environment: base}", f"{{environment: base, {TESTING}}}"
             )
         )
-        await platform.fox("apply", "-f", "environments.yaml", cwd=folder)
-        await platform.fox("release", "app", "--virtual-env", "here", cwd=folder)
-        yield Deployed(platform, folder, generator)
+        await platform.fox("apply", "-f", "environments.yaml", cwd=app)
+        await platform.fox("release", "app", "--virtual-env", "here", cwd=app)
+        yield Deployed(platform, app, generator)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def deployed(shared: Deployed) -> Deployed:
+    """The app of the shared platform, with new pods and its first answer."""
+    await shared.begin()
+    return shared
 
 
 @pytest.mark.parametrize("import_s", [0, 3])
@@ -157,7 +180,7 @@ async def test_no_request_fails_when_the_new_code_dies_at_start(deployed: Deploy
     done = await deployed.under_load(deployed.fox("deploy", "app", "--dirty"))
 
     assert done.code == 1
-    assert "app stays at generation 1" in done.err
+    assert f"app stays at generation {deployed.generation}" in done.err
     assert "see `fox logs api`" in done.err
     assert deployed.failures == {}
     assert await deployed.answer() == await deployed.answer("/web") == "done"

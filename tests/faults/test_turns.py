@@ -10,53 +10,58 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from examples.demo.platform import Platform
 from tests.adapters.http.raw import ask
 from tests.e2e.slow_app import ENVIRONMENT
 from tests.faults.test_overload import OK, flood, get, statuses
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 SLICES = 200
 
 _SLICED = '''\
-"""Computes at many events at once; says how many of them began while another one waited."""
+"""Computes at many events of a run at once; says how many began while another one waited."""
 
 import asyncio
 import time
+from collections import defaultdict
 
 from fox import Context, Kit
 
 kit = Kit(title="Sliced", concurrency=1000)
-begun_s: list[float] = []
-waiting: list[str] = []
-may_compute = asyncio.Event()
+begun_s: defaultdict[str, list[float]] = defaultdict(list)
+waiting: defaultdict[str, list[str]] = defaultdict(list)
+may_compute: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
 
 @kit.route("Path(`/slice`)")
 async def compute_later(ctx: Context) -> None:
     """Hold the loop when all may."""
-    waiting.append(ctx.id)
-    await may_compute.wait()
-    compute()
+    run = ctx.query["run"]
+    waiting[run].append(ctx.id)
+    await may_compute[run].wait()
+    compute(run)
 
 
 @kit.route("Path(`/slice-in-task`)")
 async def compute_in_task_later(ctx: Context) -> None:
     """Let a task hold the loop when all may."""
 
-    async def compute_soon() -> None:
-        compute()
+    run = ctx.query["run"]
 
-    waiting.append(ctx.id)
-    await may_compute.wait()
+    async def compute_soon() -> None:
+        compute(run)
+
+    waiting[run].append(ctx.id)
+    await may_compute[run].wait()
     await asyncio.create_task(compute_soon())
 
 
-def compute() -> None:
+def compute(run: str) -> None:
     """Hold the loop."""
-    begun_s.append(time.time())
+    begun_s[run].append(time.time())
     end_s = time.thread_time() + 0.01
     while time.thread_time() < end_s:
         pass
@@ -64,16 +69,17 @@ def compute() -> None:
 
 @kit.route("Path(`/compute-now`)")
 async def start(ctx: Context) -> None:
-    """Let all compute."""
-    may_compute.set()
+    """Let all of the run compute."""
+    may_compute[ctx.query["run"]].set()
 
 
 @kit.route("Path(`/slices`)")
 async def show(ctx: Context) -> dict[str, int]:
-    """Return how many wait or have begun, and how many began since this request was sent."""
+    """Return how many of the run wait or have begun, and how many began since this was sent."""
+    run = ctx.query["run"]
     sent_s = ctx.event.sent_us / 1e6
-    ahead = sum(begin_s >= sent_s for begin_s in begun_s)
-    return {"waiting": len(waiting), "begun": len(begun_s), "ahead": ahead}
+    ahead = sum(begin_s >= sent_s for begin_s in begun_s[run])
+    return {"waiting": len(waiting[run]), "begun": len(begun_s[run]), "ahead": ahead}
 '''
 
 _OUTER = '''\
@@ -113,14 +119,14 @@ async def call_back(ctx: Context) -> bytes:
 '''
 
 
-@pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     """A platform with one deployment in two virtual environments."""
-    folder = tmp_path / "app"
-    build(folder)
-    async with Platform(tmp_path / "data") as platform:
-        await platform.fox("apply", "-f", "environments.yaml", cwd=folder)
-        await platform.fox("deploy", "app", "--dirty", "--wait", cwd=folder)
+    folder = tmp_path_factory.mktemp("turns")
+    build(folder / "app")
+    async with Platform(folder / "data") as platform:
+        await platform.fox("apply", "-f", "environments.yaml", cwd=folder / "app")
+        await platform.fox("deploy", "app", "--dirty", "--wait", cwd=folder / "app")
         yield platform
 
 
@@ -145,13 +151,15 @@ def port(platform: Platform) -> int:
 async def test_a_neighbour_does_not_wait_for_all_handlers_that_go_on_at_once(
     port: int, path: str
 ) -> None:
-    async def slices() -> dict[str, Any]:
-        return (await ask(port, get("/slices", "there"))).json()
+    run = f"run={path}"
 
-    async with flood(port, get(path), SLICES):
+    async def slices() -> dict[str, Any]:
+        return (await ask(port, get(f"/slices?{run}", "there"))).json()
+
+    async with flood(port, get(f"{path}?{run}"), SLICES):
         while (await slices())["waiting"] < SLICES:
             await asyncio.sleep(0.01)
-        await ask(port, get("/compute-now", "there"))
+        await ask(port, get(f"/compute-now?{run}", "there"))
         found = [await slices()]
         while found[-1]["begun"] < SLICES:
             found.append(await slices())
