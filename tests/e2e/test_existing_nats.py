@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -19,25 +19,16 @@ from tests.support.certificates import Authority
 from tests.support.nats import NatsServer
 
 
-@pytest.fixture
-async def platform(
+async def test_requests_fail_at_once_while_nats_is_away_and_go_on_when_it_is_back(
     own_secured_nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Platform]:
-    """A platform on an existing NATS, with version 1 of the Order App."""
+) -> None:
     for name, value in own_secured_nats_server.environ.items():
         monkeypatch.setenv(name, value)
     build(tmp_path / "order-app")
-    async with Platform(tmp_path / "data") as platform:
+    async with Platform(tmp_path / "data") as platform, Browser(platform.http_url) as browser:
         repository = tmp_path / "order-app"
         await platform.fox("apply", "-f", ENVIRONMENTS, cwd=repository)
         await platform.fox("deploy", "order-app-v1", "--ref", "v1", cwd=repository)
-        yield platform
-
-
-async def test_requests_fail_at_once_while_nats_is_away_and_go_on_when_it_is_back(
-    platform: Platform, own_secured_nats_server: NatsServer
-) -> None:
-    async with Browser(platform.http_url) as browser:
 
         async def serves() -> bool:
             page = await browser.get("team-a", deployment="order-app-v1")
@@ -52,8 +43,7 @@ async def test_requests_fail_at_once_while_nats_is_away_and_go_on_when_it_is_bac
         assert away.status == HTTPStatus.SERVICE_UNAVAILABLE
         await wait_for(serves, SOON_S)
 
-
-async def test_it_starts_no_nats_of_its_own(platform: Platform) -> None:
+    # It has started no NATS of its own.
     assert not (platform.data_dir / "nats").exists()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from broker.nats import bus as buses
 from broker.nats.credentials.login import Login
@@ -20,18 +20,28 @@ from tests.security import login_thief, spy_app
 from tests.security.login_thief import PLANTED, Relay, ask, steal_login
 from tests.support.platform_nats import connect, read_platform_login
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 SOON_S = 60
 APP = spy_app.NAME
 REFUSED = "NATS does not let this process publish"
 
 
-@pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    login_thief.build(tmp_path / "app")
-    async with Platform(tmp_path / "data") as platform:
-        await platform.fox("apply", "-f", tmp_path / "app" / "environments.yaml")
-        await platform.fox("deploy", "v1", "--dirty", "--wait", cwd=tmp_path / "app")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    folder = tmp_path_factory.mktemp("thief")
+    login_thief.build(folder / "app")
+    async with Platform(folder / "data") as platform:
+        await platform.fox("apply", "-f", folder / "app" / "environments.yaml")
         yield platform
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def platform(shared: Platform) -> Platform:
+    """The shared platform, on which the app is deployed."""
+    app = shared.data_dir.with_name("app")
+    await shared.fox("deploy", "v1", "--dirty", "--wait", cwd=app)
+    return shared
 
 
 async def stolen_login(platform: Platform) -> Login:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import tarfile
 from collections.abc import AsyncIterator
@@ -79,25 +78,27 @@ async def test_the_data_of_nats_and_its_backup_show_no_secret_and_no_key(
         assert "shop-v1" in await again.fox("get", "releases")
 
 
-@pytest.mark.parametrize("text", [None, base64.b64encode(b"x" * 32).decode(), "", "garbage"])
 async def test_without_its_own_key_file_a_platform_does_not_start_and_changes_nothing(
-    platform: Platform, tmp_path: Path, text: str | None
+    platform: Platform, tmp_path: Path
 ) -> None:
     await apply(platform, tmp_path, SECRETS[0])
     await platform.stop()
     key_file = platform.data_dir / KEY_FILE
     own = key_file.read_text()
-    key_file.unlink()
-    if text is not None:
-        key_file.write_text(text)
-        key_file.chmod(0o600)
 
-    with pytest.raises(CommandFailed, match=f"error: .*key file .*{KEY_FILE}"):
-        await Platform(platform.data_dir).start()
+    for text in (None, base64.b64encode(b"x" * 32).decode(), "", "garbage"):
+        key_file.unlink(missing_ok=True)
+        if text is not None:
+            write_key(key_file, text)
+        with pytest.raises(CommandFailed, match=f"error: .*key file .*{KEY_FILE}"):
+            await Platform(platform.data_dir).start()
+        assert (key_file.read_text() if key_file.exists() else None) == text
 
-    assert (key_file.read_text() if key_file.exists() else None) == text
-    await asyncio.to_thread(key_file.unlink, missing_ok=True)
-    key_file.write_text(own)
-    key_file.chmod(0o600)
+    write_key(key_file, own)
     async with Platform(platform.data_dir) as again:
         assert "dev-me" in await again.fox("get", "virtual-environments")
+
+
+def write_key(file: Path, text: str) -> None:
+    file.write_text(text)
+    file.chmod(0o600)
