@@ -30,6 +30,7 @@ class PodSpec(msgspec.Struct, frozen=True, kw_only=True):
         hash: Full content hash; the key of its bundle.
         runtime: How the code is run.
         dependencies: Components and adapters that the component declares.
+        is_new: Whether this is the first start of the pod.
     """
 
     id: str
@@ -38,6 +39,7 @@ class PodSpec(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     runtime: RuntimeSpec = RuntimeSpec()
     dependencies: tuple[Dependency, ...] = ()
+    is_new: bool = False
 
     @property
     def version(self) -> Version:

@@ -409,4 +409,5 @@ class Fleet:
             hash=status.hash,
             runtime=found.runtime,
             dependencies=found.definition.dependencies,
+            is_new=not status.restarts,
         )

@@ -104,6 +104,7 @@ class LocalDriver:
             "FOX_COMPONENT": spec.component,
             "FOX_HASH": spec.hash,
             "FOX_POD": spec.id,
+            "FOX_POD_IS_NEW": "true" if spec.is_new else "false",
             "FOX_BUNDLE": str(folder),
             "FOX_ENTRY": spec.runtime.entry,
         }

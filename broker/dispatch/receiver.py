@@ -69,6 +69,8 @@ class Receiver:
         app: str = "",
         check_sender: CheckSender | None = None,
         pod: str = "",
+        *,
+        is_new: bool = False,
     ) -> None:
         # Before Python 3.12, get_running_loop() makes a system call each time.
         self._loop = asyncio.get_running_loop()
@@ -95,7 +97,7 @@ class Receiver:
         self._check_sender = check_sender
         self._pod = pod
         # A single server loses all connections at once, and nothing waits in another one.
-        self._recent = RecentAnswers() if pod and bus.is_clustered else None
+        self._recent = RecentAnswers(is_new=is_new) if pod and bus.is_clustered else None
         # By reply subject, and by a number where the sender waits for no reply.
         self._handlings: dict[str, Handling] = {}
         self._last_number = 0

@@ -30,6 +30,7 @@ async def receive(
     max_wait_s: float = 0,
     handle_stream: HandleStream | None = None,
     pod: str = "",
+    is_new: bool = False,
     on_first_event: Callable[[], None] | None = None,
     cancels: Callable[[Event], bool] = is_never_cancelled,
     responder: int = 0,
@@ -54,6 +55,7 @@ async def receive(
         pod: Id of the pod that receives. While it handles events, it says which of a requester's
             it has, so that the death of another pod fails only the requests of that pod; and how
             many it has, for the autoscaler.
+        is_new: See ``RecentAnswers``.
         on_first_event: Called before an event is handled while no other is in flight.
         cancels: Whether the handler of an event is cancelled when its sender waits no more.
         responder: Number of this process; see ``ResponseHead.responder``.
@@ -72,6 +74,7 @@ async def receive(
         subjects.version_of(subject)[0] if subjects.is_component(subject) else "",
         check_sender,
         pod,
+        is_new=is_new,
     )
     async with _answering_others(bus, receiver, subject, pod):
         subscription = await bus.serve_fast_path(pattern, receiver.accept, queue)

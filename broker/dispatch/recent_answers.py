@@ -25,14 +25,16 @@ class RecentAnswers:
 
     Args:
         now_s: Returns the time of the platform.
+        is_new: Whether no process has answered events under the id of this pod before. Otherwise
+            what such a process has answered is not known.
 
     Attributes:
         known_since_us: See ``HeldRequests.known_since_us``.
     """
 
-    def __init__(self, now_s: Callable[[], float] = clock.now_s) -> None:
+    def __init__(self, now_s: Callable[[], float] = clock.now_s, *, is_new: bool = False) -> None:
         self._now_s = now_s
-        self.known_since_us = int(now_s() * _US)
+        self.known_since_us = 0 if is_new else int(now_s() * _US)
         # Both by the reply subject, the oldest first.
         self._answered_us: OrderedDict[str, int] = OrderedDict()
         self._frames: OrderedDict[str, bytes] = OrderedDict()

@@ -19,6 +19,8 @@ _POD = {
     "FOX_COMPONENT": "Name of the component",
     "FOX_HASH": "Full content hash of the component version",
     "FOX_POD": "Id of the pod",
+    "FOX_POD_IS_NEW": "`true`: no process has served under this id before, so the pod knows of all "
+    "events whether it has answered them",
     "FOX_BUNDLE": "Folder of the unpacked bundle",
     "FOX_ENTRY": "Entry file in `components/<component>/`",
     "FOX_READY_FD": "File descriptor for the line `ready`, and `busy` when an idle pod gets work",

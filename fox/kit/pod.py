@@ -88,6 +88,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_wait_s: How long an event may wait for its place.
         context_cache_bytes: Memory for the views of contexts.
         confinement: Rights of the pod, as ``confinement.encode`` returns it; empty for all.
+        is_new: Whether no process has served under the pod's id before; False if that is not known.
     """
 
     nats_url: str
@@ -110,6 +111,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_wait_s: float = MAX_WAIT_S
     context_cache_bytes: int = CACHE_BYTES
     confinement: str = ""
+    is_new: bool = False
 
 
 def load_settings(environ: Mapping[str, str]) -> PodSettings:
@@ -146,6 +148,7 @@ def load_settings(environ: Mapping[str, str]) -> PodSettings:
         log_format=environ.get("FOX_LOG_FORMAT", "json"),
         log_level=environ.get("FOX_LOG_LEVEL", "INFO"),
         telemetry=environ.get("FOX_TELEMETRY", "true") != "false",
+        is_new=environ.get("FOX_POD_IS_NEW") == "true",
         # The platform has validated these settings.
         body_limit_bytes=int(environ.get("FOX_BODY_LIMIT_BYTES", LIMIT_BYTES)),
         body_memory_bytes=int(environ.get("FOX_BODY_MEMORY_BYTES", MEMORY_BYTES)),
@@ -343,6 +346,7 @@ def _receiving(
         max_wait_s=settings.max_wait_s,
         handle_stream=server.handle_stream,
         pod=settings.identity.pod,
+        is_new=settings.is_new,
         on_first_event=partial(_on_first_event, telemetry, ready_pipe),
         cancels=kit.cancels_on_disconnect,
         responder=telemetry.process,

@@ -105,7 +105,7 @@ class TestLocalDriver(DriverContract):
             await pod.wait_gone()
 
         folder = str(self.data_dir / "bundles" / spec.hash)
-        assert await lines_of(self.logs, 13) == [
+        assert await lines_of(self.logs, 14) == [
             "FOX_APP order-app",
             f"FOX_BUNDLE {folder}",
             "FOX_COMPONENT api-server",
@@ -116,6 +116,7 @@ class TestLocalDriver(DriverContract):
             "FOX_LOG_FORMAT console",
             "FOX_LOG_LEVEL INFO",
             "FOX_POD pod-1",
+            "FOX_POD_IS_NEW false",
             "FOX_STREAM_IDLE_S 5",
             '{"url":"nats://127.0.0.1:4222","process_id":"pod-1","token":""}',
             " ".join([str(self.data_dir / "work" / "pod-1")] * 3),

@@ -53,6 +53,7 @@ def test_events_of_long_ago_are_forgotten_and_that_is_known() -> None:
     time = Time()
     answers = RecentAnswers(time.now_s)
     assert answers.known_since_us == 1_000_000_000
+    assert RecentAnswers(time.now_s, is_new=True).known_since_us == 0
     answers.add("POST", "reply.old", b"answer")
 
     time.s += KEEP_S + 1
