@@ -19,7 +19,7 @@ COMPONENTS := $(wildcard examples/*/components/* examples/*/versions/*/component
 	benchmarks/*/app/components/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-faults test-kubernetes fuzz fmt lint types arch cov docs bench bench-full bench-peers bench-routing bench-streams bench-overload bench-scale docker-lint lock sbom audit clean
+.PHONY: help setup demo test test-fast test-faults test-kubernetes fuzz fmt crds lint types arch cov docs bench bench-full bench-peers bench-routing bench-streams bench-overload bench-scale docker-lint lock sbom audit clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ fuzz: setup ## Send new requests to every operation of the control API (FUZZ_SEE
 fmt: setup ## Format the code and sort its imports
 	$(BIN)/ruff check --select I --fix --quiet .
 	$(BIN)/ruff format .
+
+crds: setup ## Write the custom resource definitions of the chart
+	$(BIN)/python -m docs.generator.custom_resources
 
 lint: setup docker-lint ## Check style and format
 	$(BIN)/ruff check .

@@ -19,6 +19,9 @@ from kubefox.environment import EnvironmentData, HTTPAdapter, ReleasePolicy
 from kubefox.errors import Problem, ReleaseNotFound
 from kubefox.formats import Label, Name
 
+MAX_APPS = 1_000
+"""Apps of one release."""
+
 
 class ReleasedApp(msgspec.Struct, frozen=True, kw_only=True):
     """The deployment that serves one app.

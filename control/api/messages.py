@@ -25,11 +25,9 @@ from kubefox.formats import (
     documented,
 )
 from kubefox.key_ring import KeyKind
-from kubefox.release import ReleasedApp
+from kubefox.release import MAX_APPS, ReleasedApp
 from kubefox.stored_token import Grants, TokenInfo
 
-MAX_APPS = 1_000
-"""Apps of one release."""
 MAX_WINDOW_S = 60
 TTL_S = Range(minimum=0, maximum=10 * 366 * 86_400, is_above_minimum=True)
 DEFAULT_TTL_S = 90 * 86_400

@@ -12,7 +12,7 @@ from adapters.http.limits import HttpLimits
 from broker.dispatch import receiving
 from broker.events import dead_letters, deliveries, outbox
 from broker.storage import records_bucket
-from control.api import messages, request_decoding
+from control.api import request_decoding
 from control.listing import kept_views, list_kind, page
 from docs.generator.markdown import check_complete, code, fields, table
 from docs.generator.types import default_text
@@ -23,6 +23,7 @@ from kubefox import (
     delivery,
     environment,
     formats,
+    release,
     rollout,
     share,
     state_store,
@@ -120,7 +121,7 @@ def _of_rules() -> Iterator[tuple[str, str]]:
 
 def _of_the_control_api() -> Iterator[tuple[str, str]]:
     yield "components of a deployment", f"{formats.MAX_COMPONENTS:,}"
-    yield "apps of a release", f"{messages.MAX_APPS:,}"
+    yield "apps of a release", f"{release.MAX_APPS:,}"
     yield "headers that an HTTP adapter adds", f"{environment.MAX_HEADERS:,}"
     yield "entries of any other list or mapping in a body", f"{formats.MAX_ENTRIES:,}"
     yield "shares at once", f"{share.MAX_SHARES:,}"

@@ -22,6 +22,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "pod-variables": settings.pod,
     "yaml-kinds": yaml_kinds.kinds,
     "app-files": yaml_kinds.app_files,
+    "custom-resources": yaml_kinds.resources,
     "texts": control_api.texts,
     "operations": control_api.operations,
     "schemas": control_api.schemas,

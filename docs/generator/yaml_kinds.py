@@ -10,8 +10,9 @@ import msgspec
 
 from docs.generator.markdown import check_complete, code, fields, prose, summary, table
 from docs.generator.types import default_text, type_name
-from fox.source.yaml_kinds import KINDS
+from kubefox import custom_resources
 from kubefox.app import AppSpec, ComponentSpec
+from kubefox.yaml_kinds import KINDS
 
 
 class _Field(NamedTuple):
@@ -25,6 +26,16 @@ def kinds() -> str:
     return "\n\n".join(f"## {name}\n\n{_section(struct)}" for name, struct in KINDS.items())
 
 
+def resources() -> str:
+    """Return a section for each kind of custom resource, with its status."""
+    return "\n\n".join(
+        f"## {kind.kind}\n\n"
+        f"In URLs: `{kind.plural}`; short names: {', '.join(map(code, kind.short_names))}.\n\n"
+        f"{_section(kind.resource)}\n\n{_table(kind.status, 'status.')}"
+        for kind in (*custom_resources.KINDS, *custom_resources.MIRRORS)
+    )
+
+
 def app_files() -> str:
     """Return a section for each file of an app that describes it."""
     files = {"app.yaml": AppSpec, "component.yaml": ComponentSpec}
@@ -32,11 +43,15 @@ def app_files() -> str:
 
 
 def _section(struct: Any) -> str:
+    return f"{summary(struct.__doc__)}\n\n{_table(struct, '')}"
+
+
+def _table(struct: Any, prefix: str) -> str:
     rows = [
         (code(field.path), type_name(field.info.type), default_text(field.info), field.meaning)
-        for field in _walk(struct, "")
+        for field in _walk(struct, prefix)
     ]
-    return f"{summary(struct.__doc__)}\n\n" + table(["Field", "Type", "Default", "Meaning"], rows)
+    return table(["Field", "Type", "Default", "Meaning"], rows)
 
 
 def _walk(struct: Any, prefix: str) -> Iterator[_Field]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TypeVar
 
 import msgspec
 
 from fox.source import yaml_text
 from kubefox import printable
+from kubefox.decoding import split_message
 from kubefox.errors import Problem, ProblemsFound
 
 Spec = TypeVar("Spec")
-# The form of msgspec's messages: the fault, then the path of the field.
-_MESSAGE = re.compile(r"(?P<fault>.*) - at `(?:key in )?\$\.?(?P<path>.*)`", re.DOTALL)
 
 
 def parse(content: bytes, kind: type[Spec], file: str) -> Spec:
@@ -36,16 +34,6 @@ def parse(content: bytes, kind: type[Spec], file: str) -> Spec:
     except msgspec.ValidationError as error:
         fault, path = split_message(error)
         raise not_valid([problem("InvalidField", file, path, fault)]) from error
-
-
-def split_message(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return the fault and the dotted path in a message; the path is empty for the whole file.
-
-    Both are shortened: they may contain a value or a key of the file.
-    """
-    found = _MESSAGE.fullmatch(str(error))
-    fault, path = (found["fault"], found["path"]) if found else (str(error), "")
-    return printable.shortened(fault), printable.shortened(path)
 
 
 def problem(kind: str, file: str, path: str, message: str) -> Problem:

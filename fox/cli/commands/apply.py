@@ -24,12 +24,13 @@ from fox.cli.support.kinds import (
 from fox.cli.support.output import Output, OutputOption, show
 from fox.cli.support.tables import print_to, table
 from fox.source import yaml_text
-from fox.source.manifests import Manifest, read_manifests
+from fox.source.manifests import read_manifests
 from kubefox import printable
 from kubefox.environment import HTTPAdapter
 from kubefox.errors import FoxError, InvalidRequest, NotFound
 from kubefox.release import ReleaseState
 from kubefox.secret_names import looks_secret
+from kubefox.yaml_objects import Manifest
 
 SUFFIXES = {".yaml", ".yml"}
 STDIN = "-"

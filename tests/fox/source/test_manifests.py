@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fox.source.manifests import Manifest, read_manifests
+from fox.source.manifests import read_manifests
 from kubefox.environment import (
     Environment,
     EnvironmentData,
@@ -20,6 +20,7 @@ from kubefox.environment import (
 )
 from kubefox.errors import InvalidRequest
 from kubefox.release import ReleasedApp
+from kubefox.yaml_objects import Manifest
 
 HEAD = "apiVersion: kubefox.xigxog.io/v1alpha1\n"
 

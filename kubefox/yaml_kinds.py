@@ -1,46 +1,65 @@
 """The YAML kinds of ``kubefox.xigxog.io/v1alpha1``: the structs of their documents.
 
 An unknown field is an error, because a misspelt field would otherwise be ignored silently. The
-reference documentation of the kinds is generated from these structs and their docstrings.
+reference documentation of the kinds is generated from these structs and their docstrings, and so
+are the definitions for a Kubernetes cluster. Limits that the types do not have are marked: the
+platform checks them when it stores an object.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from kubefox.environment import PolicyType
+from kubefox.environment import MAX_HEADERS, MAX_HISTORY, PolicyType
+from kubefox.formats import (
+    DEADLINE_S,
+    HEADER,
+    MAX_ENTRIES,
+    NAME,
+    URL,
+    VALUE_NAME,
+    Label,
+    Name,
+    Range,
+    Size,
+    documented,
+)
+from kubefox.release import MAX_APPS
 from kubefox.selection import Selection
 
+API_VERSION: Literal["kubefox.xigxog.io/v1alpha1"] = "kubefox.xigxog.io/v1alpha1"
+"""Version of the format."""
 
-class _Fields(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
-):
+Vars = Annotated[dict[str, Any], documented(Size(max_entries=MAX_ENTRIES, keys=VALUE_NAME))]
+
+
+class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """A part of a document, with camel-case names in YAML."""
 
 
-class Metadata(_Fields, frozen=True, kw_only=True):
+class Metadata(Fields, frozen=True, kw_only=True):
     """The identity of an object.
 
     Attributes:
         name: Name of the object: lower-case letters, digits and ``-``.
     """
 
-    name: str
+    name: Name
 
 
-class HistoryLimits(_Fields, frozen=True, kw_only=True):
+class HistoryLimits(Fields, frozen=True, kw_only=True):
     """Limits of the release history.
 
     Attributes:
         count: Number of archived releases that are kept; 10 by default.
     """
 
-    count: int | None = None
+    count: Annotated[int, documented(Range(minimum=1, maximum=MAX_HISTORY))] | None = None
 
 
-class ReleasePolicyFields(_Fields, frozen=True, kw_only=True):
+class ReleasePolicyFields(Fields, frozen=True, kw_only=True):
     """The rules for releases of a virtual environment.
 
     Attributes:
@@ -52,11 +71,11 @@ class ReleasePolicyFields(_Fields, frozen=True, kw_only=True):
     """
 
     type: PolicyType = PolicyType.STABLE
-    activation_deadline_seconds: float | None = None
+    activation_deadline_seconds: Annotated[float, documented(DEADLINE_S)] | None = None
     history_limits: HistoryLimits = HistoryLimits()
 
 
-class Data(_Fields, frozen=True, kw_only=True):
+class Data(Fields, frozen=True, kw_only=True):
     """The values of an environment or a virtual environment.
 
     Attributes:
@@ -66,11 +85,11 @@ class Data(_Fields, frozen=True, kw_only=True):
             them.
     """
 
-    vars: dict[str, Any] = {}
-    secrets: dict[str, Any] = {}
+    vars: Vars = {}
+    secrets: Vars = {}
 
 
-class EnvironmentSpec(_Fields, frozen=True, kw_only=True):
+class EnvironmentSpec(Fields, frozen=True, kw_only=True):
     """The settings of an environment.
 
     Attributes:
@@ -87,7 +106,7 @@ class EnvironmentSpec(_Fields, frozen=True, kw_only=True):
     selection: Selection | None = None
 
 
-class AppRelease(_Fields, frozen=True, kw_only=True):
+class AppRelease(Fields, frozen=True, kw_only=True):
     """The released deployment of one app.
 
     Attributes:
@@ -95,11 +114,11 @@ class AppRelease(_Fields, frozen=True, kw_only=True):
         version: Version that the deployment must have.
     """
 
-    app_deployment: str
-    version: str | None = None
+    app_deployment: Name
+    version: Label | None = None
 
 
-class ReleaseFields(_Fields, frozen=True, kw_only=True):
+class ReleaseFields(Fields, frozen=True, kw_only=True):
     """A release of a virtual environment.
 
     Attributes:
@@ -107,10 +126,10 @@ class ReleaseFields(_Fields, frozen=True, kw_only=True):
             release.
     """
 
-    apps: dict[str, AppRelease]
+    apps: Annotated[dict[str, AppRelease], documented(Size(max_entries=MAX_APPS, keys=NAME))]
 
 
-class VirtualEnvironmentSpec(_Fields, frozen=True, kw_only=True):
+class VirtualEnvironmentSpec(Fields, frozen=True, kw_only=True):
     """The settings of a virtual environment.
 
     Attributes:
@@ -121,14 +140,14 @@ class VirtualEnvironmentSpec(_Fields, frozen=True, kw_only=True):
         release: The release to request; without it, the current release is not changed.
     """
 
-    environment: str
+    environment: Name
     release_policy: ReleasePolicyFields | None = None
     production: bool = False
     selection: Selection | None = None
     release: ReleaseFields | None = None
 
 
-class HTTPAdapterSpec(_Fields, frozen=True, kw_only=True):
+class HTTPAdapterSpec(Fields, frozen=True, kw_only=True):
     """The settings of an HTTP adapter.
 
     Attributes:
@@ -138,13 +157,13 @@ class HTTPAdapterSpec(_Fields, frozen=True, kw_only=True):
         follow_redirects: Whether redirects are followed instead of returned.
     """
 
-    url: str
-    headers: dict[str, str] = {}
+    url: Annotated[str, documented(URL)]
+    headers: Annotated[dict[str, str], documented(Size(max_entries=MAX_HEADERS, keys=HEADER))] = {}
     insecure_skip_verify: bool = False
     follow_redirects: bool = False
 
 
-class _Document(_Fields, frozen=True, kw_only=True):
+class _Document(Fields, frozen=True, kw_only=True):
     """The fields that all kinds have.
 
     Attributes:
