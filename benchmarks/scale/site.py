@@ -107,14 +107,41 @@ async def open_site(folder: Path, size: int) -> AsyncIterator[Site]:
         folder: Folder for its data; it is created.
         size: Number of previews.
     """
+    async with open_previews(folder, size) as nats, start_site(folder, size, nats) as site:
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def open_previews(folder: Path, size: int) -> AsyncIterator[Nats]:
+    """Run a NATS with so many previews until the context ends.
+
+    Args:
+        folder: Folder for its data; it is created.
+        size: Number of previews.
+    """
     folder.mkdir(parents=True)
     nats = Nats(folder)
     await nats.start()
-    address = NatsAddress(url=nats.url)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(nats.stop)
+    try:
+        address = NatsAddress(url=nats.url)
         await _prepare(folder, address)
         await write_previews(address, size)
+        yield nats
+    finally:
+        await nats.stop()
+
+
+@contextlib.asynccontextmanager
+async def start_site(folder: Path, size: int, nats: Nats) -> AsyncIterator[Site]:
+    """Run ``fox up`` and ``fox serve http`` on a NATS until the context ends.
+
+    Args:
+        folder: Folder of ``open_previews``.
+        size: Number of previews.
+        nats: The NATS.
+    """
+    address = NatsAddress(url=nats.url)
+    async with AsyncExitStack() as stack:
         programs = Programs(folder, stack)
         begin_s = time.perf_counter()
         kubefox = await start_fox_up(programs, nats=address)

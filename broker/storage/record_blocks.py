@@ -14,7 +14,7 @@ import msgspec
 
 from broker.storage.sealed_records import SealedRecords
 from kubefox.app import Module
-from routing.snapshot.packed_records import RecordEntry, SharedContent
+from routing.snapshot.packed_records import RecordEntry, SharedContent, packing_of
 from routing.snapshot.records import Records, Writer
 
 BLOCK_RECORDS = 512
@@ -125,13 +125,17 @@ def read_blocks(
     contents: list[SharedContent] = []
     for block in map(_decode, blocks):
         contents += map(SharedContent.of, block.contents)
-        kind = block.kind
+        kind, entries = block.kind, dict[str, RecordEntry[Any]]()
+        packing = packing_of(kind)
         for stored in block.records:
             if stored.packed:
-                shared = tuple([contents[number] for number in stored.contents])
-                entry = RecordEntry.of_packed(kind, stored.packed, shared, stored.revision)
+                shared = packing.shared_of([contents[number] for number in stored.contents])
+                entry: RecordEntry[Any] = RecordEntry(
+                    packing, stored.packed, shared, stored.revision
+                )
             else:
                 record = sealed_records.decode(f"{kind}.{stored.name}", stored.json)
                 entry = RecordEntry.of(kind, record, stored.revision)
-            writer.restore(kind, stored.name, entry)
+            entries[stored.name] = entry
+        writer.restore(kind, entries)
         yield

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from sys import intern
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, Union, get_args, get_origin
@@ -98,20 +98,12 @@ class RecordEntry(msgspec.Struct, Generic[Kind], eq=False, gc=False):
     @staticmethod
     def of(kind: str, record: Record, revision: int) -> RecordEntry[Any]:
         """Return the entry of a record of a kind."""
-        packing = _packing_of(kind)
+        packing = packing_of(kind)
         try:
             content, shared = packing.pack(record)
         except OverflowError:  # a value is an integer of more than 64 bits
             return RecordEntry(_UNPACKED, record, packing.shared_parts(record), revision)
         return RecordEntry(packing, content, shared, revision)
-
-    @staticmethod
-    def of_packed(
-        kind: str, content: bytes, contents: tuple[SharedContent, ...], revision: int
-    ) -> RecordEntry[Any]:
-        """Return the entry of a packed record; the inverse of ``content`` and ``contents``."""
-        packing = _packing_of(kind)
-        return RecordEntry(packing, content, packing.shared_of(contents), revision)
 
     @property
     def is_packed(self) -> bool:
@@ -120,7 +112,7 @@ class RecordEntry(msgspec.Struct, Generic[Kind], eq=False, gc=False):
 
     @property
     def contents(self) -> tuple[SharedContent, ...]:
-        """The shared contents, as ``of_packed`` takes them."""
+        """The shared contents, as ``Packing.shared_of`` takes them."""
         shared = self.shared
         return () if shared is None else shared if isinstance(shared, tuple) else (shared,)
 
@@ -190,7 +182,7 @@ class Packing:
         """Return the shared parts of a record."""
         return None
 
-    def shared_of(self, _contents: tuple[SharedContent, ...]) -> Any:
+    def shared_of(self, _contents: Sequence[SharedContent]) -> Any:
         """Return the shared parts with these contents."""
         return None
 
@@ -294,7 +286,7 @@ class DeploymentPacking(Packing):
         """Return the SharedContent of a deployment."""
         return SharedContent.of(record)
 
-    def shared_of(self, contents: tuple[SharedContent, ...]) -> Any:
+    def shared_of(self, contents: Sequence[SharedContent]) -> Any:
         """Return the SharedContent of a deployment."""
         (content,) = contents
         return content
@@ -343,9 +335,9 @@ class ManifestPacking(Packing):
         """Return the SharedContent of each deployment."""
         return tuple(map(SharedContent.of, record.deployments.values()))
 
-    def shared_of(self, contents: tuple[SharedContent, ...]) -> Any:
+    def shared_of(self, contents: Sequence[SharedContent]) -> Any:
         """Return the SharedContent of each deployment."""
-        return contents
+        return tuple(contents)
 
     def has_secrets(self, content: Any) -> bool:
         """Return whether the manifest has secrets."""
@@ -393,7 +385,8 @@ def packed_format() -> bytes:
 
 
 @cache
-def _packing_of(kind: str) -> Packing:
+def packing_of(kind: str) -> Packing:
+    """Return the packing of a kind of records."""
     match kind:
         case "deployment":
             return DeploymentPacking()

@@ -250,15 +250,16 @@ class Writer:
             self._note(kind, name, before, after)
         self.changed.append(key)
 
-    def restore(self, kind: str, name: str, entry: RecordEntry[Any]) -> None:
-        """Add the entry of a record that is not there yet, from a checkpoint."""
-        entries = self._open.get(kind) or self._open_kind(kind)
+    def restore(self, kind: str, found: Mapping[str, RecordEntry[Any]]) -> None:
+        """Add records of a kind that are not there yet, from a checkpoint."""
+        entries = self._open_kind(kind)
         if entries is None:
             return
-        entries[name] = entry
-        self._revision = max(self._revision, entry.revision)
+        entries.update(found)
+        self._revision = max(self._revision, *[entry.revision for entry in found.values()])
         if kind in _NOTED:
-            self._note(kind, name, None, entry)
+            for name, entry in found.items():
+                self._note(kind, name, None, entry)
 
     def _note(
         self,
