@@ -120,7 +120,10 @@ class ActiveRelease(msgspec.Struct, frozen=True, kw_only=True):
 
     def app(self, released: Released) -> ActiveApp:
         """Return one of ``active_apps``, by its entry of the release index."""
-        return next(app for app in self.active_apps if app.released is released)
+        for app in self.active_apps:
+            if app.released is released:
+                return app
+        raise KeyError(released)
 
     @property
     def layers(self) -> Layers:

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from kubefox.component import Value
 from kubefox.environment import Environment
-from kubefox.steps import Steps, in_steps
+from kubefox.steps import Steps, Unprepared, in_steps
 from routing.language.template import Layers, resolve_value
 from routing.snapshot.active_release import ActiveApp, ActiveRelease, Released, active_release
 from routing.snapshot.content_rules import ContentResolver
@@ -66,7 +66,10 @@ class ReleaseIndexBuilder:
         """Replace the active release of a virtual environment by one made of the new records."""
         self._behind.pop(name, None)
         before = self._active_releases.get(name)
-        after = yield from in_steps(partial(active_release, name, self._contents, before))
+        try:
+            after = active_release(name, self._contents, before)
+        except Unprepared:
+            after = yield from in_steps(partial(active_release, name, self._contents, before))
         if before is not None:
             yield from self._replace(name, before, after)
         elif after is not None:
@@ -80,7 +83,10 @@ class ReleaseIndexBuilder:
         """
         self._active_releases[name] = after
         for app in after.active_apps:
-            yield from in_steps(partial(self._index.add, app.released))
+            try:
+                self._index.add(app.released)
+            except Unprepared:
+                yield from in_steps(partial(self._index.add, app.released))
             self._uses.add(app.content, 1)
         for key in after.depends_on:
             self._dependents.add(key, name)

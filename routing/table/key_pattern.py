@@ -60,8 +60,10 @@ class KeyPattern:
             value = values.get(name)
             if value is None or value.segment is None:
                 return None
-            is_long = len(value.texts) > MAX_LISTED
-            substitutes[stand_in] = (ANY,) if is_long else tuple(dict.fromkeys(value.texts))
+            texts = value.texts
+            if len(texts) > 1:
+                texts = (ANY,) if len(texts) > MAX_LISTED else tuple(dict.fromkeys(texts))
+            substitutes[stand_in] = texts
         return substitutes
 
 

@@ -115,11 +115,16 @@ class RuleSet:
         Raises:
             Unprepared: They take long to make.
         """
-        optional = self.values(layers)
-        pairs = zip(self.variables, optional, strict=True)
-        values = {name: value for name, value in pairs if value is not None}
+        values = {
+            name: value
+            for name in self.variables
+            if (value := resolve_value(name, layers)) is not None
+        }
         known = self._keys.known_keys(values) if self._keys else None
-        known = known or self._key_tries.get(optional)
+        if known is not None:
+            return known
+        optional = tuple(map(values.get, self.variables))
+        known = self._key_tries.get(optional)
         if known is None:
             if not self._is_short(optional):
                 raise Unprepared(lambda: self._new_keys(optional, values))
