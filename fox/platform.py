@@ -241,6 +241,7 @@ class Platform:
             creates_keys=has_control,
             with_usage=bool(roles & {Role.PODS, Role.CONTROL}),
             checkpoint_file=self._settings.data_dir / CHECKPOINT_FILE,
+            usage_waits=True,
         )
         self._broker = await enter(opening)
         if noting is not None:
@@ -341,6 +342,7 @@ class Platform:
         if self._data_dir is not None:
             self._data_dir.write_info(info)
             self._stack.enter_context(registered(info.control_url, self._data_dir.path))
+        self._broker.store.begin_usage()
         lines = [READY]
         lines += [f"  requests  {info.http_url}"] if info.http_url else []
         lines += [f"  control   {info.control_url}"] if info.control_url else []

@@ -283,6 +283,7 @@ async def open_broker(
     creates_keys: bool = False,
     with_usage: bool = True,
     checkpoint_file: Path | None = None,
+    usage_waits: bool = False,
 ) -> AsyncIterator[Broker]:
     """Open a broker, which answers requests for views and usage until the context ends.
 
@@ -293,6 +294,7 @@ async def open_broker(
         creates_keys: Whether this process makes the keys of a new platform; others wait for them.
         with_usage: Whether its store keeps the usage index, which control and the pods need.
         checkpoint_file: Where its store keeps a checkpoint; None for nowhere.
+        usage_waits: Whether the usage index waits for ``Store.begin_usage`` for some time.
     """
     bus.streams.idle_timeout_s = settings.stream_idle_s
     opening = Telemetry("kubefox", is_on=settings.telemetry, ratio=settings.trace_ratio)
@@ -305,6 +307,7 @@ async def open_broker(
             with_usage=with_usage,
             route_cache_bytes=settings.context_cache_bytes,
             checkpoint_file=checkpoint_file,
+            usage_waits=usage_waits,
         ) as store,
         follow_time(bus, jetstream_time(f"KV_{BUCKET}")),
     ):

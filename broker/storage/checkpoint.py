@@ -100,30 +100,36 @@ class Checkpoint:
         bus: Connection that the bucket is compared on.
         sealed_records: Encodes and decodes records with secrets.
         keys: The platform's keys.
+        empty: Records to start with.
     """
 
     def __init__(
-        self, path: Path | None, bus: Bus, sealed_records: SealedRecords, keys: PlatformKeys
+        self,
+        path: Path | None,
+        bus: Bus,
+        sealed_records: SealedRecords,
+        keys: PlatformKeys,
+        empty: Records,
     ) -> None:
         self._path = path
         self._bus = bus
         self._sealed_records = sealed_records
         self._keys = keys
+        self._empty = empty
         self._restored: Records | None = None
         self._form = ""
         self.min_records = MIN_RECORDS
 
-    async def restore(self, info: api.StreamInfo, empty: Records) -> int:
+    async def restore(self, info: api.StreamInfo) -> int:
         """Read the checkpoint for ``take``, and return its revision; 0 if it cannot be used.
 
         Args:
             info: State of the bucket.
-            empty: Records to start with.
         """
         self._restored = None
         if self._path is not None:
             with gc_tuning.collection_paused():
-                self._restored = await self._read(self._path, info, empty)
+                self._restored = await self._read(self._path, info)
         return 0 if self._restored is None else self._restored.revision
 
     def take(self) -> Records | None:
@@ -131,14 +137,14 @@ class Checkpoint:
         restored, self._restored = self._restored, None
         return restored
 
-    async def _read(self, path: Path, info: api.StreamInfo, empty: Records) -> Records | None:
+    async def _read(self, path: Path, info: api.StreamInfo) -> Records | None:
         try:
             frames = await asyncio.to_thread(read_frames, path)
             self._form = await asyncio.to_thread(_current_form)
             header = msgspec.msgpack.decode(frames[0], type=Header)
             if not await self._is_usable(header, info) or len(frames) != header.blocks + 1:
                 return None
-            writer, time_slice = empty.writer(), TimeSlice()
+            writer, time_slice = self._empty.writer(), TimeSlice()
             for _ in read_blocks(frames[1:], writer, self._sealed_records):
                 await time_slice.checkpoint()
         except FileNotFoundError:

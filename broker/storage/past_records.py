@@ -8,7 +8,11 @@ need is encrypted with the new key and kept here, until they have ended.
 from __future__ import annotations
 
 import msgspec
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
 
+from broker.nats.bus import Bus
+from broker.storage.records_bucket import record_errors
 from kubefox import records
 from kubefox.decoding import DECODE_ERRORS
 from kubefox.errors import InvalidEvent
@@ -44,6 +48,23 @@ def decode(key: str, value: bytes) -> PastRecord:
         return _decode(value)
     except DECODE_ERRORS as error:
         raise InvalidEvent(f"KV key {key} cannot be read: {error}") from error
+
+
+async def read(bus: Bus, bucket: KeyValue, key: str, revision: int) -> bytes | None:
+    """Return the content of a revision of the record under ``key``; None if it is not kept.
+
+    Raises:
+        NatsUnavailable: NATS does not answer.
+    """
+    if not is_kept(key):
+        return None
+    kept_as = past_key(key, revision)
+    try:
+        with record_errors(bus, "read", kept_as):
+            entry = await bucket.get(kept_as)
+    except KeyNotFoundError:
+        return None
+    return bytes(decode(kept_as, entry.value or b"").record)
 
 
 def past_key(key: str, revision: int) -> str:

@@ -58,6 +58,7 @@ class Store:
     """Reads and writes records; created by ``open_store``.
 
     Attributes:
+        checkpoint: Of the records of this process.
         keys: The platform's keys.
         sealed_records: Encodes and decodes records.
         snapshot: The current snapshot; replaced at each change.
@@ -89,8 +90,10 @@ class Store:
         self._route_cache_bytes = route_cache_bytes
         self.sealed_records = SealedRecords(keys)
         self.keys = keys
-        self._checkpoint = Checkpoint(checkpoint_file, bus, self.sealed_records, keys)
         self.snapshot = self._empty()
+        self.checkpoint = Checkpoint(
+            checkpoint_file, bus, self.sealed_records, keys, self.snapshot.records
+        )
         self.changes: ChangeLog[str] = ChangeLog()
 
     @property
@@ -123,21 +126,11 @@ class Store:
             with record_errors(self._bus, "read", key):
                 entry = await self._bucket.get(key, revision)
         except KeyNotFoundError:
-            return await self._get_past(key, revision) if revision else None
+            if not revision:
+                return None
+            past = await past_records.read(self._bus, self._bucket, key, revision)
+            return None if past is None else (self.sealed_records.decode(key, past), revision)
         return self.sealed_records.decode(key, entry.value or b""), entry.revision or 0
-
-    async def _get_past(self, key: str, revision: int) -> tuple[Record, int] | None:
-        """Return a revision that is kept apart; see ``broker.storage.past_records``."""
-        if not past_records.is_kept(key):
-            return None
-        kept_as = past_records.past_key(key, revision)
-        try:
-            with record_errors(self._bus, "read", kept_as):
-                entry = await self._bucket.get(kept_as)
-        except KeyNotFoundError:
-            return None
-        past = past_records.decode(kept_as, entry.value or b"")
-        return self.sealed_records.decode(key, bytes(past.record)), revision
 
     @property
     def revision(self) -> int:
@@ -255,6 +248,11 @@ class Store:
             raise RuntimeError("the store of this process was opened without a usage index")
         return await self._usage.current()
 
+    def begin_usage(self) -> None:
+        """Begin with the usage index, if there is one; see ``open_store``."""
+        if self._usage is not None:
+            self._usage.begin()
+
     async def last_revision(self) -> int:
         """Return the latest revision of the bucket, read from NATS.
 
@@ -280,7 +278,7 @@ class Store:
             await self._replace(batches)
 
     async def _replace(self, batches: EntryBatches) -> None:
-        builder = SnapshotBuilder(self._empty(), restored=self._checkpoint.take())
+        builder = SnapshotBuilder(self._empty(), restored=self.checkpoint.take())
         time_slice = TimeSlice(self._time_slice_s)
         # The entries come in the order of their writes, the keys perhaps after what they decrypt.
         await self.keys.restart()
@@ -297,14 +295,6 @@ class Store:
         self.changes.reset()
         if self._usage is not None:
             self._usage.rebuild(self.snapshot)
-
-    async def restore(self, info: api.StreamInfo) -> int:
-        """See ``broker.nats.watch.Restore``."""
-        return await self._checkpoint.restore(info, self._empty().records)
-
-    async def keep_checkpoint(self) -> None:
-        """Renew the checkpoint whenever it is outdated, until cancelled."""
-        await self._checkpoint.keep(lambda: (self.snapshot.records, self._watch.info))
 
     async def apply(self, entry: WatchedEntry) -> None:
         """See ``broker.nats.watch.BucketReplica``."""
@@ -370,6 +360,7 @@ async def open_store(
     with_usage: bool = True,
     route_cache_bytes: int = CACHE_BYTES,
     checkpoint_file: Path | None = None,
+    usage_waits: bool = False,
 ) -> AsyncIterator[Store]:
     """Open the bucket, create it if it is missing, and watch it until the context ends.
 
@@ -383,6 +374,7 @@ async def open_store(
         with_usage: Whether to keep the usage index, which control and the pod runners need.
         route_cache_bytes: Memory for the routes of contexts.
         checkpoint_file: Where a checkpoint is kept; None for nowhere.
+        usage_waits: Whether the usage index waits for ``Store.begin_usage`` for some time.
 
     Yields:
         The store, once its snapshot is current.
@@ -394,7 +386,7 @@ async def open_store(
     keys = await open_keys(bus, encryption, creates=creates_keys)
     bucket = await open_bucket(bus)
     current = asyncio.Event()
-    usage = UsageFollower(time_slice_s) if with_usage else None
+    usage = UsageFollower(time_slice_s, waits=usage_waits) if with_usage else None
     store = Store(
         bus, bucket, current, time_slice_s, usage, route_cache_bytes, keys, checkpoint_file
     )
@@ -404,8 +396,13 @@ async def open_store(
             await stack.enter_async_context(following)
         refreshing = run_in_background(store.refresh_behind(), "releases of changed environments")
         await stack.enter_async_context(refreshing)
-        watching = watch_bucket(bus, BUCKET, store, current, keeps_lost=True, restore=store.restore)
+        watching = watch_bucket(
+            bus, BUCKET, store, current, keeps_lost=True, restore=store.checkpoint.restore
+        )
         store._watch = await stack.enter_async_context(watching)  # noqa: SLF001 - made here
-        keeping = run_in_background(store.keep_checkpoint(), "keeping a checkpoint")
+        keeping = run_in_background(
+            store.checkpoint.keep(lambda: (store.snapshot.records, store._watch.info)),  # noqa: SLF001 - made here
+            "keeping a checkpoint",
+        )
         await stack.enter_async_context(keeping)
         yield store

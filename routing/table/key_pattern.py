@@ -60,7 +60,7 @@ class KeyPattern:
             value = values.get(name)
             if value is None or value.segment is None:
                 return None
-            texts = value.texts
+            texts: tuple[Element, ...] = value.texts
             if len(texts) > 1:
                 texts = (ANY,) if len(texts) > MAX_LISTED else tuple(dict.fromkeys(texts))
             substitutes[stand_in] = texts

@@ -149,3 +149,46 @@ async def test_a_store_without_the_index_says_so(bus: Bus) -> None:
     async with open_store(bus, KEYS, creates_keys=True, with_usage=False) as store:
         with pytest.raises(RuntimeError, match="without a usage index"):
             await store.usage()
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> UsageFollower:
+    """A follower of a process that is starting with many virtual environments."""
+    monkeypatch.setattr(usage_follower, "MANY", 2)
+    return UsageFollower(time_slice_s=0, waits=True)
+
+
+async def test_a_large_index_waits_until_the_process_has_started(
+    waiting: UsageFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_follower, "MAX_WAIT_S", 3_600)
+    waiting.rebuild(snapshot_of("a", "b"))
+    async with run_in_background(waiting.run(), "the usage index"):
+        reading = asyncio.create_task(waiting.current())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not reading.done()
+
+        waiting.begin()
+
+        assert set((await reading).members("dev")) == {"a", "b"}
+
+
+async def test_a_large_index_does_not_wait_for_ever(
+    waiting: UsageFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_follower, "MAX_WAIT_S", 0.01)
+    waiting.rebuild(snapshot_of("a", "b"))
+
+    async with run_in_background(waiting.run(), "the usage index"):
+        assert set((await waiting.current()).members("dev")) == {"a", "b"}
+
+
+async def test_a_small_index_does_not_wait(
+    waiting: UsageFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_follower, "MAX_WAIT_S", 3_600)
+    waiting.rebuild(snapshot_of("a"))
+
+    async with run_in_background(waiting.run(), "the usage index"):
+        assert set((await waiting.current()).members("dev")) == {"a"}
