@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from broker.dispatch.key_rotation import KeyRotation
 from broker.storage.bundles import Bundles
@@ -21,9 +21,15 @@ from control.releases import Releases
 from control.rollouts import DEADLINE_S, Rollouts
 from control.scaling import Scaling
 from control.shares import Keys, Shares, no_keys
-from control.transactions import OptimisticTransaction
+from control.transactions import (
+    CLUSTER_SYNC_TIMEOUT_S,
+    SYNC_TIMEOUT_S,
+    OptimisticTransaction,
+)
 from kubefox import bundle
 from kubefox.scaling import Replicas
+
+WaitFollowed = Callable[[int, float], Awaitable[tuple[str, ...]]]
 
 _MAX_UPLOADS = 2
 _DEFAULT_REPLICAS = Replicas()
@@ -31,6 +37,11 @@ _DEFAULT_REPLICAS = Replicas()
 
 async def _keep_all(_in_use: frozenset[str]) -> None:
     """Remove nothing: for a pod driver that stores no files."""
+
+
+async def _all_have_followed(_revision: int, _timeout_s: float) -> tuple[str, ...]:
+    """Return that no process is behind."""
+    return ()
 
 
 async def _none_waits() -> frozenset[str]:
@@ -54,6 +65,8 @@ class ControlPlane:
         rollout_deadline_s: How long a rollout may be rolling.
         default_replicas: The platform's default limits of replicas.
         share_keys: The keys that sign shares.
+        wait_followed: Waits until all processes that route requests have followed a revision, for
+            so many seconds, and returns the ids of those that have not.
         now: Clock, Unix time in seconds.
 
     Attributes:
@@ -84,6 +97,7 @@ class ControlPlane:
         rollout_deadline_s: float = DEADLINE_S,
         default_replicas: Replicas = _DEFAULT_REPLICAS,
         share_keys: Keys = no_keys,
+        wait_followed: WaitFollowed = _all_have_followed,
         now: Callable[[], float] = time.time,
     ) -> None:
         # All parts share one transaction: their checks read records that other parts write.
@@ -119,8 +133,21 @@ class ControlPlane:
         self.scaling = Scaling(store, board, transaction=transaction, default=default_replicas)
         self.shares = Shares(store, transaction=transaction, keys=share_keys, now=now)
         self.lists = Lists(store, board, self.scaling)
+        self._wait_followed = wait_followed
         # An upload needs memory for its packed and its unpacked bundle.
         self._uploads = asyncio.Semaphore(_MAX_UPLOADS)
+
+    async def find_behind(self, revision: int) -> tuple[str, ...]:
+        """Wait until all processes that route requests have followed a revision.
+
+        Returns:
+            The ids of those that have not, after the time that one may need to connect again.
+
+        Raises:
+            NatsUnavailable: The connection is down.
+        """
+        timeout_s = CLUSTER_SYNC_TIMEOUT_S if self.store.is_clustered else SYNC_TIMEOUT_S
+        return await self._wait_followed(revision, timeout_s)
 
     async def upload(self, digest: str, data: bytes) -> None:
         """Store a bundle whose content hashes to ``digest``.

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from adapters import base as adapters
 from adapters.cron.schedule import parse as check_schedule
 from broker.dispatch.broker import Broker
+from broker.dispatch.followers import Followers
 from broker.dispatch.key_rotation import KeyRotation
 from broker.dispatch.pod_runners import PodRunners
 from broker.events.dead_letters import open_dead_letters
@@ -74,7 +75,9 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
     """
     settings, bus = parts.settings, parts.bus
     runners = PodRunners(bus, parts.board)
-    control = _control_plane(parts, runners)
+    followers = Followers(bus)
+    await enter(followers.noting())
+    control = _control_plane(parts, runners, followers)
     await enter(control.activator)
     await enter(control.keys.keeping_up())
     await enter(run_in_background(control.shares.sweep(), "removing ended shares"))
@@ -110,7 +113,7 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
         return control, (await enter(serving)).url
 
 
-def _control_plane(parts: ControlParts, runners: PodRunners) -> ControlPlane:
+def _control_plane(parts: ControlParts, runners: PodRunners, followers: Followers) -> ControlPlane:
     store = parts.broker.store
     return ControlPlane(
         store,
@@ -125,4 +128,5 @@ def _control_plane(parts: ControlParts, runners: PodRunners) -> ControlPlane:
         rollout_deadline_s=parts.settings.rollout_deadline_s,
         default_replicas=default_replicas(parts.settings),
         share_keys=partial(parts.broker.contexts.derived_keys, PURPOSE),
+        wait_followed=followers.wait,
     )

@@ -13,6 +13,8 @@
 ``broker.view.<app>.<sender>``             requests of pods for a view, queue group ``brokers``
 ``broker.clock``                           requests of pods for the time of the platform
 ``broker.usage``                           requests to all brokers for the hashes in flight
+``broker.followed``                        requests to all brokers to have followed a revision
+``broker.present``                         notices of brokers to control that they start and end
 ``storage.buckets``                        requests to control to make a bucket
 ``leases.free``                            notices to those that wait for a lease
 ``pods.gone.<app>.<component>.<hash>``     notices to its requesters that a pod died
@@ -54,6 +56,8 @@ CONTROL_QUEUE = "control"
 VIEWS = "broker.view.*.*"
 CLOCK = "broker.clock"
 USAGE = "broker.usage"
+FOLLOWED = "broker.followed"
+PRESENT = "broker.present"
 BUCKETS = "storage.buckets"
 LEASE_FREE = "leases.free"
 PODS_NOTICES = "pods.*.*.*.*"

@@ -17,6 +17,7 @@ import msgspec
 
 from broker.dispatch.contexts import ContextData, Contexts
 from broker.dispatch.event_sender import EventSenders, watch_retries
+from broker.dispatch.followers import announced
 from broker.dispatch.request import DispatchRequest
 from broker.dispatch.responses import discard_body, read_response
 from broker.dispatch.targets import DispatchTargets
@@ -331,9 +332,9 @@ async def open_broker(
             subjects.CLOCK, broker.answer_time, subjects.BROKERS_QUEUE
         )
         usage = await bus.serve(subjects.USAGE, broker.answer_usage)
-        await bus.flush()
         try:
-            yield broker
+            async with announced(bus, store):
+                yield broker
         finally:
             broker.drain()
             await bus.stop_serving(views)

@@ -200,6 +200,27 @@ class StatsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     window_s: Annotated[float, documented(Range(minimum=0, maximum=MAX_WINDOW_S))] = 0
 
 
+class FollowersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The revision to follow.
+
+    Attributes:
+        revision: Of the record that was changed.
+    """
+
+    revision: Annotated[int, checked(Range(minimum=0))]
+
+
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether all processes that route requests have followed a revision.
+
+    Attributes:
+        behind: Ids of those that have not: they have ended without notice, or are not connected to
+            NATS.
+    """
+
+    behind: tuple[str, ...] = ()
+
+
 class NoQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """No query parameters."""
 

@@ -118,6 +118,7 @@ RIGHTS: Mapping[str, Right] = {
     "POST /v1/releases/{name}": _change(Role.RELEASE, touched.release, _OF_RELEASE),
     "POST /v1/releases/{name}/rollback": _change(Role.RELEASE, touched.rollback, _OF_RELEASES),
     "POST /v1/releases/{name}/abort": _change(Role.RELEASE, touched.pending, _OF_RELEASES),
+    "GET /v1/followers": _view(touched.anything, "for anything"),
     "GET /v1/pods": _LIST,
     "GET /v1/pods/{pod}": _view(touched.pod, "for the app of the pod"),
     "GET /v1/idle-versions": _LIST,

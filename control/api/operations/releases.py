@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from control.api.messages import AbortRequest, ReleaseRequest, RollbackRequest
+from control.api.messages import (
+    AbortRequest,
+    Followed,
+    FollowersQuery,
+    ReleaseRequest,
+    RollbackRequest,
+)
 from control.api.operation import ApiRequest, ApiServices, Operation
 from control.listed_kinds.releases import ReleasesQuery
 from control.listing.page import EncodedPage, Page
@@ -35,6 +41,11 @@ async def _roll_back(services: ApiServices, request: ApiRequest) -> StoredRecord
 
 async def _abort(services: ApiServices, request: ApiRequest) -> StoredRecord[ReleaseState]:
     return await services.control.releases.abort(request.name)
+
+
+async def _wait_followed(services: ApiServices, request: ApiRequest) -> Followed:
+    query: FollowersQuery = request.query
+    return Followed(behind=await services.control.find_behind(query.revision))
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -76,5 +87,13 @@ OPERATIONS: tuple[Operation, ...] = (
         handle=_abort,
         body=AbortRequest,
         result=StoredRecord[ReleaseState],
+    ),
+    Operation(
+        method="GET",
+        path="/v1/followers",
+        summary="Wait until all processes route requests by a revision; the answer names others",
+        handle=_wait_followed,
+        query=FollowersQuery,
+        result=Followed,
     ),
 )

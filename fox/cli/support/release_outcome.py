@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from fox.cli.support.control_client import ControlClient
+from fox.cli.support.followed import wait_followed
 from fox.cli.support.kinds import RELEASES
 from fox.cli.support.output import Output, show
 from fox.cli.support.polling import poll_until
@@ -36,15 +37,21 @@ def show_outcome(
         DeadlineExceeded: It did not become active in time.
     """
     state: ReleaseState = RELEASES.record_of(document)
-    if state.pending is not None and wait_s is not None:
-        state = _wait_active(control, state.virtual_environment, state.pending.id, wait_s)
+    if wait_s is not None:
+        if state.pending is not None:
+            environment, release_id = state.virtual_environment, state.pending.id
+            document = _wait_active(control, environment, release_id, wait_s)
+            state = RELEASES.record_of(document)
+        wait_followed(control, document["revision"])
     show(output, state, lambda: _print_state(state, may_drop=may_drop))
 
 
 def _wait_active(
     control: ControlClient, virtual_environment: str, release_id: str, wait_s: float
-) -> ReleaseState:
-    def check() -> tuple[str, ReleaseState | None]:
+) -> Any:
+    """Return the document of the releases when a release is active."""
+
+    def check() -> tuple[str, Any]:
         document = control.get("v1", RELEASES.path, virtual_environment)
         state: ReleaseState = RELEASES.record_of(document)
         if state.pending is not None and state.pending.id == release_id:
@@ -52,7 +59,7 @@ def _wait_active(
         for release in state.history:
             if release.id == release_id and release.activated_at_s is None:
                 raise _not_activated(virtual_environment, release)
-        return "", state
+        return "", document
 
     return poll_until(
         check,
