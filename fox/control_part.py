@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -28,10 +30,12 @@ from control.api.server import open_control_api
 from control.control_plane import ControlPlane
 from fox.certificates import Certificates
 from fox.control_access import open_access
+from fox.custom_resources.controller import Controller, open_controller
 from fox.pod_runner import default_replicas
 from fox.start_failures import listen_failures
 from fox.status_checks import Sources, status_checks
 from kubefox.share import PURPOSE
+from pods.kubernetes.cluster import load_cluster
 
 Entered = TypeVar("Entered")
 
@@ -71,6 +75,7 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
     """Start the control plane and its API; return the control plane, and the URL of the API.
 
     Raises:
+        InvalidRequest: Custom resources are to be applied, and there is no cluster.
         Unavailable: The port cannot be listened on.
     """
     settings, bus = parts.settings, parts.bus
@@ -83,7 +88,14 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
     await enter(run_in_background(control.shares.sweep(), "removing ended shares"))
     tokens = await enter(open_token_store(bus))
     collector = await enter(open_collector(bus, parts.board))
-    metrics = parts.broker.telemetry.metrics
+    access = await enter(
+        open_access(settings, tokens, parts.broker.telemetry.metrics, bus.process_id)
+    )
+    resources = None
+    if settings.custom_resources:
+        cluster = await asyncio.to_thread(load_cluster, os.environ)
+        resources = Controller(bus, cluster, control, access.audit, bus.process_id)
+        await enter(open_controller(resources))
     sources = Sources(
         settings=settings,
         bus=bus,
@@ -93,6 +105,7 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
         tokens=tokens,
         collector=collector,
         certificates=parts.certificates,
+        resources=resources,
     )
     serving = open_control_api(
         control,
@@ -100,7 +113,7 @@ async def open_control(parts: ControlParts, enter: Enter) -> tuple[ControlPlane,
         collector,
         await open_dead_letters(bus, parts.broker.contexts.resealed),
         tokens,
-        access=await enter(open_access(settings, tokens, metrics, bus.process_id)),
+        access=access,
         host=settings.control_host,
         port=settings.control_port,
         version=version("kubefox"),

@@ -26,6 +26,7 @@ from broker.telemetry.collector import Collector
 from control.listener_policies import listener_policies, policies_text
 from control.status import RunCheck
 from fox.certificates import Certificates
+from fox.custom_resources.controller import Controller
 from kubefox.pod import PodPhase
 from kubefox.status import Check, CheckState, checked, worst
 from pods.protections import MIB
@@ -48,6 +49,7 @@ class Sources(NamedTuple):
         tokens: Tokens of the control API.
         collector: Collects the figures of all processes.
         certificates: Of the process.
+        resources: Applies custom resources; None if the settings do not ask for that.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class Sources(NamedTuple):
     tokens: TokenStore
     collector: Collector
     certificates: Certificates
+    resources: Controller | None = None
 
 
 def status_checks(sources: Sources) -> dict[str, RunCheck]:
@@ -72,6 +75,7 @@ def status_checks(sources: Sources) -> dict[str, RunCheck]:
         "tls": partial(_tls, sources.certificates),
         "tokens": partial(_tokens, sources.tokens),
         "selection": partial(_selection, sources.collector),
+        "resources": partial(_resources, sources.resources),
         "disk": partial(_disk, settings.data_dir),
         "versions": _versions,
     }
@@ -151,6 +155,12 @@ async def _tokens(tokens: TokenStore) -> Check:
 async def _selection(collector: Collector) -> Check:
     """Tell the policies of the HTTP listeners, which may run on other machines."""
     return _ok("selection", policies_text(await listener_policies(collector)))
+
+
+async def _resources(controller: Controller | None) -> Check:
+    if controller is None:
+        return Check(name="resources", state=CheckState.OFF, detail="FOX_CUSTOM_RESOURCES is off")
+    return await controller.check()
 
 
 async def _disk(folder: Path) -> Check:

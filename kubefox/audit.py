@@ -24,7 +24,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
         id: Its name; sorts by time.
         at_s: Unix time.
         caller: Name of the caller; empty if it has not proven who it is.
-        kind: How the caller has proven who it is: ``owner``, ``token``, ``oidc`` or ``none``.
+        kind: How the caller has proven who it is: ``owner``, ``token``, ``oidc``,
+            ``kubernetes`` (a custom resource) or ``none``.
         token_id: Public id of its token, or empty.
         address: Address of the client, or of the proxy in front.
         operation: Method and path of the operation, as in the table of rights.

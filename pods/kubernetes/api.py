@@ -125,8 +125,10 @@ class Api:
         """
         return _decode_list(await self._call("GET", path, parameters=selectors))
 
-    async def apply(self, path: str, manifest: Object) -> None:
+    async def apply(self, path: str, manifest: Object) -> bytes:
         """Make the fields of an object those of ``manifest``, by server-side apply.
+
+        Returns the JSON of the whole object.
 
         Fields that others own and this manifest does not name stay; those that it names become its
         own.
@@ -135,7 +137,7 @@ class Api:
             ApiError: The API refuses it.
         """
         parameters = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        await self._call("PATCH", path, manifest, parameters, _APPLY)
+        return await self._call("PATCH", path, manifest, parameters, _APPLY)
 
     async def create(self, path: str, manifest: Object) -> Object:
         """Create an object in a collection, and return it.
@@ -145,8 +147,8 @@ class Api:
         """
         return _decode_object(await self._call("POST", path, manifest))
 
-    async def patch(self, path: str, changes: Object, kind: str = MERGE) -> None:
-        """Change fields of an object.
+    async def patch(self, path: str, changes: Object, kind: str = MERGE) -> bytes:
+        """Change fields of an object, and return its JSON.
 
         Args:
             path: Of the object, or of its ``status``.
@@ -156,7 +158,7 @@ class Api:
         Raises:
             ApiError: It does not exist (404), or the API refuses the change.
         """
-        await self._call("PATCH", path, changes, content_type=kind)
+        return await self._call("PATCH", path, changes, content_type=kind)
 
     async def delete(self, path: str, *, uid: str = "", grace_s: int | None = None) -> None:
         """Delete an object, and what it owns in the background. One that is gone is no error.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from kubefox.errors import InvalidRequest
 
@@ -75,7 +74,7 @@ def load_cluster(environ: Mapping[str, str], account: Path = ACCOUNT_FOLDER) -> 
     host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port or not (account / "token").is_file():
         raise InvalidRequest(
-            "the pod driver kubernetes finds no cluster: set KUBECONFIG to the path of a "
+            "there is no cluster: set KUBECONFIG to the path of a "
             "kubeconfig, or run the platform in a pod with a service account"
         )
     return Cluster(
@@ -92,6 +91,8 @@ def read_kubeconfig(path: Path) -> Cluster:
     Raises:
         InvalidRequest: The file cannot be read, or names a kind of login that is not supported.
     """
+    import yaml  # noqa: PLC0415 - a process without a kubeconfig does without it
+
     try:
         config = yaml.safe_load(path.read_text())
         context = _entry(config, "contexts", config["current-context"])["context"]

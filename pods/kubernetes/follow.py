@@ -74,6 +74,10 @@ class Following(Generic[T]):
         kind: Type of the objects.
         on_object: Called with each object that is there, is new or has changed.
         on_deleted: Called with the last state of an object that is gone.
+
+    Attributes:
+        listed: Set once the objects are known.
+        fault: Why the collection cannot be followed now, or empty.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Following(Generic[T]):
         self._known: dict[str, T] = {}
         self._version = ""
         self.listed = asyncio.Event()
+        self.fault = ""
 
     async def run(self) -> None:
         """Follow until cancelled. While the API is away, the objects stay as they were."""
@@ -109,6 +114,7 @@ class Following(Generic[T]):
                 if error.status == _GONE:
                     self._version = ""
                     continue
+                self.fault = str(error)
                 logger.warning("%s cannot be followed, retrying: %s", self._path, error)
                 # Many followers must not come back all at once.
                 await asyncio.sleep(retry_s * random.uniform(0.5, 1))  # noqa: S311
@@ -123,6 +129,7 @@ class Following(Generic[T]):
             self._put(each)
         self._version = found.metadata.resource_version
         self.listed.set()
+        self.fault = ""
 
     async def _watch(self) -> None:
         watching = self._api.watch(self._path, self._selectors, self._version)
@@ -131,6 +138,7 @@ class Following(Generic[T]):
                 self._follow(change)
 
     def _follow(self, change: Change) -> None:
+        self.fault = ""
         if change.type == "ERROR":
             refusal = _decode_refusal(change.object)
             raise ApiError(refusal.code, refusal.message)

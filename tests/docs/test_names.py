@@ -26,6 +26,7 @@ NOT_MODULES = {
     "fox.adapters",
     "fox.pod_drivers",
     "kubefox.stream.bytes_out",
+    "kubefox.xigxog.io",
     *(value for name, value in vars(subjects).items() if name.isupper()),
 }
 # FOX_EXPLAIN_FROM is the earlier name of a setting, in the changelog.

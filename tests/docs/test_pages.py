@@ -47,9 +47,10 @@ NOT_RUN_BLOCKS = {
     "how-to/rotate-keys": 1,
     "how-to/share-a-preview": 1,
     "how-to/stop-idle-versions": 1,
+    "how-to/use-kubectl": 4,
     "operations/backup": 2,
     "operations/install": 3,
-    "operations/kubernetes": 2,
+    "operations/kubernetes": 3,
 }
 _MEASURED = re.compile(r"<!-- \S+: measured -->.*?<!-- \S+: end -->", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")

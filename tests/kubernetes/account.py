@@ -1,14 +1,15 @@
-"""A service account with the rights that docs/operations/kubernetes.md names, and no others."""
+"""Service accounts with the rights that docs/operations/kubernetes.md names, and no others."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.kubernetes.lab_cluster import LabCluster
 
 ACCOUNT = "kubefox"
-RULES = [
+RULES: list[dict[str, list[str]]] = [
     {
         "apiGroups": ["apps"],
         "resources": ["deployments"],
@@ -19,22 +20,51 @@ RULES = [
 ]
 
 
-def make_account(cluster: LabCluster, namespace: str) -> str:
+RESOURCES = ("environments", "virtualenvironments", "httpadapters")
+MIRRORS = ("appdeployments", "releasemanifests")
+CONTROL_RULES: list[dict[str, list[str]]] = [
+    {
+        "apiGroups": ["kubefox.xigxog.io"],
+        "resources": [*RESOURCES],
+        "verbs": ["list", "watch", "patch"],
+    },
+    {
+        "apiGroups": ["kubefox.xigxog.io"],
+        "resources": [f"{name}/status" for name in (*RESOURCES, *MIRRORS)],
+        "verbs": ["patch"],
+    },
+    {
+        "apiGroups": ["kubefox.xigxog.io"],
+        "resources": [*MIRRORS],
+        "verbs": ["list", "watch", "create", "patch", "delete"],
+    },
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+]
+
+
+def make_account(
+    cluster: LabCluster, namespace: str, rules: Sequence[Mapping[str, list[str]]] = RULES
+) -> str:
     """Make the account in a namespace, and return a token of it once its rights are in force."""
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}
     cluster.apply(
         namespace,
         _object("v1", "ServiceAccount"),
-        _object("rbac.authorization.k8s.io/v1", "Role", rules=RULES),
+        _object("rbac.authorization.k8s.io/v1", "Role", rules=rules),
         _object("rbac.authorization.k8s.io/v1", "RoleBinding", roleRef=role, subjects=[subject]),
     )
-    cluster.wait(lambda: _may_delete_pods(cluster, namespace))
+    cluster.wait(lambda: _may(cluster, namespace, rules[-1]))
     return cluster.kubectl("create", "token", ACCOUNT, "--namespace", namespace).strip()
 
 
-def _may_delete_pods(cluster: LabCluster, namespace: str) -> bool:
-    action = {"namespace": namespace, "verb": "delete", "resource": "pods"}
+def _may(cluster: LabCluster, namespace: str, rule: Mapping[str, list[str]]) -> bool:
+    action = {
+        "namespace": namespace,
+        "group": rule["apiGroups"][0],
+        "resource": rule["resources"][0],
+        "verb": rule["verbs"][-1],
+    }
     user = f"system:serviceaccount:{namespace}:{ACCOUNT}"
     review = {
         "apiVersion": "authorization.k8s.io/v1",

@@ -1,18 +1,25 @@
-"""A cluster for all tests of Kubernetes; none of them runs without the lab's binary.
+"""Fixtures of all tests of Kubernetes: a cluster, and resources that are applied from it.
 
-The binary takes minutes to build. Tests run if it was built before, or if
-``KUBEFOX_TEST_KUBERNETES`` is 1: then it is built before the first test.
+None of them runs without the lab's binary, which takes minutes to build. Tests run if it was built
+before, or if ``KUBEFOX_TEST_KUBERNETES`` is 1: then it is built before the first test.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from broker.nats.lease import make_leases
+from pods.kubernetes.cluster import read_kubeconfig
 from tests.kubernetes import binary
+from tests.kubernetes.account import CONTROL_RULES, make_account
 from tests.kubernetes.lab_cluster import LabCluster, open_lab
+from tests.kubernetes.resources import CRDS, Applying, Resources, as_user
+from tests.support.control_plane import Plane
 
 NODES = ("node-a", "node-b")
 _VARIABLE = "KUBEFOX_TEST_KUBERNETES"
@@ -47,3 +54,37 @@ def namespace(cluster: LabCluster) -> Iterator[str]:
     """A namespace of the cluster, for one test."""
     with cluster.namespace() as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def defined(cluster: LabCluster) -> LabCluster:
+    cluster.kubectl("apply", "--server-side", "--filename", str(CRDS))
+    cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+    return cluster
+
+
+@pytest.fixture
+async def resources(defined: LabCluster, namespace: str) -> AsyncIterator[Resources]:
+    token = await asyncio.to_thread(make_account, defined, namespace, CONTROL_RULES)
+    admin = await asyncio.to_thread(read_kubeconfig, defined.control_plane.kubeconfig)
+    made = Resources(defined, namespace, as_user(admin, namespace, token))
+    yield made
+    # Nothing applies them any more, so nothing lets them go.
+    for kind in ("virtualenvironments", "environments", "httpadapters"):
+        for name in (await made.kubectl("get", kind, "--output=name")).split():
+            await made.kubectl(
+                "patch", name, "--type=merge", '--patch={"metadata":{"finalizers":null}}'
+            )
+
+
+@pytest.fixture
+async def leases(plane: Plane) -> None:
+    await make_leases(plane.bus)
+
+
+@pytest.fixture
+async def applying(
+    resources: Resources, plane: Plane, leases: None, tmp_path: Path
+) -> AsyncIterator[Applying]:
+    async with resources.applied(plane, tmp_path / "audit") as applying:
+        yield applying

@@ -6,8 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import pytest
+from nats.js.errors import KeyNotFoundError
+
+from broker.nats import bus as buses
 from broker.nats import lease
 from broker.nats.bus import Bus
+from broker.nats.credentials import permissions
+from broker.nats.credentials.permissions import Role
 from tests.support.nats import NatsServer
 
 # After this time the lease of a dead holder is free.
@@ -170,3 +176,32 @@ async def test_the_lease_of_a_dead_process_can_be_released_by_another_one(bus: B
 async def take(bus: Bus, holder: str) -> None:
     async with lease.hold(bus, "work", holder, ttl_s=SOON_S * 10):
         pass
+
+
+@contextlib.asynccontextmanager
+async def connected(server: NatsServer, role: Role, process: str) -> AsyncIterator[Bus]:
+    """Connect as a process of the platform with one role."""
+    login = server.login(process, permissions.for_platform([role], process))
+    async with buses.connect(
+        login.url, process_id=process, credentials=login.credentials
+    ) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("role", [Role.CONTROL, Role.PODS])
+async def test_a_part_that_leads_has_the_rights_to_hold_and_to_release_a_lease(
+    own_secured_nats_server: NatsServer, role: Role
+) -> None:
+    async with (
+        connected(own_secured_nats_server, Role.CONTROL, "control") as control,
+        connected(own_secured_nats_server, role, "leader") as leader,
+    ):
+        await lease.make_leases(control)
+        async with lease.hold(leader, "work", "one", ttl_s=lease.TTL_S) as first:
+            assert not first.lost.is_set()
+            bucket = await control.jetstream().key_value(lease.BUCKET)
+            held = await bucket.get("work")
+        with pytest.raises(KeyNotFoundError):
+            await bucket.get("work")
+
+    assert held.value == b"one"

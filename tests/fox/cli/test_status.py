@@ -24,6 +24,7 @@ CHECKS = [
     "tls",
     "tokens",
     "selection",
+    "resources",
     "disk",
     "versions",
 ]

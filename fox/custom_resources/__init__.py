@@ -1,0 +1,1 @@
+"""The custom resources of a cluster: applied to the platform, with a status that comes back."""

@@ -1,0 +1,107 @@
+"""What the platform writes into the cluster: finalizers, the status of resources, and mirrors."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+
+from fox.custom_resources.cluster_objects import (
+    ClusterObject,
+    ResourceFault,
+    ResourceKey,
+    secrets_in,
+)
+from fox.custom_resources.pace import Pace
+from kubefox.custom_resources import FINALIZER, ResourceStatus
+from kubefox.yaml_kinds import API_VERSION
+from pods.kubernetes.api import Api, ApiError, Object
+
+WRITES_PER_S, BURST = 20.0, 40
+
+_decode = msgspec.json.Decoder(ClusterObject).decode
+
+
+class ClusterWriter:
+    """Reads and writes objects of one namespace, at a limited pace.
+
+    All methods raise ApiError if the API of the cluster refuses something, or is away. Those that
+    write return the object as the API has it then.
+
+    Args:
+        api: The API of the cluster.
+        namespace: The namespace.
+        pace: Limits the writes, those on the platform included.
+    """
+
+    def __init__(self, api: Api, namespace: str, pace: Pace) -> None:
+        self._api = api
+        self._namespace = namespace
+        self.pace = pace
+
+    async def read_secret(self, name: str) -> dict[str, str]:
+        """Return the texts in a Secret; nothing if the name is empty.
+
+        Raises:
+            ResourceFault: There is none, it cannot be read, or it holds something else.
+        """
+        if not name:
+            return {}
+        path = f"/api/v1/namespaces/{self._namespace}/secrets/{name}"
+        try:
+            return secrets_in(name, await self._api.get(path))
+        except ApiError as error:
+            if error.status not in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
+                raise
+            message = f"Secret {name} cannot be read: {error}"
+            raise ResourceFault("SecretNotFound", message) from error
+
+    async def set_finalizer(
+        self, key: ResourceKey, found: ClusterObject, *, is_set: bool
+    ) -> ClusterObject:
+        """Have a resource stay until the platform lets it go, or let it go."""
+        if found.has_finalizer == is_set:
+            return found
+        others = [each for each in found.metadata.finalizers if each != FINALIZER]
+        meta = {
+            "finalizers": [*others, FINALIZER] if is_set else others,
+            # The list is written as a whole: nobody must have changed it meanwhile.
+            "resourceVersion": found.metadata.resource_version,
+        }
+        await self.pace.take()
+        return _decode(await self._api.patch(self._path(key), {"metadata": meta}))
+
+    async def write_status(
+        self, key: ResourceKey, found: ClusterObject, status: ResourceStatus
+    ) -> ClusterObject:
+        """Write a status, if it is another one than the object has."""
+        if status == found.status_of(key.kind):
+            return found
+        changes = {
+            # Another object of its name must not get it.
+            "metadata": {"uid": found.metadata.uid},
+            "status": msgspec.to_builtins(status),
+        }
+        await self.pace.take()
+        return _decode(await self._api.patch(f"{self._path(key)}/status", changes))
+
+    async def write_mirror(
+        self, key: ResourceKey, labels: dict[str, str], spec: Object
+    ) -> ClusterObject:
+        """Make a mirror show ``spec``; create it if it is missing."""
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": key.kind.kind,
+            "metadata": {"name": key.name, "labels": labels},
+            "spec": spec,
+        }
+        await self.pace.take()
+        return _decode(await self._api.apply(self._path(key), manifest))
+
+    async def delete_mirror(self, key: ResourceKey, found: ClusterObject) -> None:
+        """Delete a mirror."""
+        await self.pace.take()
+        await self._api.delete(self._path(key), uid=found.metadata.uid)
+
+    def _path(self, key: ResourceKey) -> str:
+        return f"{key.kind.path(self._namespace)}/{key.name}"

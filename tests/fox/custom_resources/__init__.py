@@ -1,0 +1,1 @@
+"""Custom resources without a cluster."""
