@@ -69,6 +69,7 @@ class Parts:
     Attributes:
         control: ``fox serve control``, started first.
         http: ``fox serve http``.
+        folder: For data, logs and the app.
         pods: The running ``fox serve pods``, by the name of their data folder.
     """
 
@@ -84,7 +85,7 @@ class Parts:
     ) -> None:
         self._nats = nats
         self._environ = environ
-        self._folder = folder
+        self.folder = folder
         self._stack = stack
         self.pods: dict[str, Part] = {}
 
@@ -106,7 +107,7 @@ class Parts:
 
     async def refuse(self, role: str) -> str:
         """Start ``fox serve ROLE``, which does not become ready, and return its error."""
-        log = self._folder / f"{role}.log"
+        log = self.folder / f"{role}.log"
         written = await asyncio.to_thread(log.read_text)
         process = await self._start(role, role, 0)
         async with asyncio.timeout(READY_S):
@@ -117,13 +118,13 @@ class Parts:
         environ = {
             **os.environ,
             **self._nats.environ,
-            "FOX_DATA_DIR": str(self._folder / name),
-            "FOX_KEY_FILE": "" if role == "control" else str(self._folder / "control" / KEY_FILE),
+            "FOX_DATA_DIR": str(self.folder / name),
+            "FOX_KEY_FILE": "" if role == "control" else str(self.folder / "control" / KEY_FILE),
             "FOX_HTTP_PORT": "0",
             "FOX_CONTROL_PORT": str(control_port),
             **self._environ.get(role, {}),
         }
-        with (self._folder / f"{name}.log").open("ab") as errors:
+        with (self.folder / f"{name}.log").open("ab") as errors:
             return await asyncio.create_subprocess_exec(
                 *(*FOX, "serve", role),
                 env=environ,
@@ -141,7 +142,7 @@ class Parts:
             env={
                 **os.environ,
                 "FOX_CONTROL_URL": self.control.url,
-                "FOX_DATA_DIR": str(self._folder / "control"),
+                "FOX_DATA_DIR": str(self.folder / "control"),
             },
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -153,7 +154,7 @@ class Parts:
 
     async def wait_pods(self, condition: Callable[[list[PodStatus]], bool]) -> list[PodStatus]:
         """Return the statuses of the pods as soon as ``condition`` holds for them."""
-        headers = await asyncio.to_thread(credentials, self._folder / "control")
+        headers = await asyncio.to_thread(credentials, self.folder / "control")
         async with asyncio.timeout(READY_S):
             while True:
                 listed = await list_objects(self.control.url, headers, "pods")

@@ -13,11 +13,12 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+import pytest_asyncio
 
 from adapters.http.server import READY_PATH
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
-from fox.nats_keys import NatsKeys, open_nats_keys
+from fox.nats_keys import open_nats_keys
 from tests.faults.parts import Part, Parts, open_parts
 from tests.faults.two_component_app import HANDLES_POST, TICKS_PATH, WEB_PATH
 from tests.support.nats import NatsServer
@@ -25,7 +26,7 @@ from tests.support.nats_cluster import NatsCluster, nats_cluster, stream_info
 
 logger = logging.getLogger(__name__)
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 RATE_PER_S = 25
 LOAD_S = 4.0
@@ -69,30 +70,52 @@ class Ticks:
             await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> NatsKeys:
-    return open_nats_keys(tmp_path)
-
-
-@pytest.fixture
-async def cluster(keys: NatsKeys, tmp_path: Path) -> AsyncIterator[NatsCluster]:
-    async with nats_cluster(tmp_path, keys=keys) as cluster:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsCluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    keys = await asyncio.to_thread(open_nats_keys, folder)
+    async with nats_cluster(folder, keys=keys) as cluster:
         yield cluster
 
 
-@pytest.fixture
-async def parts(cluster: NatsCluster, tmp_path: Path) -> AsyncIterator[Parts]:
-    async with open_parts(cluster, tmp_path, runners=2) as parts:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_parts(
+    shared_cluster: NatsCluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Parts]:
+    folder = tmp_path_factory.mktemp("parts")
+    async with open_parts(shared_cluster, folder, runners=2) as parts:
         yield parts
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(shared_cluster: NatsCluster) -> AsyncIterator[NatsCluster]:
+    """The shared cluster, whose servers all run again after the test."""
+    yield shared_cluster
+    for server in shared_cluster.servers:
+        if server.is_running:
+            os.kill(server.pid, signal.SIGCONT)
+        else:
+            await asyncio.to_thread(server.start)
+    await shared_cluster.wait_formed()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def parts(cluster: NatsCluster, shared_parts: Parts) -> Parts:
+    """The shared parts, all of them connected to servers that run."""
+    async with aiohttp.ClientSession() as client:
+        for url in (shared_parts.http.url + READY_PATH, shared_parts.control.url + "/readyz"):
+            while not await is_ready(client, url):
+                await asyncio.sleep(0.02)
+    return shared_parts
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def generator() -> AsyncIterator[Generator]:
     async with open_generator() as generator:
         yield generator
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def post_generator() -> AsyncIterator[Generator]:
     async with open_generator() as generator:
         yield generator
@@ -180,9 +203,9 @@ async def test_no_request_fails_when_a_server_fails(
     post_generator: Generator,
     cluster: NatsCluster,
     parts: Parts,
-    tmp_path: Path,
     how: signal.Signals,
 ) -> None:
+    before = await asyncio.to_thread(posts_handled, parts.folder)
     for number, server in enumerate(cluster.servers):
         loads = start_load(generator, parts, 0), start_load(post_generator, parts, 1)
         await asyncio.sleep(LOAD_S / 4)
@@ -195,13 +218,14 @@ async def test_no_request_fails_when_a_server_fails(
         assert gets.failures == posts.failures == {}
         assert gets.answers == posts.answers == REQUESTS
         # A server that hung may still deliver what it had; no handler runs for it.
-        assert await asyncio.to_thread(posts_handled, tmp_path) == REQUESTS * (number + 1)
+        handled = await asyncio.to_thread(posts_handled, parts.folder) - before
+        assert handled == REQUESTS * (number + 1)
 
 
 async def test_a_release_during_a_leader_change_is_done_and_never_half(
-    cluster: NatsCluster, parts: Parts, tmp_path: Path
+    cluster: NatsCluster, parts: Parts
 ) -> None:
-    folder = tmp_path / "app"
+    folder = parts.folder / "app"
     environments, main = folder / "environments.yaml", folder / "components" / "api" / "main.py"
     environments.write_text(environments.read_text().replace("{environment: base}", TESTING))
     await parts.fox("apply", "-f", environments)

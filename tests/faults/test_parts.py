@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
 from kubefox.pod import PodPhase
 from tests.faults.parts import Parts, open_parts
 from tests.faults.two_component_app import WEB_PATH, environments
-from tests.support.nats import NatsServer
+from tests.support.nats import secured_nats_server
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 _WAITING = """\
 import sys
@@ -27,6 +28,8 @@ while "pod" in sys.argv[0] and not Path({path!r}).exists():
     time.sleep(0.02)
 
 """
+PODS = 4
+"""Of two components, on each of two pod runners."""
 RATE_PER_S = 100
 LOAD_S = 2.0
 REQUESTS = int(RATE_PER_S * LOAD_S)
@@ -36,22 +39,28 @@ GRACE_S = 20
 """Shorter than the time to live of a request: one that waits for its deadline is unanswered."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def generator() -> AsyncIterator[Generator]:
     async with open_generator() as generator:
         yield generator
 
 
-@pytest.fixture
-async def parts(own_secured_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Parts]:
-    async with open_parts(own_secured_nats_server, tmp_path, runners=1) as parts:
-        yield parts
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts]:
+    folder = tmp_path_factory.mktemp("parts")
+    with secured_nats_server(folder) as nats:
+        async with open_parts(nats, folder, runners=2) as parts:
+            yield parts
 
 
-@pytest.fixture
-async def replicas(own_secured_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Parts]:
-    async with open_parts(own_secured_nats_server, tmp_path, runners=2) as parts:
-        yield parts
+@pytest_asyncio.fixture(loop_scope="module")
+async def parts(shared: Parts) -> AsyncIterator[Parts]:
+    """The shared parts; each runs again after the test."""
+    yield shared
+    for name, runner in list(shared.pods.items()):
+        if runner.process.returncode is not None:
+            await shared.serve("pods", name)
+    await shared.wait_ready(PODS)
 
 
 def start_load(
@@ -74,10 +83,10 @@ async def test_no_request_fails_when_control_ends(
     generator: Generator, parts: Parts, tmp_path: Path, how: signal.Signals
 ) -> None:
     # Each of these requests needs a view that no pod has: any broker gives it, control too.
-    document, paths = environments(REQUESTS)
+    document, paths = environments(REQUESTS, how.name.lower())
     (tmp_path / "many.yaml").write_text(document)
     await parts.fox("apply", "-f", tmp_path / "many.yaml")
-    before = await parts.wait_ready(2)
+    before = await parts.wait_ready(PODS)
 
     load = start_load(generator, parts, *paths)
     await asyncio.sleep(LOAD_S / 2)
@@ -87,13 +96,13 @@ async def test_no_request_fails_when_control_ends(
 
     assert outcome.failures == {}
     assert outcome.answers == REQUESTS
-    assert await parts.wait_ready(2) == before
+    assert await parts.wait_ready(PODS) == before
 
 
 async def test_a_deploy_that_waits_goes_on_when_control_is_back(
     parts: Parts, tmp_path: Path
 ) -> None:
-    folder, go = tmp_path / "app", tmp_path / "go"
+    folder, go = parts.folder / "app", tmp_path / "go"
     main = folder / "components" / "api" / "main.py"
     # The pods of the new code are ready when the file exists.
     main.write_text(_WAITING.format(path=str(go)) + main.read_text())
@@ -111,44 +120,44 @@ async def test_a_deploy_that_waits_goes_on_when_control_is_back(
 
 
 async def test_no_request_fails_when_one_of_two_pod_runners_is_replaced(
-    generator: Generator, replicas: Parts
+    generator: Generator, parts: Parts
 ) -> None:
-    load = start_load(generator, replicas, WEB_PATH, body_bytes=1)
+    load = start_load(generator, parts, WEB_PATH, body_bytes=1)
     await asyncio.sleep(LOAD_S / 3)
-    code = await replicas.pods["pods-1"].end(signal.SIGTERM)
-    await replicas.serve("pods", "pods-1")
+    code = await parts.pods["pods-1"].end(signal.SIGTERM)
+    await parts.serve("pods", "pods-1")
     outcome = await load
 
     assert code == 0
     assert outcome.failures == {}
     assert outcome.answers == REQUESTS
-    pods = await replicas.wait_ready(4)
+    pods = await parts.wait_ready(PODS)
     assert len({pod.runner for pod in pods}) == 2
 
 
 async def test_no_request_fails_when_one_of_two_pod_runners_is_killed(
-    generator: Generator, replicas: Parts
+    generator: Generator, parts: Parts
 ) -> None:
-    load = start_load(generator, replicas, WEB_PATH, body_bytes=1)
+    load = start_load(generator, parts, WEB_PATH, body_bytes=1)
     await asyncio.sleep(LOAD_S / 2)
-    await replicas.pods["pods-1"].end(signal.SIGKILL)
+    await parts.pods["pods-1"].end(signal.SIGKILL)
     outcome = await load
 
     # The pods notice it, and finish their requests.
     assert outcome.failures == {}
     assert outcome.answers == REQUESTS
-    await replicas.wait_ready(2)
+    await parts.wait_ready(PODS // 2)
 
 
 async def test_only_requests_in_flight_fail_when_a_pod_runner_dies_with_its_pods(
-    generator: Generator, replicas: Parts
+    generator: Generator, parts: Parts
 ) -> None:
-    load = start_load(generator, replicas, WEB_PATH, body_bytes=1)
+    load = start_load(generator, parts, WEB_PATH, body_bytes=1)
     await asyncio.sleep(LOAD_S / 2)
-    replicas.pods["pods-1"].kill_with_pods()
+    parts.pods["pods-1"].kill_with_pods()
     outcome = await load
 
     assert outcome.failures.keys() <= {"502"}
     assert outcome.failures.get("502", 0) <= CONNECTIONS
     assert outcome.answers == REQUESTS
-    await replicas.wait_ready(2)
+    await parts.wait_ready(PODS // 2)

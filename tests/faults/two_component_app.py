@@ -81,9 +81,9 @@ class Commands(Protocol):
         """Run a command that succeeds, and return its output."""
 
 
-def environments(count: int) -> tuple[str, list[str]]:
+def environments(count: int, prefix: str = "here") -> tuple[str, list[str]]:
     """Return virtual environments as a YAML document, and the path of ``web`` in each."""
-    names = [f"here-{number}" for number in range(count)]
+    names = [f"{prefix}-{number}" for number in range(count)]
     _, virtual_environment = ENVIRONMENT.split("---\n")
     document = "---\n".join(
         virtual_environment.replace("name: here", f"name: {name}") for name in names
