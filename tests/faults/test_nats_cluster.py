@@ -37,8 +37,7 @@ GRACE_S = 28
 CLIENTS = 4
 MORE_ANSWERS = 40
 STREAMS = 8
-MORE_TICKS = 120
-"""More than are sent until all processes have left a server that hangs."""
+MORE_TICKS = 20
 OK = 200
 TESTING = "{environment: base, releasePolicy: {type: Testing}}"
 
@@ -251,11 +250,29 @@ async def test_a_release_during_a_leader_change_is_done_and_never_half(
 
 def server_of(part: Part, cluster: NatsCluster) -> NatsServer | None:
     """Return the NATS server that a part is connected to; None while it is connected to none."""
-    connections = psutil.Process(part.process.pid).net_connections("tcp")
+    return server_of_process(part.process.pid, cluster)
+
+
+def server_of_process(pid: int, cluster: NatsCluster) -> NatsServer | None:
+    """Return the NATS server that a process is connected to; None while it is connected to none."""
+    connections = psutil.Process(pid).net_connections("tcp")
     ports = {
         found.raddr.port for found in connections if found.raddr and found.status == "ESTABLISHED"
     }
     return next((server for server in cluster.servers if server.port in ports), None)
+
+
+async def pids_of(parts: Parts) -> list[int]:
+    """Return the process ids of the parts and of the pods."""
+    processes = [part.process.pid for part in (parts.http, parts.control, *parts.pods.values())]
+    return processes + [pod.pid for pod in await parts.wait_pods(bool) if pod.pid]
+
+
+async def wait_left(server: NatsServer, pids: list[int], cluster: NatsCluster) -> None:
+    """Wait until each process is connected to another server."""
+    for pid in pids:
+        while server_of_process(pid, cluster) in {server, None}:
+            await asyncio.sleep(0.02)
 
 
 async def is_ready(client: aiohttp.ClientSession, url: str) -> bool:
@@ -289,13 +306,14 @@ async def test_a_part_is_not_ready_when_its_server_hangs_until_it_has_left_it(
 async def test_a_stream_over_a_server_that_hangs_breaks_and_the_others_go_on(
     cluster: NatsCluster, parts: Parts
 ) -> None:
-    url, broken = parts.http.url + TICKS_PATH, 0
+    url, broken, pids = parts.http.url + TICKS_PATH, 0, await pids_of(parts)
     for server in cluster.servers:
         streams = [Ticks() for _ in range(STREAMS)]
         async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as group:
             readers = [group.create_task(stream.read(client, url)) for stream in streams]
             await asyncio.gather(*(stream.wait_more(1) for stream in streams))
             os.kill(server.pid, signal.SIGSTOP)
+            await wait_left(server, pids, cluster)
             await asyncio.gather(*(stream.wait_more(MORE_TICKS) for stream in streams))
             broken += sum(stream.has_ended for stream in streams)
             os.kill(server.pid, signal.SIGCONT)

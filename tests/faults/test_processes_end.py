@@ -12,11 +12,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from examples.demo.platform import Platform, wait_for
 from tests.faults import tree_app
+from tests.faults.new_version import change_hashes
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 MARK = "KUBEFOX_TEST_MARK"
 SOON_S = 60
@@ -25,10 +27,10 @@ SOON_S = 60
 class Marked:
     """The processes whose environment contains a mark, as the kernel keeps it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         value = str(uuid.uuid4())
-        monkeypatch.setenv(MARK, value)
-        monkeypatch.setenv("FOX_POD_ENV", MARK)
+        patch.setenv(MARK, value)
+        patch.setenv("FOX_POD_ENV", MARK)
         self._mark = f"{MARK}={value}".encode()
 
     def pids(self) -> set[int]:
@@ -58,24 +60,63 @@ def environ(process: Path) -> bytes:
     return b""
 
 
-@pytest.fixture
-def marked(monkeypatch: pytest.MonkeyPatch) -> Marked:
-    return Marked(monkeypatch)
+class Tree:
+    """A platform whose pods have started something, each in its own way.
 
+    Attributes:
+        platform: The platform.
+        marked: Its processes.
+    """
 
-@pytest.fixture
-async def platform(marked: Marked, tmp_path: Path) -> AsyncIterator[Platform]:
-    """A platform whose pods have started something, each in its own way."""
-    async with Platform(tmp_path / "data") as platform:
-        folder = tmp_path / "app"
-        tree_app.build(folder)
-        await platform.fox("apply", "-f", folder / "environments.yaml")
-        await platform.fox("deploy", "tree", "--dirty", "--wait", cwd=folder)
+    def __init__(self, platform: Platform, marked: Marked) -> None:
+        self.platform = platform
+        self.marked = marked
+
+    async def begin(self) -> None:
+        """Deploy the app as a new version, and let its pods start something."""
+        app = self.platform.data_dir.with_name("app")
+        change_hashes(app)
+        await self.platform.fox("deploy", "tree", "--dirty", "--wait", cwd=app)
+        await wait_for(self._has_new_pods_only, SOON_S)
         for kind in tree_app.KINDS:
-            assert await ask(platform, f"/{kind}") == 200
+            assert await ask(self.platform, f"/{kind}") == 200
         # Four pods; a process in its session, a daemon, and two workers.
-        assert len(marked.of_pods()) == 8
-        yield platform
+        assert len(self.marked.of_pods()) == 8
+
+    async def _has_new_pods_only(self) -> bool:
+        return len(self.marked.of_pods()) == len(await pods(self.platform)) == len(tree_app.KINDS)
+
+
+@contextlib.asynccontextmanager
+async def open_tree(folder: Path) -> AsyncIterator[Tree]:
+    """Run a platform, on which nothing is deployed yet."""
+    tree_app.build(folder / "app")
+    with pytest.MonkeyPatch.context() as patch:
+        marked = Marked(patch)
+        async with Platform(folder / "data") as platform:
+            await platform.fox("apply", "-f", folder / "app" / "environments.yaml")
+            yield Tree(platform, marked)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tree]:
+    async with open_tree(tmp_path_factory.mktemp("shared")) as tree:
+        yield tree
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tree(shared: Tree) -> Tree:
+    """A platform that the test does not end."""
+    await shared.begin()
+    return shared
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_tree(tmp_path: Path) -> AsyncIterator[Tree]:
+    """A platform that the test ends."""
+    async with open_tree(tmp_path) as tree:
+        await tree.begin()
+        yield tree
 
 
 async def ask(platform: Platform, path: str) -> int:
@@ -96,49 +137,48 @@ async def pods(platform: Platform) -> dict[str, int]:
     return {pod["component"]: pod["pid"] for pod in await platform.get("pods")}
 
 
-async def test_a_stopped_pod_takes_its_tree_along(platform: Platform, marked: Marked) -> None:
-    before = marked.of_pods()
+async def test_a_stopped_pod_takes_its_tree_along(tree: Tree) -> None:
+    before = tree.marked.of_pods()
 
-    await platform.fox("undeploy", "tree")
+    await tree.platform.fox("undeploy", "tree")
 
-    await marked.wait_gone(before)
-    assert "did not stop within" not in platform.log.read_text()
+    await tree.marked.wait_gone(before)
+    assert "did not stop within" not in tree.platform.log.read_text()
 
 
-async def test_a_pod_that_crashes_leaves_no_process(platform: Platform, marked: Marked) -> None:
-    before = marked.of_pods()
+async def test_a_pod_that_crashes_leaves_no_process(tree: Tree) -> None:
+    before = tree.marked.of_pods()
 
-    answers = await asyncio.gather(*(ask(platform, f"/{kind}/crash") for kind in tree_app.KINDS))
+    crashes = (ask(tree.platform, f"/{kind}/crash") for kind in tree_app.KINDS)
+    answers = await asyncio.gather(*crashes)
 
     assert set(answers) == {502}
-    await marked.wait_gone(before)
+    await tree.marked.wait_gone(before)
 
 
-async def test_a_killed_pod_leaves_no_process(platform: Platform, marked: Marked) -> None:
-    before = marked.of_pods()
+async def test_a_killed_pod_leaves_no_process(tree: Tree) -> None:
+    before = tree.marked.of_pods()
 
-    for pid in (await pods(platform)).values():
+    for pid in (await pods(tree.platform)).values():
         os.kill(pid, signal.SIGKILL)
 
-    await marked.wait_gone(before)
+    await tree.marked.wait_gone(before)
 
 
-async def test_a_stopped_platform_leaves_no_process(platform: Platform, marked: Marked) -> None:
-    assert await platform.stop(signal.SIGTERM) == 0
+async def test_a_stopped_platform_leaves_no_process(own_tree: Tree) -> None:
+    assert await own_tree.platform.stop(signal.SIGTERM) == 0
 
-    await marked.wait_gone(marked.pids())
-
-
-async def test_a_killed_platform_leaves_no_process(platform: Platform, marked: Marked) -> None:
-    await platform.stop(signal.SIGKILL)
-
-    await marked.wait_gone(marked.pids())
+    await own_tree.marked.wait_gone(own_tree.marked.pids())
 
 
-async def test_a_killed_platform_leaves_no_process_of_a_pod_that_is_stuck(
-    platform: Platform, marked: Marked
-) -> None:
-    stuck = await pods(platform)
+async def test_a_killed_platform_leaves_no_process(own_tree: Tree) -> None:
+    await own_tree.platform.stop(signal.SIGKILL)
+
+    await own_tree.marked.wait_gone(own_tree.marked.pids())
+
+
+async def test_a_killed_platform_leaves_no_process_of_a_pod_that_is_stuck(own_tree: Tree) -> None:
+    platform, stuck = own_tree.platform, await pods(own_tree.platform)
     async with asyncio.TaskGroup() as group:
         for kind in ("session", "daemon"):
             group.create_task(ask_in_vain(platform, f"/{kind}/hold"))
@@ -148,4 +188,4 @@ async def test_a_killed_platform_leaves_no_process_of_a_pod_that_is_stuck(
 
         await platform.stop(signal.SIGKILL)
 
-    await marked.wait_gone(marked.pids())
+    await own_tree.marked.wait_gone(own_tree.marked.pids())
