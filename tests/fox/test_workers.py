@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -37,6 +38,27 @@ class Serving:
 
 @pytest.fixture
 def serving(nats_server: NatsServer) -> Iterator[Serving]:
+    """Workers that the test ends."""
+    with serve(nats_server) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def shared(nats_server: NatsServer) -> Iterator[Serving]:
+    with serve(nats_server) as serving:
+        yield serving
+
+
+@pytest.fixture
+def kept(shared: Serving) -> Serving:
+    """Workers that run on after the test; all of them listen."""
+    wait_until(lambda: len(listening(shared)) == WORKERS)
+    shared.workers = psutil.Process(shared.process.pid).children()
+    return shared
+
+
+@contextlib.contextmanager
+def serve(nats_server: NatsServer) -> Iterator[Serving]:
     make_keys(nats_server)
     with subprocess.Popen(
         [*FOX, "serve", "http", "--workers", str(WORKERS), "--http-port", "0"],
@@ -86,16 +108,16 @@ def wait_gone(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
-def test_workers_share_the_connections_to_one_port(serving: Serving) -> None:
-    before = [accepted(worker) for worker in serving.workers]
-    clients = [http.client.HTTPConnection("127.0.0.1", serving.port) for _ in range(CONNECTIONS)]
+def test_workers_share_the_connections_to_one_port(kept: Serving) -> None:
+    before = [accepted(worker) for worker in kept.workers]
+    clients = [http.client.HTTPConnection("127.0.0.1", kept.port) for _ in range(CONNECTIONS)]
 
     for client in clients:
         client.request("GET", READY_PATH)
     statuses = {client.getresponse().status for client in clients}
 
     assert statuses == {200}
-    taken = [accepted(worker) - old for worker, old in zip(serving.workers, before, strict=True)]
+    taken = [accepted(worker) - old for worker, old in zip(kept.workers, before, strict=True)]
     assert len(taken) == WORKERS
     assert sum(taken) == CONNECTIONS
     assert min(taken) > 0
@@ -111,26 +133,26 @@ def test_a_signal_drains_and_ends_all_workers(serving: Serving, how: signal.Sign
     assert wait_gone(serving.workers)
 
 
-def test_a_worker_that_dies_is_replaced(serving: Serving) -> None:
-    victim, other = serving.workers
+def test_a_worker_that_dies_is_replaced(kept: Serving) -> None:
+    victim, other = kept.workers
 
     victim.kill()
 
-    wait_until(lambda: len(listening(serving) - {victim.pid}) == WORKERS)
-    assert other.pid in listening(serving)
+    wait_until(lambda: len(listening(kept) - {victim.pid}) == WORKERS)
+    assert other.pid in listening(kept)
 
 
-def test_the_connections_of_a_dead_worker_are_accepted_by_the_others(serving: Serving) -> None:
-    for worker in serving.workers[1:]:
+def test_the_connections_of_a_dead_worker_are_accepted_by_the_others(kept: Serving) -> None:
+    for worker in kept.workers[1:]:
         worker.suspend()  # no new one can take its place, and none of its connections is lost
-    clients = [http.client.HTTPConnection("127.0.0.1", serving.port) for _ in range(CONNECTIONS)]
+    clients = [http.client.HTTPConnection("127.0.0.1", kept.port) for _ in range(CONNECTIONS)]
 
     for client in clients:
         client.request("GET", READY_PATH)
     statuses = {client.getresponse().status for client in clients}
 
     assert statuses == {200}
-    for worker in serving.workers[1:]:
+    for worker in kept.workers[1:]:
         worker.resume()
     for client in clients:
         client.close()

@@ -44,6 +44,7 @@ from kubefox.environment import (
 )
 from kubefox.pod import PodPhase, PodStatus
 from tests.support.keys import KEYS
+from tests.support.nats import ANSWER_S
 
 APP = "order-app"
 ADAPTERS = frozenset({"state-store", "http"})
@@ -185,7 +186,7 @@ class Plane:
 async def open_plane(url: str, process_id: str = "control") -> AsyncIterator[Plane]:
     """Connect a control plane to a nats-server, without its activator."""
     async with (
-        buses.connect(url, process_id=process_id) as bus,
+        buses.connect(url, process_id=process_id, jetstream_timeout_s=ANSWER_S) as bus,
         open_store(bus, KEYS, creates_keys=True) as store,
         open_pod_board(bus) as board,
     ):

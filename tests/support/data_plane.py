@@ -37,6 +37,7 @@ from routing.selectors import Selectors
 from routing.snapshot.route_binding import Target
 from tests.support import records as build
 from tests.support.keys import KEYS
+from tests.support.nats import ANSWER_S
 
 APP = "shop"
 SETTINGS = Settings(http_port=0, event_ttl_s=20, drain_s=20)
@@ -217,7 +218,7 @@ async def open_data_plane(
 ) -> AsyncIterator[DataPlane]:
     """Open a broker; pods started on it end first."""
     async with (
-        buses.connect(url, process_id=process_id) as bus,
+        buses.connect(url, process_id=process_id, jetstream_timeout_s=ANSWER_S) as bus,
         open_broker(bus, settings, KEYS, creates_keys=True) as broker,
         contextlib.AsyncExitStack() as pods,
     ):

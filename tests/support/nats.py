@@ -26,6 +26,8 @@ from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys, open_nats_keys
 
 START_S = 40
 STOP_S = 40
+ANSWER_S = 60.0
+"""Time in which JetStream answers on a slow machine, whose disk others use as well."""
 
 _ANY_PORT = -1
 _PROGRAM = Path(sysconfig.get_path("scripts"), "nats-server")

@@ -18,7 +18,7 @@ from broker.nats.jetstream import ensure_bucket
 from broker.nats.watch import watch_bucket
 from kubefox.errors import NatsUnavailable
 from tests.broker.nats.test_watch import KeyReplica
-from tests.support.nats import NatsServer
+from tests.support.nats import ANSWER_S, NatsServer
 
 BUCKET = "followed"
 STREAM = f"KV_{BUCKET}"
@@ -27,8 +27,6 @@ MORE = 100
 AT_ONCE = 50
 # The server removes a consumer without subscribers after 5 s, in which a slow machine adds too few.
 KEPT_S = 3_600
-# A slow machine takes more than the default for many consumers at once.
-ANSWER_S = 120.0
 
 
 def connect(url: str) -> AbstractAsyncContextManager[Bus]:
