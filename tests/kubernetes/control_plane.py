@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -26,6 +26,18 @@ STOP_S = 40.0
 COMMAND_S = 120.0
 TOKEN = "lab-admin"
 _POLL_S = 0.05
+
+
+class Output(NamedTuple):
+    """What kubectl has said.
+
+    Attributes:
+        output: Its standard output.
+        warnings: Its standard error.
+    """
+
+    output: str
+    warnings: str
 
 
 class ControlPlane:
@@ -71,6 +83,10 @@ class ControlPlane:
         Raises:
             AssertionError: It failed; the message is its own.
         """
+        return self.kubectl_with_warnings(*arguments, stdin=stdin).output
+
+    def kubectl_with_warnings(self, *arguments: str, stdin: str = "") -> Output:
+        """Do the same, and return the warnings of the API too."""
         done = subprocess.run(
             self._kubectl(arguments),
             input=stdin,
@@ -80,7 +96,7 @@ class ControlPlane:
             check=False,
         )
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-        return done.stdout
+        return Output(done.stdout, done.stderr)
 
     def start_kubectl(self, *arguments: str) -> subprocess.Popen[str]:
         """Start kubectl; its output is a pipe."""

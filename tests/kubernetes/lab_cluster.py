@@ -31,6 +31,7 @@ class LabCluster:
     def __init__(self, control_plane: ControlPlane) -> None:
         self.control_plane = control_plane
         self.kubectl = control_plane.kubectl
+        self.kubectl_with_warnings = control_plane.kubectl_with_warnings
         self.apply = control_plane.apply
         self._numbers = itertools.count(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ from tests.kubernetes.node_agent.volumes import Sources, mount_volumes
 
 logger = logging.getLogger(__name__)
 
+ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 _RETRY_S = 0.5
 _PROGRAMS = Path(sys.executable).parent
 
@@ -102,6 +104,8 @@ class PodRun:
             if not Path(mount["mountPath"]).exists()
         }
         variables = await self._variables(spec)
+        if ACCOUNT_FOLDER in mounts:
+            variables["KUBECONFIG"] = str(self._kubeconfig(mounts[ACCOUNT_FOLDER]))
         folder = self._folder / spec["name"]
         folder.mkdir(parents=True, exist_ok=True)
         place = with_mounts(spec.get("workingDir", ""), mounts) or str(folder)
@@ -122,6 +126,26 @@ class PodRun:
             address=self._pod["status"]["podIP"],
         )
         return Container(spec, launch, localize, self._restarts, self._changed.set)
+
+    def _kubeconfig(self, account: Path) -> Path:
+        """Return a kubeconfig with the token of the pod's service account.
+
+        It stands in for the folder of the account and the variables with the address of the API,
+        because this machine's own folders are those of all pods.
+        """
+        login = {"tokenFile": str(account / "token")}
+        authority = {"certificate-authority": str(account / "ca.crt")}
+        context = {"cluster": "lab", "user": "pod"}
+        context["namespace"] = self._pod["metadata"]["namespace"]
+        config = {
+            "clusters": [{"name": "lab", "cluster": {"server": self._api.server, **authority}}],
+            "users": [{"name": "pod", "user": login}],
+            "contexts": [{"name": "lab", "context": context}],
+            "current-context": "lab",
+        }
+        file = self._folder / "kubeconfig"
+        file.write_text(json.dumps(config))
+        return file
 
     async def _variables(self, spec: Object) -> dict[str, str]:
         variables: dict[str, str] = {}

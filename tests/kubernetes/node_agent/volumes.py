@@ -101,7 +101,15 @@ async def mount_volumes(sources: Sources, pod: Object, folder: Path) -> Mapping[
             file = place / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
+            file.chmod(_mode(volume))
     return folders
+
+
+def _mode(volume: Object) -> int:
+    """Return the permissions of a volume's files."""
+    sources = (volume.get(kind, {}) for kind in ("secret", "configMap", "projected", "downwardAPI"))
+    modes = [int(source["defaultMode"]) for source in sources if "defaultMode" in source]
+    return modes[0] if modes else 0o644
 
 
 def _chosen(files: Files, options: Object) -> Files:

@@ -1,0 +1,70 @@
+"""The chart: rendered and installed by helm in a namespace of the lab. All of it blocks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.kubernetes import binary
+from tests.kubernetes.control_plane import COMMAND_S
+from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
+
+CHART = Path(__file__).parent.parent.parent / "charts" / "kubefox"
+RELEASE = "kubefox"
+Values = dict[str, Any]
+
+
+def helm(folder: Path, *arguments: str, succeeds: bool = True) -> str:
+    """Run helm and return its output.
+
+    Args:
+        folder: For its files, which it would write to the home folder.
+        arguments: Of the command.
+        succeeds: Whether it is expected to.
+
+    Raises:
+        AssertionError: It is not so; the message is its own.
+    """
+    done = subprocess.run(
+        [binary.helm(), *arguments],
+        env={**os.environ, "HELM_CACHE_HOME": str(folder), "HELM_CONFIG_HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=2 * COMMAND_S,
+        check=False,
+    )
+    assert (done.returncode == 0) is succeeds, f"helm {' '.join(arguments)}: {done.stderr}"
+    return done.stdout if succeeds else done.stderr
+
+
+def template(folder: Path, values: Values, namespace: str = "default", *options: str) -> str:
+    """Return the objects that the chart makes of some values, as YAML."""
+    file = _written(folder, values)
+    where = ("--namespace", namespace, "--values", str(file))
+    return helm(folder, "template", RELEASE, str(CHART), *where, *options)
+
+
+def install(cluster: LabCluster, folder: Path, namespace: str, values: Values) -> str:
+    """Install or upgrade the chart, and return its notes when all of its parts are available."""
+    return helm(
+        folder,
+        *("upgrade", "--install", RELEASE, str(CHART), "--namespace", namespace),
+        *("--kubeconfig", str(cluster.control_plane.kubeconfig)),
+        *("--values", str(_written(folder, values)), "--wait", f"--timeout={2 * WAIT_S:.0f}s"),
+    )
+
+
+def uninstall(cluster: LabCluster, folder: Path, namespace: str) -> None:
+    """Remove what the chart has made."""
+    where = ("--namespace", namespace, "--kubeconfig", str(cluster.control_plane.kubeconfig))
+    helm(folder, "uninstall", RELEASE, *where, "--wait", f"--timeout={2 * WAIT_S:.0f}s")
+
+
+def _written(folder: Path, values: Values) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / "values.json"
+    file.write_text(json.dumps(values))
+    return file

@@ -1,0 +1,88 @@
+"""The story of the Order App on a platform in a cluster, which the chart has installed."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from examples.demo import story
+from examples.demo.context import DemoContext
+from examples.demo.narrator import Narrator
+from examples.demo.page import Browser
+from examples.order_app import ENVIRONMENTS, build
+from tests.kubernetes.lab_cluster import LabCluster
+from tests.kubernetes.platform import ClusterPlatform, is_ready, open_platform
+from tests.support.nats import NatsServer
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+async def platform(
+    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+) -> AsyncIterator[ClusterPlatform]:
+    async with open_platform(cluster, namespace, own_secured_nats_server, tmp_path, {}) as platform:
+        yield platform
+
+
+async def test_the_order_app_is_deployed_released_and_served(
+    platform: ClusterPlatform, tmp_path: Path
+) -> None:
+    repository = tmp_path / "order-app"
+    build(repository)
+    told = io.StringIO()
+    async with Browser(platform.http_url) as browser:
+        demo = DemoContext(
+            narrator=Narrator(Console(file=told)),
+            platform=platform,
+            browser=browser,
+            repository=repository,
+        )
+        await demo.fox("apply", "-f", ENVIRONMENTS)
+        for version, expected in story.PODS_AFTER.items():
+            await demo.deploy(version)
+            deployments, pods = (
+                await platform.objects("deployments"),
+                await platform.objects("pods"),
+            )
+            assert len(deployments) == expected
+            assert {each["status"]["readyReplicas"] for each in deployments} == {1}
+            assert len(pods) == expected
+            assert all(map(is_ready, pods))
+
+        for chapter in (
+            story.deploy_again,
+            story.select_versions,
+            story.release,
+            story.switch_under_load,
+            story.separate_teams,
+            story.refuse_undeclared_call,
+        ):
+            await chapter(demo)
+
+        assert len(await platform.objects("deployments")) == story.PODS_AFTER["v3"]
+        await kill_a_pod(platform, browser)
+
+
+async def kill_a_pod(platform: ClusterPlatform, browser: Browser) -> None:
+    """Kill the pod of a component: requests meanwhile wait or fail, and then are served again."""
+    digest = (await platform.versions())["order-app-v1"]["api-server"]
+    (pod,) = [
+        pod
+        for pod in await platform.objects("pods", "kubefox.io/component=api-server")
+        if pod["metadata"]["labels"]["kubefox.io/hash"].startswith(digest)
+    ]
+    name = pod["metadata"]["name"]
+    await platform.kubectl("delete", "pod", name, "--grace-period=0", "--force")
+
+    statuses: Counter[int] = Counter()
+    while not statuses[200]:
+        statuses[(await browser.get("team-a")).status] += 1
+
+    assert set(statuses) <= {200, 502, 503}
+    assert name not in {pod["metadata"]["name"] for pod in await platform.objects("pods")}
