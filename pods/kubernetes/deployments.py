@@ -13,6 +13,7 @@ from broker.nats.credentials.login import encode_login
 from pods.kubernetes import manifests
 from pods.kubernetes.api import Api, ApiError, Object
 from pods.kubernetes.follow import Meta
+from pods.kubernetes.foreign_changes import ClusterDeployment
 from pods.kubernetes.manifests import PodSettings
 from pods.kubernetes.replica import ClusterPod
 from pods.kubernetes.workload import Workload
@@ -41,6 +42,7 @@ class _Found(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(_Found).decode
+_decode_deployment = msgspec.json.Decoder(ClusterDeployment).decode
 
 
 class Deployments:
@@ -75,6 +77,11 @@ class Deployments:
         self._changing = asyncio.Lock()
 
     @property
+    def deployments(self) -> str:
+        """Path of the Deployments."""
+        return f"{self._apps}/deployments"
+
+    @property
     def pods(self) -> str:
         """Path of the pods."""
         return f"{self._core}/pods"
@@ -97,7 +104,8 @@ class Deployments:
             # takes over several pods must not give their Deployment fewer.
             workload.applied, wanted = None, workload.wanted
             manifest = manifests.deployment(spec, wanted, self._settings)
-            await self._api.apply(f"{self._apps}/deployments/{workload.name}", manifest)
+            applied = await self._api.apply(f"{self.deployments}/{workload.name}", manifest)
+            workload.generation = _decode_deployment(applied).metadata.generation
             workload.applied = wanted
 
     def settle_soon(self, workload: Workload) -> None:
@@ -156,7 +164,7 @@ class Deployments:
         Raises:
             ApiError: The API refuses it, or is away.
         """
-        found = await self._api.list(f"{self._apps}/deployments", MANAGED)
+        found = await self._api.list(self.deployments, MANAGED)
         metadata = [_decode(item).metadata for item in found.items]
         return [
             meta.name for meta in metadata if meta.labels.get(manifests.HASH_LABEL) not in without
@@ -219,5 +227,5 @@ class Deployments:
             self._on_done(workload)
 
     async def _delete(self, name: str) -> None:
-        await self._api.delete(f"{self._apps}/deployments/{name}")
+        await self._api.delete(f"{self.deployments}/{name}")
         await self._api.delete(f"{self._core}/secrets/{name}")

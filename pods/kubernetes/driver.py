@@ -20,6 +20,7 @@ from pods.kubernetes.bundle_files import BundleFiles
 from pods.kubernetes.cluster import Cluster
 from pods.kubernetes.deployments import MANAGED, Deployments
 from pods.kubernetes.follow import Following
+from pods.kubernetes.foreign_changes import ClusterDeployment, ForeignChanges
 from pods.kubernetes.manifests import WORKLOAD_LABEL, PodSettings, workload_name
 from pods.kubernetes.replica import ClusterPod, Replica
 from pods.kubernetes.start_server import serve_starts
@@ -74,9 +75,20 @@ class KubernetesDriver:
         pods = Following(
             api, self._deployments.pods, MANAGED, ClusterPod, self._on_pod, self._on_deleted
         )
+        foreign = ForeignChanges(self._workloads.get, self._deployments.settle_soon)
+        deployments = Following(
+            api,
+            self._deployments.deployments,
+            MANAGED,
+            ClusterDeployment,
+            foreign.on_deployment,
+            foreign.on_deleted,
+        )
+        self._stack.callback(foreign.close)
         await enter(serve_starts(self._bus, self._find_spec, self._logins, self._bundles))
         for work, name in (
             (pods.run(), "following the pods of the cluster"),
+            (deployments.run(), "following the Deployments of the cluster"),
             (self._deployments.run(), "changing the pods of the cluster"),
         ):
             await enter(run_in_background(work, name))

@@ -140,6 +140,48 @@ class TestKubernetesDriver(DriverContract):
         assert pod.name != first
         assert deployment["spec"]["replicas"] == 1
 
+    async def test_a_deployment_that_others_scale_is_put_back(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        name = f"deployment/{workload_name(spec.version)}"
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            where = ("--namespace", self.namespace)
+            await asyncio.to_thread(self.cluster.kubectl, "label", name, "team=shop", *where)
+            await asyncio.to_thread(self.cluster.kubectl, "scale", name, "--replicas=3", *where)
+
+            def is_back() -> bool:
+                (found,) = self.cluster.get(self.namespace, "deployments")
+                generation, replicas = found["metadata"]["generation"], found["spec"]["replicas"]
+                return bool(generation >= 3 and replicas == 1)
+
+            await asyncio.to_thread(self.cluster.wait, is_back)
+            (deployment,) = await self.deployments()
+            pods = await self.pods(lambda pods: len(pods) == 1)
+
+        assert deployment["metadata"]["labels"]["team"] == "shop"
+        assert pods[0]["metadata"]["name"] == pod.name
+
+    async def test_a_deployment_that_others_delete_is_put_back(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        name = f"deployment/{workload_name(spec.version)}"
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            await asyncio.to_thread(
+                self.cluster.kubectl, "delete", name, "--namespace", self.namespace
+            )
+            await pod.wait_gone()
+
+            def is_back() -> bool:
+                return self.cluster.exists(
+                    self.namespace, "deployment", workload_name(spec.version)
+                )
+
+            await asyncio.to_thread(self.cluster.wait, is_back)
+
     async def test_another_process_takes_over_the_pods(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
