@@ -40,6 +40,15 @@ def init_nats(
             show_default="127.0.0.1:4222",
         ),
     ] = None,
+    store_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--store-dir",
+            metavar="DIR",
+            help="Folder for the data on the host of each server.",
+            show_default="a folder in the new one",
+        ),
+    ] = None,
 ) -> None:
     """Make keys and a configuration for NATS servers of your own, for `fox serve`.
 
@@ -49,7 +58,7 @@ def init_nats(
     platform, and no new keys.
     """
     addresses = [parse_address(text) for text in listen or ["127.0.0.1:4222"]]
-    configs = _configs(addresses, folder.absolute(), keys := new_keys())
+    configs = _configs(addresses, folder.absolute(), store_dir, keys := new_keys())
     _write(folder.absolute(), configs, keys)
     for name in configs:
         sys.stdout.write(f"nats-server --config {folder / name}\n")
@@ -59,14 +68,18 @@ def init_nats(
     )
 
 
-def _configs(addresses: Sequence[Address], target: Path, keys: NatsKeys) -> dict[str, str]:
+def _configs(
+    addresses: Sequence[Address], target: Path, store_dir: Path | None, keys: NatsKeys
+) -> dict[str, str]:
     """Return the configuration of each server, by the name of its file."""
     if len(addresses) == 1:
-        config = server_config(addresses[0], target / _DATA_FOLDER, keys.config)
+        config = server_config(addresses[0], store_dir or target / _DATA_FOLDER, keys.config)
         return {CONFIG_FILE: config + single_config()}
     members, password = cluster_of(addresses), secrets.token_hex(_PASSWORD_BYTES)
     return {
-        f"{member.name}.conf": server_config(address, target / member.name, keys.config)
+        f"{member.name}.conf": server_config(
+            address, store_dir or target / member.name, keys.config
+        )
         + cluster_config(member, members, password)
         for address, member in zip(addresses, members, strict=True)
     }

@@ -142,3 +142,16 @@ def test_addresses_that_make_no_cluster_are_refused(
 
     assert problem in result.output
     assert not (tmp_path / "nats").exists()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_data_lies_in_the_named_folder_of_each_host(
+    fox_alone: Cli, tmp_path: Path, count: int
+) -> None:
+    options = [part for address in addresses()[:count] for part in ("--listen", address)]
+
+    fox_alone("init-nats", tmp_path / "nats", "--store-dir", "/var/lib/nats", *options)
+
+    texts = [file.read_text() for file in (tmp_path / "nats").glob("*.conf")]
+    assert len(texts) == count
+    assert all('store_dir: "/var/lib/nats"' in text for text in texts)
