@@ -70,6 +70,7 @@ class Deployments:
         self._on_done = on_done
         self._core = f"/api/v1/namespaces/{namespace}"
         self._apps = f"/apis/apps/v1/namespaces/{namespace}"
+        self._budgets = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
         self._unsettled: set[Workload] = set()
         self._unused: set[Workload] = set()
         self._ending: dict[str, tuple[ClusterPod, int]] = {}
@@ -100,6 +101,11 @@ class Deployments:
                 login = encode_login(self._logins.log_in_first(spec))
                 secret = manifests.secret(spec.version, login)
                 await self._api.apply(f"{self._core}/secrets/{workload.name}", secret)
+            if wanted > 1 and not workload.has_budget:
+                # The only pod of a version may be evicted in any case.
+                budget = manifests.disruption_budget(spec.version)
+                await self._api.apply(f"{self._budgets}/{workload.name}", budget)
+                workload.has_budget = True
             # Until the answer is here, it is not known. Others may be wanted by now: a process that
             # takes over several pods must not give their Deployment fewer.
             workload.applied, wanted = None, workload.wanted
@@ -155,7 +161,7 @@ class Deployments:
         """
         async with workload.lock:
             if not workload.wanted:
-                workload.applied = None
+                workload.applied, workload.has_budget = None, False
                 await self._delete(workload.name)
 
     async def names(self, *, without: frozenset[str]) -> list[str]:
@@ -229,3 +235,4 @@ class Deployments:
     async def _delete(self, name: str) -> None:
         await self._api.delete(f"{self.deployments}/{name}")
         await self._api.delete(f"{self._core}/secrets/{name}")
+        await self._api.delete(f"{self._budgets}/{name}")

@@ -93,6 +93,22 @@ def secret(version: Version, login: bytes) -> Object:
     }
 
 
+def disruption_budget(version: Version) -> Object:
+    """Return the budget of a version with several pods: one at a time may be evicted."""
+    own = labels(version)
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": own[WORKLOAD_LABEL], "labels": own},
+        "spec": {
+            "maxUnavailable": 1,
+            # A pod that never gets ready must not keep its node.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": {WORKLOAD_LABEL: own[WORKLOAD_LABEL]}},
+        },
+    }
+
+
 def deployment(spec: PodSpec, replicas: int, settings: PodSettings) -> Object:
     """Return the Deployment of a version with a number of pods.
 

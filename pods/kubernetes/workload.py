@@ -31,6 +31,7 @@ class Workload:
         name: Name of the Deployment.
         spec: A pod of the version; None while only pods of an earlier process are known.
         applied: How many pods the Deployment has been given; None if that is not known.
+        has_budget: Whether its disruption budget has been written.
         generation: That of the Deployment after its last write.
         is_pending: Whether something is still to be done with its Deployment.
         lock: Held while the Deployment is written.
@@ -46,6 +47,7 @@ class Workload:
         self.spec: PodSpec | None = None
         self.applied: int | None = None
         self.generation = 0
+        self.has_budget = False
         self.is_pending = False
         self.lock = asyncio.Lock()
         self._on_vacancy_over = on_vacancy_over

@@ -93,7 +93,11 @@ class TestKubernetesDriver(DriverContract):
             assert all(await asyncio.gather(one.wait_ready(), two.wait_ready()))
             (deployment,) = await self.deployments()
             pods = await self.pods(lambda pods: len(pods) == 2)
+            (budget,) = await asyncio.to_thread(
+                self.cluster.get, self.namespace, "poddisruptionbudgets"
+            )
 
+        assert budget["metadata"]["name"] == workload_name(spec.version)
         assert deployment["metadata"]["name"] == workload_name(spec.version)
         assert deployment["spec"]["replicas"] == 2
         assert {one.name, two.name} == {pod["metadata"]["name"] for pod in pods}
@@ -268,15 +272,15 @@ class TestKubernetesDriver(DriverContract):
         self, driver: PodDriver, bundles: Bundles
     ) -> None:
         spec = bundles.add(programs.GOOD)
-        async with driver.run(spec) as pod:
-            await pod.wait_ready()
+        async with driver.run(spec) as one, driver.run(spec) as two:
+            await asyncio.gather(one.wait_ready(), two.wait_ready())
 
         driver.retire(spec.version)
 
         name = workload_name(spec.version)
 
         def is_gone() -> bool:
-            kinds = ("deployment", "secret")
+            kinds = ("deployment", "secret", "poddisruptionbudget")
             return not any(self.cluster.exists(self.namespace, kind, name) for kind in kinds)
 
         await asyncio.to_thread(self.cluster.wait, is_gone)
