@@ -18,7 +18,7 @@ SOURCES = Path(__file__).parent / "lab"
 HELM_MODULE = "helm.sh/helm/v3/cmd/helm"
 HELM_VERSION = "v3.22.0"
 _NAMES = ("main.go", "go.mod", "go.sum")
-_KUBERNETES = re.compile(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.(\d+)\b")
+_KUBERNETES = re.compile(r"k8s\.io/kubernetes (v\d+\.\d+\.\d+)\b")
 
 
 def path() -> Path:
@@ -76,11 +76,17 @@ def _go(*arguments: str, environ: dict[str, str]) -> None:
         ) from error
 
 
-def _linker_flags() -> str:
+def kubernetes_version() -> str:
+    """Return the version of Kubernetes, such as ``v1.36.3``."""
     found = _KUBERNETES.search((SOURCES / "go.mod").read_text())
     assert found is not None, "go.mod names no version of k8s.io/kubernetes"
-    major, minor, patch = found.groups()
-    names = {"gitVersion": f"v{major}.{minor}.{patch}", "gitMajor": major, "gitMinor": minor}
+    return found[1]
+
+
+def _linker_flags() -> str:
+    version = kubernetes_version()
+    major, minor, _ = version.removeprefix("v").split(".")
+    names = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     versions = (f"-X k8s.io/component-base/version.{name}={names[name]}" for name in names)
     return " ".join(("-s -w", *versions))
 

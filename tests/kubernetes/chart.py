@@ -40,11 +40,14 @@ def helm(folder: Path, *arguments: str, succeeds: bool = True) -> str:
     return done.stdout if succeeds else done.stderr
 
 
-def template(folder: Path, values: Values, namespace: str = "default", *options: str) -> str:
-    """Return the objects that the chart makes of some values, as YAML."""
-    file = _written(folder, values)
-    where = ("--namespace", namespace, "--values", str(file))
-    return helm(folder, "template", RELEASE, str(CHART), *where, *options)
+def template(
+    folder: Path, values: Values, namespace: str = "default", *, succeeds: bool = True
+) -> str:
+    """Return the objects that the chart makes of some values, as YAML; or why it refuses them."""
+    # Helm asks no cluster for its version here.
+    where = ("--namespace", namespace, "--kube-version", binary.kubernetes_version())
+    options = ("--values", str(_written(folder, values)))
+    return helm(folder, "template", RELEASE, str(CHART), *where, *options, succeeds=succeeds)
 
 
 def install(cluster: LabCluster, folder: Path, namespace: str, values: Values) -> str:

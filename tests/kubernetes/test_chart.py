@@ -132,10 +132,7 @@ def test_objects_of_other_projects_are_made_on_request(tmp_path: Path, name: str
     ],
 )
 def test_values_that_cannot_work_are_refused(tmp_path: Path, values: Values, message: str) -> None:
-    file = tmp_path / "values.yaml"
-    file.write_text(yaml.safe_dump(values))
-
-    said = chart.helm(tmp_path, "template", str(CHART), "--values", str(file), succeeds=False)
+    said = chart.template(tmp_path, values, succeeds=False)
 
     assert message in said
 
