@@ -14,7 +14,9 @@ from fox.kit.pod import load_settings
 _POD = {
     "FOX_NATS_LOGIN_FD": "File descriptor of a socket to the pod runner, which writes the login, "
     "a line of JSON (URL of NATS, id of the process, signed claims), and signs challenges",
-    "FOX_NATS_URL": "URL of a NATS server without credentials, if there is no such socket",
+    "FOX_NATS_OWN_LOGIN_FD": "File descriptor of a pipe with the login and the key that signs its "
+    "challenges, in place of such a socket; for pods of a cluster",
+    "FOX_NATS_URL": "URL of a NATS server without credentials, if there is neither of them",
     "FOX_APP": "Name of the app",
     "FOX_COMPONENT": "Name of the component",
     "FOX_HASH": "Full content hash of the component version",

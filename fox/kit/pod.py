@@ -28,18 +28,12 @@ from broker.dispatch.recovery import Recovery
 from broker.events.remote_outbox import RemoteOutbox
 from broker.nats import bus as nats_bus
 from broker.nats.bus import Bus
-from broker.nats.credentials.login_channel import (
-    PodLogin,
-    RemoteSigner,
-    adopt_channel,
-    read_login,
-)
+from broker.nats.credentials.login_channel import PodLogin
 from broker.nats.credentials.signer import Signer
 from broker.nats.time_source import broker_time, follow_time
 from broker.runtime import confinement, gc_tuning, logs
 from broker.runtime.confinement import NO_LIMITS, Confinement
 from broker.runtime.first_process import end_on_sigterm
-from broker.runtime.tokens import new_token
 from broker.streams.bodies import LIMIT_BYTES, MEMORY_BYTES, BodyMemory
 from broker.streams.registry import IDLE_TIMEOUT_S
 from broker.telemetry.telemetry import Telemetry, open_telemetry
@@ -47,6 +41,7 @@ from fox.kit import output, pod_end
 from fox.kit.kit import Kit
 from fox.kit.loader import load_kit
 from fox.kit.pod_end import EXIT_FAILED, EXIT_S, LAST_ANSWERS_S, ORPHAN_S
+from fox.kit.pod_login import LoginSource, login_source, read_login
 from fox.kit.ready_pipe import BeatSettings, ReadyPipeWriter
 from fox.kit.runs import HUNG_S, Runs, TrackingExecutor
 from fox.kit.server import ComponentServer
@@ -67,8 +62,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that a driver gives a pod as environment variables.
 
     Attributes:
-        nats_url: Address of a NATS that needs no credentials; empty if there is a login.
-        login_fd: Descriptor of the login channel, or None.
+        login: Where its login to NATS comes from.
         identity: The component version to serve.
         bundle: Folder of the unpacked bundle.
         entry: Entry file in the component's folder.
@@ -91,11 +85,10 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
         is_new: Whether no process has served under the pod's id before; False if that is not known.
     """
 
-    nats_url: str
+    login: LoginSource
     identity: Identity
     bundle: Path
     entry: str
-    login_fd: int | None = None
     ready_fd: int | None = None
     beats: BeatSettings | None = None
     has_lifeline: bool = False
@@ -123,17 +116,16 @@ def load_settings(environ: Mapping[str, str]) -> PodSettings:
     Raises:
         InvalidRequest: Required variables are missing; the message names all of them.
     """
-    login_fd = environ.get("FOX_NATS_LOGIN_FD")
+    login = login_source(environ)
     required = ["APP", "COMPONENT", "HASH", "POD", "BUNDLE", "ENTRY"]
-    if not login_fd:
+    if login.is_missing:
         required.insert(0, "NATS_URL")
     missing = [f"FOX_{name}" for name in required if not environ.get(f"FOX_{name}")]
     if missing:
         raise InvalidRequest(f"a pod requires these environment variables: {', '.join(missing)}")
     ready_fd = environ.get("FOX_READY_FD")
     return PodSettings(
-        nats_url=environ.get("FOX_NATS_URL", ""),
-        login_fd=int(login_fd) if login_fd else None,
+        login=login,
         identity=Identity(
             app=environ["FOX_APP"],
             component=environ["FOX_COMPONENT"],
@@ -183,7 +175,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_FAILED
     try:
-        login, signer = _read_login(settings)
+        login, signer = read_login(settings.login, settings.identity.pod)
         confined = confinement.decode(settings.confinement) if settings.confinement else NO_LIMITS
         if settings.confinement:
             confinement.confine_self(confined)
@@ -230,18 +222,6 @@ def _compile_only_in_memory() -> None:
     sys.dont_write_bytecode = True
     # For Python processes that the component starts.
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-
-
-def _read_login(settings: PodSettings) -> tuple[PodLogin, Signer | None]:
-    """Return the login to NATS, and what signs it, unless NATS requires no credentials."""
-    if settings.login_fd is None:
-        pod = settings.identity.pod
-        # A restarted pod keeps its id, but must not receive replies to the process before it.
-        process_id = subjects.pod_process_id(pod, new_token())
-        return PodLogin(url=settings.nats_url, process_id=process_id), None
-    channel = adopt_channel(settings.login_fd)
-    login = read_login(channel)
-    return login, RemoteSigner(channel, login.token) if login.token else None
 
 
 def _run(serving: Coroutine[Any, Any, int]) -> int:

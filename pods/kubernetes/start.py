@@ -105,7 +105,7 @@ async def _request(bus: Bus, subject: str, request: StartRequest) -> StartReply:
 def _handed_over(login: Login, bundle: Path, run_folder: Path) -> dict[str, str]:
     """Return the variables for the component's process, which inherits their descriptors."""
     descriptors = {
-        "FOX_NATS_LOGIN_FD": pipe_with(encode_login(login)),
+        "FOX_NATS_OWN_LOGIN_FD": pipe_with(encode_login(login)),
         "FOX_READY_FD": _create(run_folder / "ready"),
     }
     if "FOX_BEAT_S" in os.environ:

@@ -288,7 +288,7 @@ class TestKubernetesDriver(DriverContract):
 
 TELL_LOGIN = """
 import json, os, sys, base64
-login = json.loads(os.read(int(os.environ["FOX_NATS_LOGIN_FD"]), 65536))
+login = json.loads(os.read(int(os.environ["FOX_NATS_OWN_LOGIN_FD"]), 65536))
 claims = login["credentials"]["token"].split(".")[1]
 allowed = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["nats"]["sub"]
 sys.exit(" ".join(name for name in allowed["allow"] if name.startswith("pods.held")))

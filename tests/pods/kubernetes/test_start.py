@@ -33,7 +33,7 @@ from tests.support.nats import NatsServer
 PROCESS = "pods-of-the-test"
 TELL = """
 import json, os
-login = json.loads(os.read(int(os.environ["FOX_NATS_LOGIN_FD"]), 65536))
+login = json.loads(os.read(int(os.environ["FOX_NATS_OWN_LOGIN_FD"]), 65536))
 print(os.environ["FOX_POD"], login["process_id"])
 os.write(int(os.environ["FOX_READY_FD"]), b"ready")
 """
