@@ -23,6 +23,10 @@ CURRENT = [path for path in PAGES if path != CHANGELOG]
 ROOMS = "kubefox|routing|broker|control|adapters|pods|fox|tests|docs|benchmarks|examples"
 # Names of other things that look like modules.
 NOT_MODULES = {
+    # Values of the chart.
+    "control.resources",
+    "control.settings",
+    "control.tls.secret",
     "fox.adapters",
     "fox.pod_drivers",
     "kubefox.stream.bytes_out",
