@@ -60,8 +60,11 @@ class Term:
         self._writer = ClusterWriter(api, namespace, Pace(WRITES_PER_S, BURST))
         put_backs = Attempts(PUT_BACKS, PUT_BACK_S, time.monotonic)
         self._applier = Applier(control, recording, self._writer, put_backs)
-        self._mirrors = Mirrors(control, self._writer, put_backs)
-        self._queue: WorkQueue[ResourceKey] = WorkQueue()
+        # Thousands of mirrors may wait at the start: resources of users must not wait behind them.
+        mirroring = ClusterWriter(api, namespace, Pace(WRITES_PER_S, BURST))
+        self._mirrors = Mirrors(control, mirroring, put_backs)
+        self._resource_queue: WorkQueue[ResourceKey] = WorkQueue()
+        self._mirror_queue: WorkQueue[ResourceKey] = WorkQueue()
         self._known: dict[ResourceKey, ClusterObject] = {}
         self._failures: dict[ResourceKey, int] = {}
         self._unsynced: dict[ResourceKey, None] = {}
@@ -82,9 +85,9 @@ class Term:
         """Apply resources until the lease is lost."""
         async with contextlib.AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            stack.push_async_callback(
-                self._end, [asyncio.create_task(self._work()) for _ in range(WORKERS)]
-            )
+            queues = [self._mirror_queue, *[self._resource_queue] * WORKERS]
+            workers = [asyncio.create_task(self._work(queue)) for queue in queues]
+            stack.push_async_callback(self._end, workers)
             for work in (self._follow_for_resources(), self._follow_for_mirrors()):
                 await enter(run_in_background(work, "following changes for resources"))
             for following in self._followings.values():
@@ -105,7 +108,8 @@ class Term:
 
     async def _end(self, workers: Iterable[asyncio.Task[None]]) -> None:
         """End the workers, each after the resource that it works on."""
-        self._queue.close()
+        self._resource_queue.close()
+        self._mirror_queue.close()
         _, late = await asyncio.wait(workers, timeout=_STOP_S)
         for worker in late:
             worker.cancel()
@@ -116,7 +120,7 @@ class Term:
         before = self._known.get(key)
         # Own writes are known already, from their answers.
         if self._learn(key, found) and (before is None or not found.is_like(before)):
-            self._queue.add(key)
+            self._queue_of(key).add(key)
 
     def _on_gone(self, kind: ResourceKind, found: ClusterObject) -> None:
         key = ResourceKey(kind, found.metadata.name)
@@ -126,7 +130,7 @@ class Term:
             return
         if kind in MIRRORS:
             del self._known[key]
-            self._queue.add(key)
+            self._mirror_queue.add(key)
         else:
             self._forget(key)
 
@@ -150,7 +154,8 @@ class Term:
         async for changed in self._changes():
             if changed is None:
                 for key in self._known:
-                    self._queue.add(key)
+                    if key.kind not in MIRRORS:
+                        self._resource_queue.add(key)
             for record in changed or ():
                 self._on_record(record)
 
@@ -163,12 +168,12 @@ class Term:
             if changed is None:
                 known = [key for key in self._known if key.kind in MIRRORS]
                 for number, key in enumerate((*known, *all_mirrors(snapshot))):
-                    self._queue.add(key)
+                    self._mirror_queue.add(key)
                     if number % _KEYS_A_STEP == 0:
                         await asyncio.sleep(0)
             for record in changed or ():
                 for key in mirrors_of(record, snapshot):
-                    self._queue.add(key)
+                    self._mirror_queue.add(key)
 
     async def _changes(self) -> AsyncIterator[Iterable[str] | None]:
         """Yield the keys of the records that have changed; None if all may have, as at first."""
@@ -183,14 +188,17 @@ class Term:
     def _on_record(self, record: str) -> None:
         """Look again at the resource of a record, and at those that wait for it."""
         key = resource_of(record)
-        if key in self._known:
-            self._queue.add(key)
+        if key is not None and key in self._known:
+            self._resource_queue.add(key)
         for cure in (record, kind_of(record)):
             for waiting in self._waiting.pop(cure, ()):
-                self._queue.add(waiting)
+                self._resource_queue.add(waiting)
 
-    async def _work(self) -> None:
-        while (key := await self._queue.take()) is not None:
+    def _queue_of(self, key: ResourceKey) -> WorkQueue[ResourceKey]:
+        return self._mirror_queue if key.kind in MIRRORS else self._resource_queue
+
+    async def _work(self, queue: WorkQueue[ResourceKey]) -> None:
+        while (key := await queue.take()) is not None:
             try:
                 await self._visit(key)
             except (Unavailable, RevisionConflict) as error:
@@ -203,7 +211,7 @@ class Term:
                 logger.exception("%s cannot be applied", key)
                 self._retry(key, "")
             finally:
-                self._queue.done(key)
+                queue.done(key)
 
     async def _visit(self, key: ResourceKey) -> None:
         self.visits += 1
@@ -233,7 +241,7 @@ class Term:
             self._failures.pop(key, None)
             self._unsynced.pop(key, None)
         if visit.again_s is not None:
-            self._queue.add_later(key, visit.again_s)
+            self._mirror_queue.add_later(key, visit.again_s)
 
     def _note(self, key: ResourceKey, outcome: Outcome) -> None:
         if outcome.is_synced:
@@ -244,7 +252,7 @@ class Term:
             for cure in outcome.wakes:
                 self._waiting.setdefault(cure, set()).add(key)
         if outcome.again_s is not None:
-            self._queue.add_later(key, outcome.again_s)
+            self._resource_queue.add_later(key, outcome.again_s)
         elif not outcome.is_synced:
             self._retry(key, "")
 
@@ -253,7 +261,8 @@ class Term:
             logger.warning("%s cannot be applied, retrying: %s", key, reason)
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay_s = min(MIN_RETRY_S * 2.0 ** (failures - 1), MAX_RETRY_S)
-        self._queue.add_later(key, delay_s * random.uniform(0.5, 1))  # noqa: S311
+        delay_s *= random.uniform(0.5, 1)  # noqa: S311
+        self._queue_of(key).add_later(key, delay_s)
 
 
 def _degraded(detail: str) -> Check:

@@ -14,7 +14,7 @@ import msgspec
 from control.access.audit_log import AuditLog
 from fox.custom_resources.controller import Controller, open_controller
 from kubefox.audit import AuditRecord
-from kubefox.status import Check
+from kubefox.status import Check, CheckState
 from kubefox.yaml_kinds import API_VERSION
 from pods.kubernetes.cluster import Cluster
 from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
@@ -73,6 +73,11 @@ class Resources:
         """Run kubectl in the namespace."""
         scope = ("--namespace", self.namespace)
         return await asyncio.to_thread(self.cluster.kubectl, *arguments, *scope)
+
+    def with_token(self, token: str) -> Resources:
+        """Return the same resources for a control process with another token."""
+        login = as_user(self.login, self.namespace, token)
+        return Resources(self.cluster, self.namespace, login)
 
     async def get(self, kind: str, name: str) -> Object | None:
         """Return a resource; None if it does not exist."""
@@ -140,12 +145,14 @@ class Applying:
         assert term is not None, "it does not lead"
         return term.visits
 
-    async def wait_check(self, detail: str) -> Check:
-        """Return the check of the resources as soon as its detail contains a text."""
+    async def wait_check(self, detail: str, state: CheckState = CheckState.DEGRADED) -> Check:
+        """Return the check of the resources as soon as it has a state, and a text in its detail."""
         async with asyncio.timeout(WAIT_S):
-            while detail not in (check := await self.controller.check()).detail:
+            while True:
+                check = await self.controller.check()
+                if check.state is state and detail in check.detail:
+                    return check
                 await asyncio.sleep(_POLL_S)
-        return check
 
     async def audited(self) -> list[AuditRecord]:
         """Return the records of its audit log, oldest first."""

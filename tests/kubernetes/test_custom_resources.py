@@ -10,6 +10,7 @@ import pytest
 
 from kubefox.custom_resources import ENVIRONMENT
 from kubefox.environment import Environment, EnvironmentData, HTTPAdapter, VirtualEnvironment
+from kubefox.status import CheckState
 from tests.control.releasing import API, UI
 from tests.kubernetes.resources import (
     Applying,
@@ -261,6 +262,24 @@ async def test_of_two_control_processes_one_applies_until_it_ends(
 
     assert "another control process" in standby.detail
     assert counts == [2, 0, 1]
+
+
+async def test_missing_rights_are_told_until_they_are_given(
+    resources: Resources, plane: Plane, leases: None, tmp_path: Path
+) -> None:
+    token = (await resources.kubectl("create", "token", "default")).strip()
+    await resources.apply(environment())
+
+    async with resources.with_token(token).applied(plane, tmp_path / "audit") as applying:
+        refused = await applying.wait_check("they cannot be followed")
+        account = f"--serviceaccount={resources.namespace}:default"
+        await resources.kubectl(
+            "create", "rolebinding", "all", "--clusterrole=cluster-admin", account
+        )
+        await resources.wait_condition("environment", "dev", "Synced", "Applied")
+        await applying.wait_check("1 applied from the cluster, 0 shown there", CheckState.OK)
+
+    assert "forbidden" in refused.detail
 
 
 async def test_an_api_server_that_was_away_is_followed_again(
