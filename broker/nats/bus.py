@@ -464,6 +464,8 @@ class Bus:
         """Run the callbacks of ``on_reconnect``; nats-py calls this."""
         logger.info("connected to NATS again")
         self._reconnecting.regain()
+        if self.is_clustered:
+            self._gone_pods.look_for_lost()
         for callback in self._on_reconnect:
             await callback()
 

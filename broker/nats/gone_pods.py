@@ -12,6 +12,11 @@ pods of the version, on the subject that they all serve, and fails the requests 
 as lost. So it does if a notice says that a pod is cut off: ``broker.dispatch.event_sender`` then
 sends an event again if that is safe.
 
+The server that the pod has left may not know that yet: when the network reaches this server again,
+it still sends requests to the connection that nobody reads. So for ``LOST_S`` the pods are asked
+again and again, for requests that have waited since the last time. A requester that was cut off
+itself may have missed notices, so it does the same for all versions.
+
 A pod follows only the versions that it has sent something to: a death does not wake all pods.
 """
 
@@ -48,6 +53,10 @@ SETTLE_S = 1.0
 
 LOST_CLAIM_S = 1.0
 """How long all pods of a version may take to answer then; their number is not known."""
+
+LOST_S = 10.0
+"""How long requests may be sent to a connection that a pod has left: a server of a cluster notices
+within 6 s that nobody reads it."""
 
 MAX_FOLLOWED = 8_192
 """Component versions that a pod follows at once; twice as many as ``EventSender`` remembers."""
@@ -122,8 +131,13 @@ class GonePods:
         # The version that was followed last is the last one.
         self._followed: OrderedDict[str, Subscription | None] = OrderedDict()
         self._asking: set[asyncio.Task[None]] = set()
-        # Targets whose pods are asked soon.
-        self._cut_off: set[str] = set()
+        self._time_s = asyncio.get_running_loop().time
+        # Until when the pods of each target are asked again, and those of all targets.
+        self._cut_off_until_s: dict[str, float] = {}
+        self._all_until_s = 0.0
+        # Targets with a notice since their pods were asked.
+        self._noticed: set[str] = set()
+        self._is_looking = False
 
     async def follow_all(self) -> None:
         """Follow all component versions."""
@@ -180,17 +194,59 @@ class GonePods:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
-    def _ask_all(self, target: str) -> None:
-        """Ask the pods of a version soon, unless that will be done."""
-        if target not in self._cut_off and self._inbox.waiting_for(target):
-            self._cut_off.add(target)
-            self._start(self._fail_lost(target))
+    def look_for_lost(self) -> None:
+        """Ask the pods of all versions again and again: this process was cut off itself."""
+        self._all_until_s = self._time_s() + LOST_S
+        self._look()
 
-    async def _fail_lost(self, target: str) -> None:
-        """Fail the requests to a version that none of its pods handles."""
-        await asyncio.sleep(SETTLE_S)
-        self._cut_off.discard(target)
-        waiting = self._inbox.waiting_for(target)
+    def _ask_all(self, target: str) -> None:
+        """Ask the pods of a version soon, and again and again."""
+        self._noticed.add(target)
+        self._cut_off_until_s[target] = self._time_s() + LOST_S
+        self._look()
+
+    def _look(self) -> None:
+        if not self._is_looking:
+            self._is_looking = True
+            self._start(self._look_until_safe())
+
+    async def _look_until_safe(self) -> None:
+        """Fail the requests that no pod handles, as long as requests may be lost."""
+        before: dict[str, set[str]] = {}
+        try:
+            while self._cut_off_until_s or self._time_s() < self._all_until_s:
+                await asyncio.sleep(SETTLE_S)
+                before = await self._look_once(before)
+        finally:
+            self._is_looking = False
+
+    async def _look_once(self, before: dict[str, set[str]]) -> dict[str, set[str]]:
+        """Ask for the requests that waited before, or of whose target there was a notice since.
+
+        Returns:
+            The requests that wait now, by their targets.
+        """
+        waiting = self._inbox.waiting_by_target(self._is_cut_off)
+        noticed, self._noticed = self._noticed, set()
+        await asyncio.gather(
+            *(
+                self._fail_lost(target, frozenset(asked))
+                for target, replies in waiting.items()
+                if (asked := replies if target in noticed else replies & before.get(target, set()))
+            )
+        )
+        now_s = self._time_s()
+        self._cut_off_until_s = {
+            target: until_s for target, until_s in self._cut_off_until_s.items() if until_s > now_s
+        }
+        return waiting
+
+    def _is_cut_off(self, target: str) -> bool:
+        is_any = self._time_s() < self._all_until_s and subjects.is_component(target)
+        return is_any or target in self._cut_off_until_s
+
+    async def _fail_lost(self, target: str, waiting: frozenset[str]) -> None:
+        """Fail those requests of ``waiting`` that no pod of a version handles."""
         try:
             question = encode_question(tuple(waiting))
             frames = await self._bus.gather(subjects.gone(target), question, LOST_CLAIM_S)

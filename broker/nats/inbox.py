@@ -226,6 +226,19 @@ class Inbox:
             reply for reply, (_, to) in waiting if subjects.target_of_request(to) == subject
         )
 
+    def waiting_by_target(self, is_asked_for: Callable[[str], bool]) -> dict[str, set[str]]:
+        """Return the reply subjects of the requests that wait, by their targets.
+
+        Args:
+            is_asked_for: Returns whether a target is asked for.
+        """
+        found: dict[str, set[str]] = {}
+        for reply, (_, subject) in self._waiting.items():
+            target = subjects.target_of_request(subject)
+            if is_asked_for(target):
+                found.setdefault(target, set()).add(reply)
+        return found
+
     def fail_gone(self, replies: frozenset[str]) -> None:
         """Fail the requests that still wait on ``replies``: their pod died."""
         for reply in replies:

@@ -35,6 +35,8 @@ CONNECTIONS = REQUESTS
 GRACE_S = 28
 # Longer than the server needs to notice that the clients have left it.
 CUT_S = 8.0
+# When the clients are leaving the server, and when it is reached again and does not know that yet.
+LEFT_S, SHORT_CUT_S = 5.5, 5.95
 POLL_S = 0.1
 CHANGE = """\
 apiVersion: kubefox.xigxog.io/v1alpha1
@@ -131,7 +133,14 @@ async def test_requests_are_answered_when_a_server_is_cut_off(
             assert gets.failures == posts.failures == {}
             assert gets.answers == posts.answers == REQUESTS
 
-        after = await asyncio.gather(load(getting, parts, 0), load(posting, parts, 1))
+        # By now, processes are connected to the first one again.
+        host = network.hosts[cluster.servers.index(cluster.named(first))]
+        await asyncio.to_thread(network.cut, host)
+        await asyncio.sleep(LEFT_S)
+        loads = asyncio.gather(load(getting, parts, 0), load(posting, parts, 1))
+        await asyncio.sleep(SHORT_CUT_S - LEFT_S)
+        await asyncio.to_thread(network.heal, host)
+        after = await loads
 
         await wait_whole(cluster)
     table, document = [await parts.fox("status", *form) for form in ((), ("-o", "json"))]

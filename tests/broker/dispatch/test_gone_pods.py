@@ -253,3 +253,33 @@ async def test_a_pod_that_was_cut_off_fails_the_requests_that_no_pod_handles(
         failed = [one for one in outcomes if isinstance(one, ConnectionLost)]
         assert len(failed) == len(lost)
         assert len(outcomes) - len(failed) == pod.held
+
+
+async def test_requests_to_a_connection_that_a_pod_has_left_are_noticed_later_too(
+    bus: Bus, own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gone_pods, "LOST_CLAIM_S", 0.2)
+    monkeypatch.setattr(gone_pods, "SETTLE_S", 0.05)
+    lost: list[str] = []
+
+    async def lose(_payload: bytes, reply: str) -> None:
+        lost.append(reply)
+
+    pod = WaitingPod("pod")
+    async with serving(own_nats_server.url, pod) as pod_bus:
+        await pod_bus.reconnected()
+        await pod_bus.flush()
+        # The server sends requests to the connection that the pod has left.
+        await bus.serve(subjects.requests_to(API), lose, "pods")
+        await bus.flush()
+        requests = list[asyncio.Task[bytes]]()
+        while not lost:
+            requests.append(asyncio.create_task(bus.request(BY_TEST, frame(), FOREVER_S)))
+            await asyncio.sleep(0.01)
+
+        await asyncio.wait(requests, return_when=asyncio.FIRST_EXCEPTION)
+        pod.released.set()
+
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
+        assert sum(isinstance(one, ConnectionLost) for one in outcomes) == len(lost)
+        assert len(outcomes) - len(lost) == pod.held
