@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kubefox.custom_resources import ENVIRONMENT
+from fox.custom_resources import applier
+from kubefox.custom_resources import ENVIRONMENT, FORCE
 from kubefox.environment import Environment, EnvironmentData, HTTPAdapter, VirtualEnvironment
 from kubefox.status import CheckState
 from tests.control.releasing import API, UI
@@ -132,16 +133,26 @@ async def test_what_the_platform_refuses_is_told_and_applied_once_it_can_be(
 
 
 async def test_secrets_come_from_a_secret_and_follow_it(
-    applying: Applying, resources: Resources, plane: Plane
+    applying: Applying, resources: Resources, plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(applier, "SECRET_S", 0.5)
     await resources.apply(environment(data={"secretRef": {"name": "keys"}}))
     missing = await resources.wait_condition("environment", "dev", "Synced", "SecretNotFound")
 
     await resources.apply(secret("keys", token="s3cret"))
     await resources.wait_condition("environment", "dev", "Synced", "Applied")
 
+    first = plane.store.snapshot.environments["dev"].data.secrets
+    await resources.apply(secret("keys", token="another"))
+    await plane.wait_data(
+        lambda: plane.store.snapshot.environments["dev"].data.secrets == {"token": "another"}
+    )
+    shown = await resources.kubectl("get", "environment", "dev", "--output=yaml")
+
     assert '"keys" not found' in missing["message"]
-    assert plane.store.snapshot.environments["dev"].data.secrets == {"token": "s3cret"}
+    assert first == {"token": "s3cret"}
+    assert "s3cret" not in shown
+    assert "another" not in shown
 
 
 async def test_an_object_in_use_stays_until_it_is_free(
@@ -181,6 +192,28 @@ async def test_a_release_is_requested_once_and_its_state_comes_back(
     assert "pod" in pending["message"]
     assert "Change spec.release" in replaced["message"]
     assert plane.store.snapshot.releases["team-a"].active is None
+
+
+async def test_a_virtual_environment_is_deleted_with_its_release_if_that_is_forced(
+    applying: Applying, resources: Resources, plane: Plane
+) -> None:
+    await plane.deploy("order-app-v1", UI, API, version="v1")
+    await plane.publish(*pods_of(UI, API))
+    release = {"apps": {"order-app": {"appDeployment": "order-app-v1", "version": "v1"}}}
+    values = {"vars": {"subPath": "a"}}
+    await resources.apply(
+        environment(), virtual_environment(data=values, spec={"release": release})
+    )
+    await resources.wait_condition("ve", "team-a", "Ready", "Released")
+
+    await resources.kubectl("delete", "ve", "team-a", "--wait=false")
+    in_use = await resources.wait_condition("ve", "team-a", "Ready", "InUse")
+    await resources.kubectl("annotate", "ve", "team-a", f"{FORCE}=true")
+    await resources.wait_gone("ve", "team-a")
+
+    assert "has a release" in in_use["message"]
+    assert not plane.store.snapshot.virtual_environments
+    assert not plane.store.snapshot.releases
 
 
 async def test_changes_of_others_are_undone_a_few_times_and_then_told(
