@@ -6,28 +6,49 @@ import asyncio
 import base64
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
+import pytest_asyncio
 
 from broker.nats import bus as buses
 from broker.nats.credentials.login import Login
 from kubefox.errors import NatsUnavailable
+from tests.faults.new_version import change_hashes
 from tests.faults.parts import Parts, open_parts
 from tests.security import login_thief
 from tests.security.login_thief import PLANTED, Relay, ask, steal_login
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, secured_nats_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SOON_S = 60
 
 
-@pytest.fixture
-async def parts(own_secured_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Parts]:
-    async with open_parts(own_secured_nats_server, tmp_path, runners=1) as parts:
-        login_thief.build(tmp_path / "thief")
-        await parts.fox("deploy", "v1", "--dirty", "--wait", cwd=tmp_path / "thief")
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with secured_nats_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(
+    nats: NatsServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Parts]:
+    folder = tmp_path_factory.mktemp("parts")
+    async with open_parts(nats, folder, runners=1) as parts:
+        login_thief.build(folder / "thief")
         yield parts
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def parts(shared: Parts) -> Parts:
+    """The shared parts, with a pod that no test before has seen."""
+    if shared.pods["pods-1"].process.returncode is not None:
+        await shared.serve("pods", "pods-1")
+    change_hashes(shared.folder / "thief")
+    await shared.fox("deploy", "v1", "--dirty", "--wait", cwd=shared.folder / "thief")
+    return shared
 
 
 async def undeploy(parts: Parts) -> None:
@@ -39,9 +60,9 @@ async def kill_runner(parts: Parts) -> None:
 
 
 async def test_a_pod_has_no_key_and_its_login_is_of_no_use_elsewhere(
-    parts: Parts, own_secured_nats_server: NatsServer
+    parts: Parts, nats: NatsServer
 ) -> None:
-    login = await steal_login(parts.http.url, own_secured_nats_server.url)
+    login = await steal_login(parts.http.url, nats.url)
 
     assert await ask(parts.http.url, "/keys") == [PLANTED]
     with pytest.raises(NatsUnavailable, match="refuses these credentials"):
@@ -61,16 +82,16 @@ def user_of(login: Login) -> str:
 
 @pytest.mark.parametrize("end", [undeploy, kill_runner])
 async def test_nobody_logs_in_as_a_pod_that_has_ended(
-    parts: Parts, own_secured_nats_server: NatsServer, end: Callable[[Parts], Awaitable[None]]
+    parts: Parts, nats: NatsServer, end: Callable[[Parts], Awaitable[None]]
 ) -> None:
-    login = await steal_login(parts.http.url, own_secured_nats_server.url)
+    login = await steal_login(parts.http.url, nats.url)
     relay = Relay(parts.http.url, login)
 
     async with buses.connect(login.url, process_id=login.process_id, credentials=relay) as stolen:
         assert stolen.is_ready
         await end(parts)
-        await asyncio.to_thread(own_secured_nats_server.stop)
-        await asyncio.to_thread(own_secured_nats_server.start)
+        await asyncio.to_thread(nats.stop)
+        await asyncio.to_thread(nats.start)
 
         async with asyncio.timeout(SOON_S):
             while relay.refused < 2:
@@ -79,9 +100,9 @@ async def test_nobody_logs_in_as_a_pod_that_has_ended(
 
 
 async def test_the_operator_learns_of_a_connection_that_outlives_its_pod(
-    parts: Parts, own_secured_nats_server: NatsServer, tmp_path: Path
+    parts: Parts, nats: NatsServer
 ) -> None:
-    login = await steal_login(parts.http.url, own_secured_nats_server.url)
+    login = await steal_login(parts.http.url, nats.url)
     relay = Relay(parts.http.url, login)
     line = f"NATS user {user_of(login)} is still connected from 127.0.0.1"
 
@@ -90,5 +111,5 @@ async def test_the_operator_learns_of_a_connection_that_outlives_its_pod(
         await undeploy(parts)
 
         async with asyncio.timeout(SOON_S):
-            while line not in await asyncio.to_thread((tmp_path / "pods-1.log").read_text):
+            while line not in await asyncio.to_thread((parts.folder / "pods-1.log").read_text):
                 await asyncio.sleep(0.05)
