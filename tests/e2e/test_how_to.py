@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from fox import Context, Kit, Response
 from fox.testing import TestClient
 from kubefox.scaling import Scale
 from tests.e2e.documents import ENVIRON, blocks, kit_of, page, run_script
+from tests.support.ports import free_ports
 
 [COUNTER] = blocks(page("how-to/write-a-component"), "python")
 [STREAMS] = blocks(page("how-to/stream-bodies"), "python")
@@ -188,12 +188,3 @@ def test_the_parts_find_each_other(tmp_path: Path) -> None:
             assert any("ready" in printed for printed in output), line
         *_, old_http, _ = processes
         assert old_http.wait(END_S) == 0
-
-
-def free_ports(count: int) -> Iterator[int]:
-    """Return different free ports."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free_socket in sockets:
-            free_socket.bind(("127.0.0.1", 0))
-            yield free_socket.getsockname()[1]

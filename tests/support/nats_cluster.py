@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -24,6 +23,7 @@ from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys
 from kubefox.errors import FoxError
 from tests.support.nats import NatsServer
 from tests.support.network import Host
+from tests.support.ports import HOST, free_ports
 
 _LOOK_AGAIN_S = 0.05
 _ROUTE_PORT = 6222
@@ -50,7 +50,7 @@ class NatsCluster:
         routes = (
             [Address(host.address, _ROUTE_PORT) for host in hosts]
             if hosts
-            else [Address("127.0.0.1", port) for port in _free_ports(size)]
+            else [Address(HOST, port) for port in free_ports(size)]
         )
         members = [Member(f"server-{number}", route) for number, route in enumerate(routes)]
         self.servers = [
@@ -154,11 +154,3 @@ async def _is_done(bus: Bus, action: str, content: object) -> bool:
     except FoxError:
         return False
     return "error" not in msgspec.json.decode(answer, type=dict[str, Any])
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for bound in sockets:
-            bound.bind(("127.0.0.1", 0))
-        return [bound.getsockname()[1] for bound in sockets]
