@@ -11,7 +11,7 @@ from examples.demo.page import Browser, Page
 from examples.demo.platform import Platform, wait_for
 
 DEPLOYMENTS = ("order-app-v1", "order-app-v2", "order-app-v3")
-SOON_S = 30
+SOON_S = 120
 
 _VIRTUAL_ENVIRONMENT = """\
 apiVersion: kubefox.xigxog.io/v1alpha1

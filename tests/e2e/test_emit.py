@@ -14,7 +14,7 @@ import pytest
 from examples.demo.platform import Platform, wait_for
 from tests.support import emitting
 
-SOON_S = 30
+SOON_S = 120
 
 
 @pytest.fixture

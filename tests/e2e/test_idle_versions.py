@@ -14,7 +14,7 @@ from examples.demo.platform import Platform, wait_for
 from examples.order_app import ENVIRONMENTS, build
 from tests.support import emitting
 
-SOON_S = 30
+SOON_S = 120
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from examples.demo.page import Page
 from examples.demo.platform import Platform, wait_for
 from examples.order_app import ENVIRONMENTS, build
 
-SOON_S = 30
+SOON_S = 120
 SHOP = "/dev/order-app"
 
 

@@ -23,7 +23,7 @@ from tests.support.nats import NatsServer
 from tests.support.nats_cluster import NatsCluster
 
 FOX = (sys.executable, "-m", "fox.cli")
-READY_S = 40
+READY_S = 120
 STOP_S = 60
 POLL_S = 0.02
 _READY = b"KubeFox is ready\n"

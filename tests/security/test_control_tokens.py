@@ -26,7 +26,7 @@ from tests.support.control_plane import Plane, open_plane
 from tests.support.nats import NatsServer
 from tests.support.owner import CREDENTIALS, OWNERS_TOKEN, open_access
 
-SOON_S = 20
+SOON_S = 120
 NEW = {"name": "ci", "grants": [{"role": "view"}]}
 
 

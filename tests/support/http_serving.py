@@ -17,7 +17,7 @@ from tests.support.keys import KEY_FILE, make_keys
 from tests.support.nats import NatsServer
 
 FOX = (sys.executable, "-m", "fox.cli")
-READY_S = 40
+READY_S = 120
 STOP_S = 60
 
 

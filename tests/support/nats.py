@@ -24,7 +24,7 @@ from broker.nats.credentials.claims import ALL, Permissions
 from broker.nats.credentials.login import Login
 from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys, open_nats_keys
 
-START_S = 40
+START_S = 120
 STOP_S = 40
 ANSWER_S = 60.0
 """Time in which JetStream answers on a slow machine, whose disk others use as well."""

@@ -20,7 +20,7 @@ from fox.kit.kit import Kit
 from kubefox.component import ComponentDefinition, Value
 from tests.support.data_plane import SETTINGS, DataPlane, open_data_plane
 
-SOON_S = 20
+SOON_S = 120
 """Time in which a condition is reached, however slow the machine is."""
 
 Entered = TypeVar("Entered")

@@ -18,7 +18,7 @@ from tests.support.data_plane import SETTINGS, DataPlane
 from tests.support.world import World, open_world
 
 MIB = 1 << 20
-SOON_S = 20
+SOON_S = 120
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST %s HTTP/1.1\r\nHost: x\r\n"
 

@@ -18,7 +18,7 @@ from adapters.http.turns import MOST_STEPS, Turns
 from tests.adapters.http.raw import connect
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-WAIT_S = 20
+WAIT_S = 120
 CLIENTS = 5 * MOST_STEPS
 
 

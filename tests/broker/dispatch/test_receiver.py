@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from broker.dispatch import replies
 from broker.dispatch.handling import Handle, Reply
 from broker.dispatch.receiving import receive
 from broker.nats import bus as buses
@@ -292,8 +293,13 @@ async def test_an_event_without_a_reply_subject_is_handled(bus: Bus) -> None:
 
 
 async def test_a_response_without_a_connection_is_dropped(
-    bus: Bus, other: Bus, own_nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+    bus: Bus,
+    other: Bus,
+    own_nats_server: NatsServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(replies, "_RECONNECT_S", 0.1)
     started, released = asyncio.Event(), asyncio.Event()
 
     async def wait(head: Event, body: codec.Body) -> Reply:

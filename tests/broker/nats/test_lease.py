@@ -18,7 +18,7 @@ from tests.support.nats import NatsServer
 
 # After this time the lease of a dead holder is free.
 TTL_S = 1.0
-SOON_S = 30
+SOON_S = 120
 
 
 @contextlib.asynccontextmanager

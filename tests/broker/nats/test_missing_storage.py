@@ -20,7 +20,7 @@ from kubefox import subjects
 from kubefox.errors import NatsUnavailable
 from tests.support.nats import NatsServer
 
-SOON_S = 30
+SOON_S = 120
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from broker.streams.outgoing import OutgoingStream
 from kubefox import subjects
 
 API = subjects.component("shop", "api", "a" * 32)
-SOON_S = 30
+SOON_S = 120
 
 
 def pair(sender: Bus, receiver: Bus, component: str = "") -> tuple[OutgoingStream, IncomingStream]:
