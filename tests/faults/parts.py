@@ -136,6 +136,11 @@ class Parts:
 
     async def fox(self, *arguments: str | Path, cwd: Path | None = None) -> str:
         """Run a ``fox`` command, and return its standard output."""
+        out, _ = await self.run(*arguments, cwd=cwd)
+        return out
+
+    async def run(self, *arguments: str | Path, cwd: Path | None = None) -> tuple[str, str]:
+        """Run a ``fox`` command, and return its standard output and its warnings."""
         process = await asyncio.create_subprocess_exec(
             *(*FOX, *arguments),
             cwd=cwd,
@@ -150,7 +155,7 @@ class Parts:
         )
         out, err = await process.communicate()
         assert process.returncode == 0, (arguments, out, err)
-        return out.decode()
+        return out.decode(), err.decode()
 
     async def wait_pods(self, condition: Callable[[list[PodStatus]], bool]) -> list[PodStatus]:
         """Return the statuses of the pods as soon as ``condition`` holds for them."""

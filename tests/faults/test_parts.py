@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -117,6 +118,22 @@ async def test_a_deploy_that_waits_goes_on_when_control_is_back(
     go.touch()
 
     assert "deployment app is ready" in await deploying
+
+
+async def test_a_release_waits_for_an_adapter_that_was_killed_and_names_it_then(
+    parts: Parts,
+) -> None:
+    killed, parts.http = parts.http, await parts.serve("http", "http-2")
+    withdraw = ("release", "--none", "--virtual-env", "here")
+    _, before = await parts.run(*withdraw)
+
+    await killed.end(signal.SIGKILL)
+    _, after = await parts.run(*withdraw)
+
+    assert before == ""
+    assert re.fullmatch(
+        rf"warning: process \S+-{killed.process.pid} has not followed the change.*\n", after
+    )
 
 
 async def test_no_request_fails_when_one_of_two_pod_runners_is_replaced(
