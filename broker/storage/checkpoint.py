@@ -36,6 +36,7 @@ from nats.js import api
 from broker.nats.bus import Bus
 from broker.nats.watch import DELETE_MARKER_S
 from broker.runtime import gc_tuning
+from broker.runtime.cancelling import cancellable
 from broker.runtime.cooperative import TimeSlice
 from broker.storage.platform_keys import PlatformKeys
 from broker.storage.record_blocks import BlockWriter, read_blocks
@@ -62,6 +63,7 @@ CHANGED_SHARE = 16
 
 _FRAME = struct.Struct("<II")
 _FILE_PERMISSIONS = 0o600
+_LEFT_S = 600
 _ROOT = 0
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _READ_ERRORS = (OSError, ValueError, IndexError, struct.error, FoxError, *DECODE_ERRORS)
@@ -178,7 +180,7 @@ class Checkpoint:
     async def _message(self, revision: int) -> tuple[str, str] | None:
         """Return subject and time of the message with a revision; None if it is gone."""
         try:
-            found = await self._bus.jetstream().get_msg(STREAM, seq=revision)
+            found = await cancellable(self._bus.jetstream().get_msg(STREAM, seq=revision))
         except (NatsError, TimeoutError):
             return None
         return found.subject or "", str(found.time)
@@ -303,6 +305,7 @@ def read_header(path: Path) -> Header | None:
 
 def write_frames(path: Path, frames: Iterable[bytes]) -> None:
     """Replace the file: readers see the old or the new one, whole."""
+    _remove_left(path)
     written = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -316,3 +319,11 @@ def write_frames(path: Path, frames: Iterable[bytes]) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             written.unlink()
+
+
+def _remove_left(path: Path) -> None:
+    """Remove the files of processes that were killed while they wrote."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _LEFT_S:
+                left.unlink()

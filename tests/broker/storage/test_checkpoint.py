@@ -326,3 +326,16 @@ async def test_no_checkpoint_of_few_records_is_kept(
     async with opened(own_nats_server, file):
         while await asyncio.to_thread(file.exists):
             await asyncio.sleep(0.01)
+
+
+async def test_files_of_killed_writers_are_removed(own_nats_server: NatsServer, file: Path) -> None:
+    left = [file.with_name(f".{file.name}.{name}") for name in ("old", "new")]
+    for path in left:
+        path.touch()
+    os.utime(left[0], (0, 0))
+
+    async with opened(own_nats_server, file) as store:
+        await write_world(store)
+        await written(store, file)
+
+    assert [path.exists() for path in left] == [False, True]
