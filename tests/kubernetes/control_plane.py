@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -46,9 +46,13 @@ class ControlPlane:
     Args:
         program: The binary of ``tests.kubernetes.binary``.
         folder: Contains the data, keys and logs.
+        flags: Further arguments of each part.
     """
 
-    def __init__(self, program: Path, folder: Path) -> None:
+    def __init__(
+        self, program: Path, folder: Path, flags: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        self._flags = flags or {}
         self.program = program
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
@@ -137,7 +141,7 @@ class ControlPlane:
     def _spawn(self, part: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{part}.log").open("ab") as log:
             return subprocess.Popen(
-                [self.program, part, *arguments],
+                [self.program, part, *arguments, *self._flags.get(part, ())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ class LabCluster:
 
     Args:
         control_plane: It runs already.
+
+    Attributes:
+        agents: The processes of its nodes; the pods of one end with it.
     """
 
     def __init__(self, control_plane: ControlPlane) -> None:
@@ -33,6 +36,7 @@ class LabCluster:
         self.kubectl = control_plane.kubectl
         self.kubectl_with_warnings = control_plane.kubectl_with_warnings
         self.apply = control_plane.apply
+        self.agents: dict[str, subprocess.Popen[bytes]] = {}
         self._numbers = itertools.count(1)
 
     @contextlib.contextmanager
@@ -126,12 +130,24 @@ class LabCluster:
 
 
 @contextlib.contextmanager
-def open_lab(program: Path, folder: Path, nodes: tuple[str, ...]) -> Iterator[LabCluster]:
-    """Start a control plane with nodes, and stop it at the end."""
-    with ControlPlane(program, folder) as control_plane, contextlib.ExitStack() as stack:
+def open_lab(
+    program: Path,
+    folder: Path,
+    nodes: tuple[str, ...],
+    flags: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[LabCluster]:
+    """Start a control plane with nodes, and stop it at the end.
+
+    Args:
+        program: The binary of ``tests.kubernetes.binary``.
+        folder: Empty.
+        nodes: Their names.
+        flags: Further arguments of each part of the control plane.
+    """
+    with ControlPlane(program, folder, flags) as control_plane, contextlib.ExitStack() as stack:
         cluster = LabCluster(control_plane)
         for name in nodes:
-            stack.enter_context(cluster.node(name))
+            cluster.agents[name] = stack.enter_context(cluster.node(name))
         for name in nodes:
             cluster.wait(lambda: cluster.exists("default", "node", name))  # noqa: B023
             cluster.kubectl("wait", f"node/{name}", "--for=condition=Ready", f"--timeout={WAIT_S}s")

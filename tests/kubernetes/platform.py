@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from examples.demo.platform import Finished, Platform
+from examples.demo.platform import Finished, Platform, credentials
+from fox.data_dir import read_info
 from fox.nats_keys import ACCOUNT_KEY_FILE
 from pods.kubernetes.cluster import read_kubeconfig
 from tests.kubernetes import chart
@@ -61,8 +62,13 @@ class ClusterPlatform(Platform):
 
     async def run(self, *arguments: str | Path, cwd: Path | None = None) -> Finished:
         """Run a ``fox`` command in place of ``kubectl exec`` in a pod of control."""
-        self.data_dir = await asyncio.to_thread(self._data_dir_of_control)
+        await asyncio.to_thread(self._find_control)
         return await super().run(*arguments, cwd=cwd)
+
+    async def get(self, kind: str) -> list[dict[str, Any]]:
+        """Return the objects of a kind; see ``Platform.get``."""
+        await asyncio.to_thread(self._find_control)
+        return await super().get(kind)
 
     async def kubectl(self, *arguments: str) -> str:
         """Run kubectl in the namespace, and return its output."""
@@ -84,13 +90,17 @@ class ClusterPlatform(Platform):
         (name,) = (container["name"] for container in pod["spec"]["containers"])
         return (self._folder_of(pod) / f"{name}.log").read_text()
 
-    def _data_dir_of_control(self) -> Path:
+    def _find_control(self) -> None:
+        """Use a ready pod of control from now on, with the token of its owner."""
         found = self.cluster.get(
             self.namespace, "pods", "--selector=app.kubernetes.io/component=control"
         )
         ready = [pod for pod in found if is_ready(pod)]
         assert ready, "no pod of control is ready"
-        return self._folder_of(ready[0]) / "volumes" / "data"
+        self.data_dir = self._folder_of(ready[0]) / "volumes" / "data"
+        info = read_info(self.data_dir)
+        assert info is not None, "control has written no address"
+        self.control_url, self.credentials = info.control_url, credentials(self.data_dir)
 
     def _folder_of(self, pod: Mapping[str, Any]) -> Path:
         return self.cluster.control_plane.folder.joinpath(

@@ -3,74 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from examples.demo.context import DemoContext
-from examples.demo.load import Load, visitors
-from examples.demo.narrator import Narrator
-from examples.demo.page import Browser
-from examples.order_app import ENVIRONMENTS, build
-from tests.kubernetes.chart import Values
 from tests.kubernetes.lab_cluster import LabCluster
-from tests.kubernetes.platform import COMPONENTS, ClusterPlatform, is_ready, open_platform
+from tests.kubernetes.platform import COMPONENTS, ClusterPlatform, is_ready
+from tests.kubernetes.shop import PARTS, Shop, open_shop
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.timeout(900)
 
-PARTS = ("control", "http", "adapters", "pods")
-TEAM = "team-a"
-REQUESTS = 100
 AWAY_S = 60
-# Each component has a pod on both nodes.
-TWO_PODS: Values = {"pods": {"settings": {"FOX_POD_MIN_REPLICAS": 2, "FOX_POD_MAX_REPLICAS": 2}}}
+LEADS = "this process runs the pods of"
 
 
 @pytest.fixture
 async def shop(
     cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
-) -> AsyncIterator[tuple[ClusterPlatform, Browser]]:
-    """A platform that serves the Order App, with two pods of each component."""
-    repository = tmp_path / "order-app"
-    build(repository)
-    async with (
-        open_platform(cluster, namespace, own_secured_nats_server, tmp_path, TWO_PODS) as platform,
-        Browser(platform.http_url) as browser,
-    ):
-        demo = DemoContext(
-            narrator=Narrator(Console(file=io.StringIO())),
-            platform=platform,
-            browser=browser,
-            repository=repository,
-        )
-        await demo.fox("apply", "-f", ENVIRONMENTS)
-        await demo.deploy("v1")
-        await demo.release("v1", TEAM)
-        await wait_components(platform, lambda pods: len(pods) == 6 and all(map(is_ready, pods)))
-        yield platform, browser
-
-
-async def wait_components(platform: ClusterPlatform, condition: Any) -> list[dict[str, Any]]:
-    """Return the pods of components as soon as ``condition`` holds for them."""
-    while not condition(pods := await platform.objects("pods")):
-        await asyncio.sleep(0.5)
-    return pods
-
-
-@contextlib.asynccontextmanager
-async def no_request_fails(browser: Browser) -> AsyncIterator[Load]:
-    """Send requests while the context lasts, and some before and after its body."""
-    async with visitors(browser, TEAM) as load:
-        await load.wait_more(REQUESTS)
-        yield load
-        await load.wait_more(REQUESTS)
-    assert not load.failed, [(page.status, page.text[:300]) for page in load.failed[:5]]
+) -> AsyncIterator[Shop]:
+    async with open_shop(cluster, namespace, own_secured_nats_server, tmp_path) as shop:
+        yield shop
 
 
 def image_of(pod: dict[str, Any]) -> str:
@@ -79,46 +34,34 @@ def image_of(pod: dict[str, Any]) -> str:
 
 
 async def test_an_upgrade_of_every_part_fails_no_request(
-    shop: tuple[ClusterPlatform, Browser],
+    shop: Shop,
 ) -> None:
-    platform, browser = shop
+    platform = shop.platform
     before = {part: await platform.pods_of(part) for part in PARTS}
 
-    async with no_request_fails(browser):
+    async with shop.no_request_fails():
         await platform.install({"image": {"tag": "next"}})
-        pods = await wait_components(
-            platform,
-            lambda pods: (
-                len(pods) == 6
-                and all(map(is_ready, pods))
-                and {image_of(pod) for pod in pods} == {"lab:next"}
-            ),
-        )
+        await shop.wait_pods(lambda pods: {image_of(pod) for pod in pods} == {"lab:next"})
 
     for part in PARTS:
         after = await platform.pods_of(part)
         assert {image_of(pod) for pod in after} == {"lab:next"}
         assert len(after) == len(before[part]) == 2
     assert len(await platform.objects("deployments")) == 3
-    assert len(pods) == 6
 
 
-async def test_a_drained_node_fails_no_request(
-    shop: tuple[ClusterPlatform, Browser], cluster: LabCluster
-) -> None:
-    platform, browser = shop
+async def test_a_drained_node_fails_no_request(shop: Shop, cluster: LabCluster) -> None:
+    platform = shop.platform
     node = "node-a"
 
     try:
-        async with no_request_fails(browser):
+        async with shop.no_request_fails():
             await asyncio.to_thread(cluster.kubectl, "cordon", node)
             await asyncio.to_thread(
                 cluster.kubectl,
                 *("drain", node, "--delete-emptydir-data", "--ignore-daemonsets", "--force"),
             )
-            pods = await wait_components(
-                platform, lambda pods: len(pods) == 6 and all(map(is_ready, pods))
-            )
+            pods = await shop.wait_pods(lambda _pods: True)
     finally:
         await asyncio.to_thread(cluster.kubectl, "uncordon", node)
 
@@ -126,13 +69,11 @@ async def test_a_drained_node_fails_no_request(
     assert {pod["spec"]["nodeName"] for pod in everything} == {"node-b"}
 
 
-async def test_an_absent_api_server_fails_no_request(
-    shop: tuple[ClusterPlatform, Browser], cluster: LabCluster
-) -> None:
-    platform, browser = shop
+async def test_an_absent_api_server_fails_no_request(shop: Shop, cluster: LabCluster) -> None:
+    platform = shop.platform
     before = {pod["metadata"]["name"] for pod in await platform.objects("pods", COMPONENTS)}
 
-    async with no_request_fails(browser):
+    async with shop.no_request_fails():
         await asyncio.to_thread(cluster.control_plane.kill_api_server)
         try:
             await asyncio.sleep(AWAY_S)
@@ -141,3 +82,27 @@ async def test_an_absent_api_server_fails_no_request(
 
     after = {pod["metadata"]["name"] for pod in await platform.objects("pods", COMPONENTS)}
     assert after == before
+
+
+async def test_a_killed_pod_runner_fails_no_request_and_another_one_goes_on(shop: Shop) -> None:
+    platform = shop.platform
+    pods = {pod["metadata"]["name"]: pod for pod in await platform.pods_of("pods")}
+    (leader,) = [name for name, pod in pods.items() if LEADS in platform.log_of(pod)]
+    before = {pod["metadata"]["name"] for pod in await platform.objects("pods")}
+
+    async with shop.no_request_fails():
+        await platform.kubectl("delete", "pod", leader, "--grace-period=0", "--force")
+        while not await other_leaders(platform, leader):
+            await asyncio.sleep(0.2)
+        # The next one knows all pods, and keeps them.
+        while {pod["name"] for pod in await platform.pods()} != before:
+            await asyncio.sleep(0.2)
+
+    assert {pod["metadata"]["name"] for pod in await platform.objects("pods")} == before
+
+
+async def other_leaders(platform: ClusterPlatform, leader: str) -> list[str]:
+    """Return the pod runners that lead, besides one that has ended."""
+    pods = await platform.pods_of("pods")
+    names = {pod["metadata"]["name"]: pod for pod in pods if is_ready(pod)}
+    return [name for name in names if name != leader and LEADS in platform.log_of(names[name])]

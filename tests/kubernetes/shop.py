@@ -1,0 +1,87 @@
+"""The Order App under load on a platform of the lab."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from examples.demo.context import DemoContext
+from examples.demo.load import Load, visitors
+from examples.demo.narrator import Narrator
+from examples.demo.page import Browser
+from examples.order_app import ENVIRONMENTS, build
+from tests.kubernetes.chart import Values
+from tests.kubernetes.lab_cluster import LabCluster
+from tests.kubernetes.platform import ClusterPlatform, is_ready, open_platform
+from tests.support.nats import NatsServer
+
+PARTS = ("control", "http", "adapters", "pods")
+TEAM = "team-a"
+REQUESTS = 100
+PODS = 6
+# Each component has a pod on both nodes.
+TWO_PODS: Values = {"pods": {"settings": {"FOX_POD_MIN_REPLICAS": 2, "FOX_POD_MAX_REPLICAS": 2}}}
+
+
+Condition = Callable[[list[dict[str, Any]]], bool]
+
+
+class Shop:
+    """The Order App in a cluster, with two pods of each of its components.
+
+    Attributes:
+        platform: The platform.
+        browser: For its Service.
+    """
+
+    def __init__(self, platform: ClusterPlatform, browser: Browser) -> None:
+        self.platform = platform
+        self.browser = browser
+
+    async def wait_pods(self, condition: Condition) -> list[dict[str, Any]]:
+        """Return the pods of components as soon as all are ready and ``condition`` holds."""
+        while True:
+            pods = await self.platform.objects("pods")
+            if len(pods) == PODS and all(map(is_ready, pods)) and condition(pods):
+                return pods
+            await asyncio.sleep(0.5)
+
+    @contextlib.asynccontextmanager
+    async def no_request_fails(self) -> AsyncIterator[Load]:
+        """Send requests while the context lasts, and some before and after its body."""
+        async with visitors(self.browser, TEAM) as load:
+            await load.wait_more(REQUESTS)
+            yield load
+            await load.wait_more(REQUESTS)
+        assert not load.failed, [(page.status, page.text[:300]) for page in load.failed[:5]]
+
+
+@contextlib.asynccontextmanager
+async def open_shop(
+    cluster: LabCluster, namespace: str, nats: NatsServer, folder: Path
+) -> AsyncIterator[Shop]:
+    """Run a platform that serves version 1 of the Order App, until the context ends."""
+    repository = folder / "order-app"
+    build(repository)
+    async with (
+        open_platform(cluster, namespace, nats, folder, TWO_PODS) as platform,
+        Browser(platform.http_url) as browser,
+    ):
+        demo = DemoContext(
+            narrator=Narrator(Console(file=io.StringIO())),
+            platform=platform,
+            browser=browser,
+            repository=repository,
+        )
+        await demo.fox("apply", "-f", ENVIRONMENTS)
+        await demo.deploy("v1")
+        await demo.release("v1", TEAM)
+        shop = Shop(platform, browser)
+        await shop.wait_pods(lambda _pods: True)
+        yield shop

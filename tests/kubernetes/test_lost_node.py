@@ -1,0 +1,72 @@
+"""A node that is lost with all of its pods: the other one takes its work over."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes import binary
+from tests.kubernetes.lab_cluster import LabCluster, open_lab
+from tests.kubernetes.platform import ClusterPlatform, is_ready
+from tests.kubernetes.shop import PARTS, TEAM, open_shop
+from tests.support.nats import NatsServer
+
+pytestmark = pytest.mark.timeout(900)
+
+LOST, OTHER = "node-a", "node-b"
+# Kubernetes moves the pods of a lost node after six minutes by default.
+FLAGS = {
+    "controller-manager": ["--node-monitor-period=2s", "--node-monitor-grace-period=20s"],
+    "apiserver": [
+        "--default-not-ready-toleration-seconds=5",
+        "--default-unreachable-toleration-seconds=5",
+    ],
+}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[LabCluster]:
+    """A cluster of its own, which loses a node."""
+    with open_lab(binary.path(), tmp_path, (LOST, OTHER), FLAGS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def namespace(cluster: LabCluster) -> str:
+    """A namespace that ends with the cluster: nobody can delete the pods of a lost node."""
+    cluster.kubectl("create", "namespace", "shop")
+    cluster.wait(lambda: cluster.exists("shop", "serviceaccount", "default"))
+    return "shop"
+
+
+async def test_the_pods_of_a_lost_node_run_on_another_one(
+    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "platform"
+    folder.mkdir()
+    async with open_shop(cluster, namespace, own_secured_nats_server, folder) as shop:
+        cluster.agents[LOST].send_signal(signal.SIGKILL)
+
+        await shop.wait_pods(lambda pods: {each["spec"]["nodeName"] for each in pods} == {OTHER})
+        await wait_parts(shop.platform)
+        repository = folder / "order-app"
+        async with shop.no_request_fails():
+            for command in (
+                ("deploy", "order-app-v2", "--ref", "v2", "--version", "v2", "--wait"),
+                ("release", "v2", "--virtual-env", TEAM, "--wait"),
+            ):
+                await shop.platform.fox(*command, cwd=repository)
+
+
+async def wait_parts(platform: ClusterPlatform) -> None:
+    """Return when each part has two ready pods on the other node."""
+    for part in PARTS:
+        while True:
+            ready = [pod for pod in await platform.pods_of(part) if is_ready(pod)]
+            if [pod["spec"]["nodeName"] for pod in ready] == [OTHER, OTHER]:
+                break
+            await asyncio.sleep(0.5)
