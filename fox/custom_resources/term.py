@@ -257,9 +257,12 @@ class Term:
             self._retry(key, "")
 
     def _retry(self, key: ResourceKey, reason: str) -> None:
-        if reason:
-            logger.warning("%s cannot be applied, retrying: %s", key, reason)
+        """Look at a resource again after a back-off; a reason is logged the first time."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
+        if reason:
+            self._unsynced[key] = None
+            level = logging.WARNING if failures == 1 else logging.DEBUG
+            logger.log(level, "%s cannot be applied, retrying: %s", key, reason)
         delay_s = min(MIN_RETRY_S * 2.0 ** (failures - 1), MAX_RETRY_S)
         delay_s *= random.uniform(0.5, 1)  # noqa: S311
         self._queue_of(key).add_later(key, delay_s)

@@ -48,29 +48,34 @@ CONTROL_RULES: list[dict[str, list[str]]] = [
 
 
 def make_account(
-    cluster: LabCluster, namespace: str, rules: Sequence[Mapping[str, list[str]]] = RULES
+    cluster: LabCluster,
+    namespace: str,
+    rules: Sequence[Mapping[str, list[str]]] = RULES,
+    name: str = ACCOUNT,
 ) -> str:
-    """Make the account in a namespace, and return a token of it once its rights are in force."""
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}
+    """Make an account in a namespace, and return a token of it once its rights are in force."""
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
     cluster.apply(
         namespace,
-        _object("v1", "ServiceAccount"),
-        _object("rbac.authorization.k8s.io/v1", "Role", rules=rules),
-        _object("rbac.authorization.k8s.io/v1", "RoleBinding", roleRef=role, subjects=[subject]),
+        _object("v1", "ServiceAccount", name),
+        _object("rbac.authorization.k8s.io/v1", "Role", name, rules=rules),
+        _object(
+            "rbac.authorization.k8s.io/v1", "RoleBinding", name, roleRef=role, subjects=[subject]
+        ),
     )
-    cluster.wait(lambda: _may(cluster, namespace, rules[-1]))
-    return cluster.kubectl("create", "token", ACCOUNT, "--namespace", namespace).strip()
+    user = f"system:serviceaccount:{namespace}:{name}"
+    cluster.wait(lambda: _may(cluster, namespace, user, rules[-1]))
+    return cluster.kubectl("create", "token", name, "--namespace", namespace).strip()
 
 
-def _may(cluster: LabCluster, namespace: str, rule: Mapping[str, list[str]]) -> bool:
+def _may(cluster: LabCluster, namespace: str, user: str, rule: Mapping[str, list[str]]) -> bool:
     action = {
         "namespace": namespace,
         "group": rule["apiGroups"][0],
         "resource": rule["resources"][0],
         "verb": rule["verbs"][-1],
     }
-    user = f"system:serviceaccount:{namespace}:{ACCOUNT}"
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -81,5 +86,5 @@ def _may(cluster: LabCluster, namespace: str, rule: Mapping[str, list[str]]) -> 
     return bool(answer["status"]["allowed"])
 
 
-def _object(version: str, kind: str, **fields: Any) -> dict[str, Any]:
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": ACCOUNT}, **fields}
+def _object(version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **fields}

@@ -13,6 +13,7 @@ from kubefox.custom_resources import ENVIRONMENT, FORCE
 from kubefox.environment import Environment, EnvironmentData, HTTPAdapter, VirtualEnvironment
 from kubefox.status import CheckState
 from tests.control.releasing import API, UI
+from tests.kubernetes.account import CONTROL_RULES, make_account
 from tests.kubernetes.resources import (
     Applying,
     Resources,
@@ -313,6 +314,21 @@ async def test_missing_rights_are_told_until_they_are_given(
         await applying.wait_check("1 applied from the cluster, 0 shown there", CheckState.OK)
 
     assert "forbidden" in refused.detail
+
+
+async def test_a_status_that_cannot_be_written_is_told(
+    resources: Resources, plane: Plane, leases: None, tmp_path: Path
+) -> None:
+    rules = [rule for rule in CONTROL_RULES if "environments/status" not in rule["resources"]]
+    token = await asyncio.to_thread(
+        make_account, resources.cluster, resources.namespace, rules, "no-status"
+    )
+    await resources.apply(environment())
+
+    async with resources.with_token(token).applied(plane, tmp_path / "audit") as applying:
+        await applying.wait_check("1 of them not synced: Environment dev")
+
+    assert plane.store.snapshot.environments.keys() == {"dev"}
 
 
 async def test_an_api_server_that_was_away_is_followed_again(
