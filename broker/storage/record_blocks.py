@@ -1,7 +1,7 @@
 """Records in blocks of bytes, as a checkpoint holds them.
 
-A block has some records of one kind in their packed form, which is read 25 times as fast as NATS
-delivers the records. Records with secrets, and the few that a process does not pack, are stored as
+A block has some records of one kind in their packed form, which is read in a quarter of the time
+that reading them from NATS takes. Records with secrets, and the few that a process does not pack, are stored as
 JetStream has them: as JSON, with encrypted secrets.
 """
 
@@ -17,8 +17,8 @@ from kubefox.app import Module
 from routing.snapshot.packed_records import RecordEntry, SharedContent, packing_of
 from routing.snapshot.records import Records, Writer
 
-BLOCK_RECORDS = 512
-"""Records of a block: they are written or read in less than 1 ms."""
+BLOCK_RECORDS = 256
+"""Records of a block: they are written or read in about 1 ms."""
 
 
 class _Content(msgspec.Struct, array_like=True):
