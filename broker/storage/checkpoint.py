@@ -1,7 +1,7 @@
 """A checkpoint: a file with the records at one revision of the bucket, to start from.
 
-A process with 300,000 records reads them from NATS in 4 s of CPU, and from a checkpoint in 1 s. From
-NATS it then reads what was written after the checkpoint, as after a lost connection.
+A process with 300,000 records reads them from NATS in 4 s of CPU, and from a checkpoint in 1 s.
+From NATS it then reads what was written after the checkpoint, as after a lost connection.
 
 A checkpoint is used only if NATS still has the same history before its revision: the bucket was
 made at the same time, the message with that revision has the same subject and time, and no mark of

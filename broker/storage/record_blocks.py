@@ -1,8 +1,8 @@
 """Records in blocks of bytes, as a checkpoint holds them.
 
 A block has some records of one kind in their packed form, which is read in a quarter of the time
-that reading them from NATS takes. Records with secrets, and the few that a process does not pack, are stored as
-JetStream has them: as JSON, with encrypted secrets.
+that reading them from NATS takes. Records with secrets, and the few that a process does not pack,
+are stored as JetStream has them: as JSON, with encrypted secrets.
 """
 
 from __future__ import annotations
