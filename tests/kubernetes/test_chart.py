@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.kubernetes import chart
-from tests.kubernetes.account import RULES
+from tests.kubernetes.account import CONTROL_RULES, RULES
 from tests.kubernetes.chart import CHART, Values
 from tests.kubernetes.lab_cluster import LabCluster
 from tests.kubernetes.platform import COMPONENTS, RESTRICTED
@@ -52,6 +52,7 @@ VALUES: dict[str, Values] = {
             "componentEgress": [{"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}],
         },
     },
+    "custom resources": {**NATS, "customResources": {"enabled": True, "secrets": ["shop"]}},
     "own account, image and settings": {
         **NATS,
         "image": {
@@ -151,6 +152,16 @@ def test_only_the_pod_runner_has_rights_and_they_are_the_documented_ones(tmp_pat
     assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
     with_token = [name for name, spec in pods.items() if spec["automountServiceAccountToken"]]
     assert with_token == ["kubefox-pods"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_control_reads_only_the_named_secrets_for_custom_resources(tmp_path: Path) -> None:
+    objects = rendered(tmp_path, VALUES["custom resources"])
+
+    roles = {each["metadata"]["name"]: each["rules"] for each in of_kind(objects, "Role")}
+    *others, secrets = CONTROL_RULES
+    assert roles["kubefox-control"] == [*others, {**secrets, "resourceNames": ["shop"]}]
+    assert roles["kubefox-pods"] == RULES
 
 
 @pytest.mark.usefixtures("cluster")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from examples.demo.context import DemoContext
 from examples.demo.narrator import Narrator
 from examples.demo.page import Browser
 from examples.order_app import ENVIRONMENTS, build
-from tests.kubernetes.lab_cluster import LabCluster
+from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
 from tests.kubernetes.platform import ClusterPlatform, is_ready, open_platform
 from tests.support.nats import NatsServer
 
@@ -86,3 +87,30 @@ async def kill_a_pod(platform: ClusterPlatform, browser: Browser) -> None:
 
     assert set(statuses) <= {200, 502, 503}
     assert name not in {pod["metadata"]["name"] for pod in await platform.objects("pods")}
+
+
+async def test_control_of_the_chart_applies_custom_resources(
+    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+) -> None:
+    values = {"customResources": {"enabled": True}}
+    environment = {
+        "apiVersion": "kubefox.xigxog.io/v1alpha1",
+        "kind": "Environment",
+        "metadata": {"name": "staging"},
+        "data": {"vars": {"currency": "EUR"}},
+    }
+    async with open_platform(
+        cluster, namespace, own_secured_nats_server, tmp_path, values
+    ) as platform:
+        await asyncio.to_thread(cluster.apply, namespace, environment)
+        await platform.kubectl(
+            "wait", "environments/staging", "--for=condition=Ready", f"--timeout={WAIT_S}s"
+        )
+
+        (found,) = await platform.get("environments")
+
+        # Without control, its finalizer would stay.
+        await platform.kubectl("delete", "environment", "staging")
+
+    assert found["name"] == "staging"
+    assert found["data"]["vars"] == {"currency": "EUR"}

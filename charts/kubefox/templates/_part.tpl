@@ -2,7 +2,12 @@
 {{- define "kubefox.part" -}}
 {{- $root := .root -}}
 {{- $part := index $root.Values .role -}}
-{{- $isRunner := eq .role "pods" -}}
+{{- $account := "" -}}
+{{- if eq .role "pods" -}}
+{{- $account = include "kubefox.serviceAccount" $root -}}
+{{- else if and (eq .role "control") $root.Values.customResources.enabled -}}
+{{- $account = printf "%s-control" (include "kubefox.fullname" $root) -}}
+{{- end -}}
 {{- $preStop := int (default 0 $part.preStopSeconds) -}}
 apiVersion: apps/v1
 kind: Deployment
@@ -28,10 +33,10 @@ spec:
       annotations: {{- toYaml . | nindent 8 }}
       {{- end }}
     spec:
-      {{- if $isRunner }}
-      serviceAccountName: {{ include "kubefox.serviceAccount" $root }}
+      {{- with $account }}
+      serviceAccountName: {{ . }}
       {{- end }}
-      automountServiceAccountToken: {{ $isRunner }}
+      automountServiceAccountToken: {{ ne $account "" }}
       enableServiceLinks: false
       # The pre-stop hook, the drain, and the requests of idle connections after it.
       terminationGracePeriodSeconds: {{ add $preStop $root.Values.drainSeconds 15 }}
