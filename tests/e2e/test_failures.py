@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from examples.demo.page import Page
+from examples.demo.platform import wait_for
 from tests.e2e.order_app_platform import SOON_S, OrderAppPlatform
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,10 +29,14 @@ async def test_after_kill_9_requests_fail_at_once_until_the_pod_is_back(
             async with asyncio.timeout(AT_ONCE_S):
                 pages.append(await world.browser.get("team-a", deployment="order-app-v3"))
 
-    again = await world.platform.pod_of("review", digest)
     assert {page.status for page in pages} <= {200, 502, 503}
-    assert again["restarts"] == pod["restarts"] + 1
-    assert again["pid"] != pod["pid"]
+
+    async def is_counted() -> bool:
+        again = await world.platform.pod_of("review", digest)
+        is_next: bool = again["restarts"] == pod["restarts"] + 1 and again["pid"] != pod["pid"]
+        return is_next
+
+    await wait_for(is_counted, SOON_S)
 
 
 async def test_the_other_versions_do_not_notice_that_a_pod_died(world: OrderAppPlatform) -> None:

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -68,7 +67,7 @@ async def two_runners(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 async def replicas(two_runners: Platform) -> Platform:
     """The platform with two pod runners, each with one new pod."""
     await deploy_new_version(two_runners)
-    await wait_ready(two_runners, 2)
+    await two_runners.wait_ready("slow", 2)
     return two_runners
 
 
@@ -117,10 +116,14 @@ async def block(platform: Platform) -> int:
         return response.status
 
 
-async def restarts(platform: Platform) -> int:
-    (pod,) = await platform.get("pods")
-    count: int = pod["restarts"]
-    return count
+async def wait_restarts(platform: Platform, count: int) -> None:
+    """Wait until so many restarts of all pods are counted: each after a pause."""
+
+    async def is_reached() -> bool:
+        counts: list[int] = [pod["restarts"] for pod in await platform.pods()]
+        return sum(counts) == count
+
+    await wait_for(is_reached, SOON_S)
 
 
 async def test_only_requests_at_the_pod_fail_when_the_only_pod_is_stopped_by_a_signal(
@@ -137,7 +140,7 @@ async def test_only_requests_at_the_pod_fail_when_the_only_pod_is_stopped_by_a_s
     assert outcome.failures.keys() <= {"502"}
     assert outcome.failures.get("502", 0) <= CONNECTIONS
     assert outcome.answers == RATE_PER_S * LOAD_S
-    assert await restarts(platform) == 1
+    await wait_restarts(platform, 1)
     assert "stopped by a signal" in platform.log.read_text()[logged:]
 
 
@@ -154,7 +157,7 @@ async def test_only_requests_at_the_pod_fail_when_a_handler_blocks_the_only_pod(
     assert outcome.failures.keys() == {"502"}
     assert outcome.failures["502"] <= CONNECTIONS
     assert outcome.answers == RATE_PER_S * LOAD_S
-    assert await restarts(platform) == 1
+    await wait_restarts(platform, 1)
     assert "stood still for" in platform.log.read_text()[logged:]
 
 
@@ -167,7 +170,7 @@ async def test_an_idle_pod_that_was_stopped_by_a_signal_is_replaced(platform: Pl
         status = response.status
 
     assert status == 200
-    assert await restarts(platform) == 1
+    await wait_restarts(platform, 1)
 
 
 @contextlib.asynccontextmanager
@@ -206,15 +209,9 @@ async def test_a_hung_pod_is_killed_early_while_another_one_serves(
     else:
         os.kill(pod["pid"], signal.SIGSTOP)
     outcome = await load
-    after = await wait_ready(replicas, 2)
+    await wait_restarts(replicas, 1)
+    await replicas.wait_ready("slow", 2)
 
     assert outcome.failures.keys() <= {"502"}
     assert outcome.failures.get("502", 0) <= CONNECTIONS
     assert outcome.answers == RATE_PER_S * LOAD_S
-    assert sum(pod["restarts"] for pod in after) == 1
-
-
-async def wait_ready(platform: Platform, count: int) -> list[dict[str, Any]]:
-    """Return the pods as soon as there are ``count``, all of them ready."""
-    await platform.wait_ready("slow", count)
-    return await platform.pods()
