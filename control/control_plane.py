@@ -27,6 +27,7 @@ from control.transactions import (
     OptimisticTransaction,
 )
 from kubefox import bundle
+from kubefox.errors import NatsUnavailable
 from kubefox.scaling import Replicas
 
 WaitFollowed = Callable[[int, float], Awaitable[tuple[str, ...]]]
@@ -144,9 +145,17 @@ class ControlPlane:
             The ids of those that have not, after the time that one may need to connect again.
 
         Raises:
-            NatsUnavailable: The connection is down.
+            NatsUnavailable: The connection is down, or this process has not followed the revision.
         """
         timeout_s = CLUSTER_SYNC_TIMEOUT_S if self.store.is_clustered else SYNC_TIMEOUT_S
+        try:
+            # No other process is asked for a revision that may not exist.
+            async with asyncio.timeout(timeout_s):
+                await self.store.wait_revision(revision)
+        except TimeoutError:
+            raise NatsUnavailable(
+                f"the control process has not followed revision {revision} in {timeout_s:g} s"
+            ) from None
         return await self._wait_followed(revision, timeout_s)
 
     async def upload(self, digest: str, data: bytes) -> None:

@@ -23,8 +23,12 @@ from kubefox.errors import NatsUnavailable
 
 ASK_S = 1.0
 """Time for the answers to one request; then it is sent again, because it may have been lost."""
+_FOLLOW_S = 0.7
+"""Time of a process to follow before it answers that it has not. The answer must arrive in time."""
 _LOOK_S = 0.25
 """A process that has followed takes about a millisecond to answer."""
+_MOST_AT_ONCE = 4
+"""Commands that ask all processes at the same time; further ones wait."""
 FORGET_S = 600.0
 """After so long without an answer, a process has ended."""
 
@@ -67,17 +71,22 @@ class Followers:
         # By id of the process: when it was waited for in vain; None if it was not.
         self._silent_since_s: dict[str, float | None] = {}
         self._has_looked = asyncio.Event()
+        self._looking: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
 
     @contextlib.asynccontextmanager
     async def noting(self) -> AsyncIterator[None]:
         """Note the processes that start and end, and those that there are, within the context."""
         subscription = await self._bus.serve_fast_path(subjects.PRESENT, self._receive)
-        looking = asyncio.create_task(self._look())
+        # Without a connection, this process does not hear of those that start.
+        self._bus.on_reconnect(self._start_to_look)
+        await self._start_to_look()
         try:
             yield
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            for looking in self._looking:
+                looking.cancel()
+            await asyncio.gather(*self._looking, return_exceptions=True)
             await self._bus.stop_serving(subscription)
 
     async def wait(self, revision: int, timeout_s: float) -> tuple[str, ...]:
@@ -94,31 +103,48 @@ class Followers:
         Raises:
             NatsUnavailable: The connection is down.
         """
-        ends_s, followed = self._now_s() + timeout_s, set[str]()
+        async with self._places:
+            return await self._wait(revision, self._now_s() + timeout_s)
+
+    async def _wait(self, revision: int, ends_s: float) -> tuple[str, ...]:
+        followed = set[str]()
         await self._has_looked.wait()
         self._forget_ended()
-        while True:
-            left_s = ends_s - self._now_s()
-            await self._ask(revision, followed, max(_LOOK_S, min(ASK_S, left_s)))
-            missing = self._silent_since_s.keys() - followed
-            if not self._awaited(followed) or self._now_s() >= ends_s:
+        while self._awaited(followed):
+            await self._ask(revision, followed, min(ASK_S, ends_s - self._now_s()))
+            if self._now_s() >= ends_s:
                 break
+        if self._silent_since_s.keys() - followed:
+            # Those that were waited for in vain may have followed meanwhile.
+            await self._ask(revision, followed, _LOOK_S, waits_for_all=True)
+        missing = self._silent_since_s.keys() - followed
         for process in missing:
             self._silent_since_s[process] = self._silent_since_s[process] or self._now_s()
         return tuple(sorted(missing))
 
-    async def _ask(self, revision: int, followed: set[str], wait_s: float) -> None:
-        """Add the processes that have followed a revision; wait for those that are known."""
+    async def _ask(
+        self, revision: int, followed: set[str], wait_s: float, *, waits_for_all: bool = False
+    ) -> None:
+        """Add the processes that have followed a revision.
+
+        Args:
+            revision: See ``wait``.
+            followed: Those that are known to have followed it.
+            wait_s: How long to wait for answers.
+            waits_for_all: Whether to wait also for processes that were waited for in vain before.
+        """
 
         def is_last(frame: bytes) -> bool:
-            with contextlib.suppress(*DECODE_ERRORS):
-                found = _decode(frame)
-                self._note(found)
-                if found.revision >= revision:
-                    followed.add(found.process)
-            return bool(followed) and not self._awaited(followed)
+            found = self._note_answer(frame)
+            if found is not None and found.revision >= revision:
+                followed.add(found.process)
+            if waits_for_all:
+                return self._silent_since_s.keys() <= followed
+            return not self._awaited(followed)
 
-        await self._bus.gather(subjects.FOLLOWED, _encode(revision), wait_s, is_last=is_last)
+        await self._bus.gather(
+            subjects.FOLLOWED, _encode(revision), max(wait_s, _LOOK_S), is_last=is_last
+        )
 
     def _awaited(self, followed: set[str]) -> bool:
         """Return whether a process has not followed that was not waited for in vain before."""
@@ -127,16 +153,31 @@ class Followers:
             for process, since_s in self._silent_since_s.items()
         )
 
+    async def _start_to_look(self) -> None:
+        task = asyncio.create_task(self._look())
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
     async def _look(self) -> None:
         """Note the processes that there are."""
+
+        def is_last(frame: bytes) -> bool:
+            self._note_answer(frame)
+            return False
+
         try:
-            for frame in await self._bus.gather(subjects.FOLLOWED, _encode(0), _LOOK_S):
-                with contextlib.suppress(*DECODE_ERRORS):
-                    self._note(_decode(frame))
+            await self._bus.gather(subjects.FOLLOWED, _encode(0), _LOOK_S, is_last=is_last)
         except NatsUnavailable as error:
-            logger.warning("processes that are not connected to NATS now are not known: %s", error)
+            logger.info("processes that route requests are looked for again later: %s", error)
         finally:
             self._has_looked.set()
+
+    def _note_answer(self, frame: bytes) -> Follower | None:
+        with contextlib.suppress(*DECODE_ERRORS):
+            found = _decode(frame)
+            self._note(found)
+            return found
+        return None
 
     def _receive(self, _subject: str, payload: bytes, _reply: str) -> None:
         self._note(_decode(payload))
@@ -183,14 +224,14 @@ class _Presence:
         await asyncio.gather(*self._answering, return_exceptions=True)
 
     def accept(self, _subject: str, payload: bytes, reply: str) -> None:
-        """Answer when a revision is followed, or after ``ASK_S``; a ``MessageCallback``."""
+        """Answer when a revision is followed, or that it is not; a ``MessageCallback``."""
         task = asyncio.create_task(self._answer(_decode_revision(payload), reply))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
     async def _answer(self, revision: int, reply: str) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(_FOLLOW_S):
                 await self._store.wait_revision(revision)
         self._bus.post(reply, self._encoded())
 

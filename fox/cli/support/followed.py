@@ -7,7 +7,7 @@ from typing import Any
 
 from fox.cli.support.control_client import ControlClient
 from fox.cli.support.polling import AWAY_S, poll_until
-from kubefox.errors import Unavailable
+from kubefox.errors import FoxError
 
 
 def wait_followed(control: ControlClient, revision: int) -> None:
@@ -24,7 +24,8 @@ def wait_followed(control: ControlClient, revision: int) -> None:
 
     try:
         behind = poll_until(check, "waiting for the processes that route requests", AWAY_S)
-    except Unavailable as error:
+    except FoxError as error:
+        # The change itself is done.
         sys.stderr.write(
             "warning: it is not known whether all processes route requests by the change yet: "
             f"{error.detail}\n"

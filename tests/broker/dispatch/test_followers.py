@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from broker.dispatch import followers as followers_module
 from broker.dispatch.followers import FORGET_S, Follower, Followers, announced
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
@@ -34,6 +35,7 @@ class Time:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again soon, and wait shortly for answers."""
     monkeypatch.setattr("broker.dispatch.followers.ASK_S", 0.1)
+    monkeypatch.setattr("broker.dispatch.followers._FOLLOW_S", 0.02)
     monkeypatch.setattr("broker.dispatch.followers._LOOK_S", 0.1)
 
 
@@ -97,6 +99,49 @@ async def test_a_process_that_ended_without_notice_is_named_and_waited_for_once(
         assert await followers.wait(0, FOREVER_S) == ("killed",)
         time.s += FORGET_S
         assert await followers.wait(0, FOREVER_S) == ()
+
+
+async def test_a_process_that_follows_after_it_was_waited_for_in_vain_is_not_named(
+    bus: Bus, store: Store, other: Bus
+) -> None:
+    followers = Followers(bus)
+    async with followers.noting(), announced(other, store):
+        assert await followers.wait(store.revision + 1, 0) == ("other",)
+        revision = await write(store, "first")
+        await store.wait_revision(revision)
+
+        assert await followers.wait(revision, FOREVER_S) == ()
+
+
+async def test_a_process_that_does_not_follow_says_so_while_it_is_asked(
+    bus: Bus, store: Store, other: Bus
+) -> None:
+    question = msgspec.msgpack.encode(store.revision + 1)
+    async with announced(other, store):
+        answers = await bus.gather(subjects.FOLLOWED, question, followers_module.ASK_S)
+
+    (state,) = (msgspec.msgpack.decode(answer, type=Follower) for answer in answers)
+    assert state == Follower(process="other", revision=store.snapshot.revision)
+
+
+async def test_a_process_that_started_while_control_was_cut_off_is_found(
+    bus: Bus, store: Store, other: Bus
+) -> None:
+    async def answer(_question: bytes, reply: str) -> None:
+        await other.publish(reply, msgspec.msgpack.encode(Follower(process="other")))
+
+    followers, revision = Followers(bus), await write(store, "first")
+    await store.wait_revision(revision)
+    async with followers.noting(), announced(bus, store):
+        assert await followers.wait(revision, FOREVER_S) == ()
+        # It was announced to a server that this process had no connection to.
+        await other.serve(subjects.FOLLOWED, answer)
+        await other.flush()
+        await bus.reconnected()
+
+        async with asyncio.timeout(FOREVER_S):
+            while await followers.wait(revision, 0) != ("other",):
+                await asyncio.sleep(0.01)
 
 
 async def test_a_process_that_says_that_it_ends_is_not_waited_for(
