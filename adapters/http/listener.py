@@ -177,7 +177,11 @@ class Listener:
         while self._closing_grace_s is None:
             await asyncio.sleep(HELP_INTERVAL_S)
             for queue in queues:
-                self._accept_waiting(queue, self._limits.listen_backlog)
+                # In turns: a whole backlog may have waited for a process that died.
+                for _ in range(0, self._limits.listen_backlog, MOST_ACCEPTED):
+                    if self._accept_waiting(queue, MOST_ACCEPTED) < MOST_ACCEPTED:
+                        break
+                    await asyncio.sleep(0)
 
     def _accept_more(self) -> None:
         """Accept the connections that have arrived together with one that was just accepted.
@@ -191,13 +195,20 @@ class Listener:
         for queue in self._own_queues:
             self._accept_waiting(queue, MOST_ACCEPTED)
 
-    def _accept_waiting(self, queue: socket.socket, most: int) -> None:
-        """Accept the connections that wait at this moment, but for those beyond ``most``."""
+    def _accept_waiting(self, queue: socket.socket, most: int) -> int:
+        """Accept the connections that wait at this moment, but for those beyond ``most``.
+
+        Returns:
+            Their number.
+        """
+        count = 0
         for accepted in _waiting(queue, most):
+            count += 1
             # The handshake of one must not keep the others waiting.
             task = asyncio.create_task(self._serve(accepted))
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
+        return count
 
     async def _serve(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
@@ -235,7 +246,9 @@ class Listener:
         return self._connect()
 
     def _connect(self) -> Connection:
-        if len(self.connections) >= self._limits.max_connections:
+        # Those that are being accepted are made a turn of the loop later; this is one of them.
+        others = max(0, len(self._accepting) - 1)
+        if len(self.connections) + others >= self._limits.max_connections:
             self._make_room()
         connection = Connection(
             self._handle, self._refuse, self.connections, self._limits, self._turns

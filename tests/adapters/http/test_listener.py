@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -147,6 +148,28 @@ async def test_closing_answers_connections_that_have_not_been_accepted(
         response = await response_on(client)
         assert response.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in response.lower()
+
+
+@with_limits(max_connections=20)
+async def test_connections_that_arrive_together_take_no_more_than_the_most(
+    limits: HttpLimits,
+) -> None:
+    listener = make_listener(limits)
+    port = await listener.open(HOST, 0)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(limits.max_connections):
+            await stack.enter_async_context(connect(port))
+        while len(listener.connections) < limits.max_connections:
+            await asyncio.sleep(0)
+        clients = [send_without_waiting(port) for _ in range(MOST_ACCEPTED // 4)]
+        for client in clients:
+            client.setblocking(False)
+            assert (await asyncio.get_running_loop().sock_recv(client, 12)) == b"HTTP/1.1 200"
+
+        assert len(listener.connections) <= limits.max_connections + 1
+    await listener.close()
+    for client in clients:
+        client.close()
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
