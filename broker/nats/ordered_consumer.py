@@ -80,12 +80,14 @@ class OrderedConsumer:
 
     Attributes:
         pending: How many messages were there at the beginning.
+        on_heartbeat: Called for each heartbeat of a server that has nothing more to send.
     """
 
     def __init__(
         self, bus: Bus, reader: StreamReader, report_loss: ReportLoss, silence_s: float
     ) -> None:
         self.pending = 0
+        self.on_heartbeat: Callable[[], None] = _do_nothing
         self._bus = bus
         self._reader = reader
         self._report_loss = report_loss
@@ -132,6 +134,8 @@ class OrderedConsumer:
         sent = int(found.get(api.Header.LAST_CONSUMER.value, self._received))
         if sent != self._received:
             self._report_loss(f"{sent} messages were sent and {self._received} came")
+        elif not flow_control:
+            self.on_heartbeat()
 
     def _start_timer(self) -> None:
         loop = asyncio.get_running_loop()
@@ -143,6 +147,10 @@ class OrderedConsumer:
             self._start_timer()
         else:
             self._report_loss(f"the server was silent for {self._silence_s:g} s")
+
+
+def _do_nothing() -> None:
+    """Stand in until the consumer has a listener."""
 
 
 def parse_headers(headers: bytes) -> dict[str, str]:

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from nats.errors import Error as NatsError
@@ -45,7 +46,8 @@ EntryBatches = AsyncIterator[Sequence[WatchedEntry]]
 
 Restore = Callable[[api.StreamInfo], Awaitable[int]]
 """Prepares an earlier copy of the bucket, of which the state is given, for ``replace``, which then
-gets only later entries. Returns the copy's revision; 0 if there is none that can be used."""
+gets only later entries. Returns the copy's revision; 0 if there is none that can be used. If it
+raises, it is called again and again, and the watch does not begin."""
 
 
 class BucketReplica(Protocol):
@@ -80,6 +82,8 @@ class BucketWatch:
         info: State of the bucket when it was read last; None before.
         revision: The replica has everything that was written up to this revision of the bucket.
         is_applying: Whether the replica is being changed by entries that have arrived.
+        heard_s: Unix time up to which the replica has followed the bucket, an idle one too; 0 if it
+            never has.
     """
 
     def __init__(
@@ -104,10 +108,10 @@ class BucketWatch:
         self.info: api.StreamInfo | None = None
         self._lost = asyncio.Event()
         self._created: datetime | None = None
-        self._heard_s = 0.0
         self._moved = asyncio.Event()
         self.revision = 0
         self.is_applying = False
+        self.heard_s = 0.0
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -164,9 +168,9 @@ class BucketWatch:
     async def _watch(self) -> None:
         info = await self._read_info()
         is_same = info.created == self._created and self.revision <= info.state.last_seq
-        resumes = is_same and time.time() - self._heard_s < self._delete_marker_s
+        resumes = is_same and time.time() - self.heard_s < self._delete_marker_s
         since = self.revision if resumes else await self._restored(info)
-        buffer = EntryBuffer(self._prefix)
+        buffer, began_s = EntryBuffer(self._prefix), time.time()
         async with consume_in_order(
             self._bus, self._stream, self._consumer(since), buffer, self._lose
         ) as consumer:
@@ -175,9 +179,10 @@ class BucketWatch:
                 buffer.mark_complete()
             if not resumes:
                 await self._replica.replace(buffer.initial_entries())
-                self._created, self.revision = info.created, 0
+                self._created, self.revision, self.heard_s = info.created, 0, began_s
                 self._move(max(since, buffer.revision))
             self.info = info
+            consumer.on_heartbeat = partial(self._hear, buffer)
             await self._apply_changes(buffer, info.state.last_seq)
 
     async def _restored(self, info: api.StreamInfo) -> int:
@@ -234,13 +239,22 @@ class BucketWatch:
             if buffer.is_complete and buffer.is_empty:
                 self._move(last_revision)
                 self._current.set()
-            self._heard_s = time.time()
+            self._hear(buffer)
             drained = await buffer.drain()
             with self._applying():
                 for entry in drained:
                     await self._replica.apply(entry)
                     self._move(entry.revision)
                     await time_slice.checkpoint()
+
+    def _hear(self, buffer: EntryBuffer) -> None:
+        """Note the time if the replica has all entries.
+
+        While it catches up, it is still as old as when it was interrupted: if it is interrupted
+        again, delete markers may be gone.
+        """
+        if buffer.is_complete and buffer.is_empty and not self.is_applying:
+            self.heard_s = time.time()
 
     @contextlib.contextmanager
     def _applying(self) -> Iterator[None]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 
 import pytest
 
+from broker.nats import ordered_consumer
 from broker.nats.bus import Bus, connect
 from broker.nats.entry_buffer import WatchedEntry
 from broker.nats.jetstream import ensure_bucket
@@ -59,6 +61,7 @@ class SlowReplica(KeyReplica):
         super().__init__()
         self._bus = bus
         self.applying, self.may_apply = asyncio.Event(), asyncio.Event()
+        self.replaced_s = 0.0
 
     async def replace(self, batches: EntryBatches) -> None:
         await super().replace(batches)
@@ -66,6 +69,7 @@ class SlowReplica(KeyReplica):
         for _ in range(20):
             # Until the entry has arrived in the buffer.
             await self._bus.flush()
+        self.replaced_s = time.time()
 
     async def apply(self, entry: WatchedEntry) -> None:
         self.applying.set()
@@ -86,6 +90,32 @@ async def test_a_change_during_the_first_read_survives_a_reconnect(bus: Bus) -> 
         await current.wait()
 
     assert replica.keys == {"one", "two"}
+
+
+async def test_a_replica_that_catches_up_is_as_old_as_before(bus: Bus) -> None:
+    bucket, replica, current = await ensure_bucket(bus, BUCKET), SlowReplica(bus), asyncio.Event()
+    await bucket.put("one", b"1")
+    watch = BucketWatch(bus, BUCKET, replica, current)
+
+    async with run_in_background(watch.run(), "the watch"):
+        await replica.applying.wait()
+        assert watch.heard_s < replica.replaced_s
+        replica.may_apply.set()
+        await current.wait()
+        assert watch.heard_s > replica.replaced_s
+
+
+async def test_heartbeats_keep_the_replica_of_an_idle_bucket_young(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordered_consumer, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(ordered_consumer, "MISSED_HEARTBEATS", 1_000)
+    await ensure_bucket(bus, BUCKET)
+
+    async with watch_bucket(bus, BUCKET, KeyReplica()) as watch:
+        heard_s = watch.heard_s
+        while watch.heard_s <= heard_s:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_replica_is_kept_when_nats_has_lost_the_bucket_until_it_is_restored(
