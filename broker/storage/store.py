@@ -12,36 +12,25 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from nats.js import api
-from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from broker.nats.bus import Bus
 from broker.nats.entry_buffer import WatchedEntry
-from broker.nats.jetstream import WriteHealth
 from broker.nats.watch import BucketWatch, EntryBatches, watch_bucket
 from broker.runtime import gc_tuning
 from broker.runtime.background import run_in_background
 from broker.runtime.cooperative import TIME_SLICE_S, TimeSlice
-from broker.storage import past_records
 from broker.storage.checkpoint import Checkpoint
-from broker.storage.deleted_records import purge_deleted
 from broker.storage.key_encryption import KeyEncryption
 from broker.storage.platform_keys import PlatformKeys, open_keys
-from broker.storage.records_bucket import (
-    BUCKET,
-    STREAM,
-    open_bucket,
-    record_errors,
-    removes_revisions,
-    subject_of,
-)
+from broker.storage.record_access import RecordAccess
+from broker.storage.records_bucket import BUCKET, open_bucket
 from broker.storage.releases_behind import AT_ONCE, ReleasesBehind
 from broker.storage.sealed_records import SealedRecords
 from broker.storage.usage_follower import UsageFollower
 from kubefox import records
-from kubefox.errors import InvalidEvent, RevisionConflict
-from kubefox.records import PLATFORM_KEYS, Change, Record
+from kubefox.errors import InvalidEvent
+from kubefox.records import PLATFORM_KEYS, Change
 from routing.change_log import ChangeLog
 from routing.snapshot.route_bindings import CACHE_BYTES
 from routing.snapshot.snapshot import Snapshot, SnapshotBuilder
@@ -54,13 +43,12 @@ SnapshotListener = Callable[[Snapshot, Snapshot, str | None], None]
 all records were read again."""
 
 
-class Store:
-    """Reads and writes records; created by ``open_store``.
+class Store(RecordAccess):
+    """The records, and the snapshot of them in this process; created by ``open_store``.
 
     Attributes:
         checkpoint: Of the records of this process.
         keys: The platform's keys.
-        sealed_records: Encodes and decodes records.
         snapshot: The current snapshot; replaced at each change.
         changes: KV keys of the records that have changed in the snapshot.
     """
@@ -78,28 +66,20 @@ class Store:
         keys: PlatformKeys,
         checkpoint_file: Path | None,
     ) -> None:
-        self._bus = bus
-        self._bucket = bucket
+        super().__init__(bus, bucket, SealedRecords(keys))
         self._time_slice_s = time_slice_s
         self._behind = ReleasesBehind(time_slice_s)
         self._current = current
         self._changed = asyncio.Event()
-        self._writes = WriteHealth(bus)
         self._usage = usage
         self._listeners: list[SnapshotListener] = []
         self._route_cache_bytes = route_cache_bytes
-        self.sealed_records = SealedRecords(keys)
         self.keys = keys
         self.snapshot = self._empty()
         self.checkpoint = Checkpoint(
             checkpoint_file, bus, self.sealed_records, keys, self.snapshot.records
         )
         self.changes: ChangeLog[str] = ChangeLog()
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether the last write of this process succeeded."""
-        return self._writes.is_writable
 
     @property
     def is_current(self) -> bool:
@@ -112,100 +92,10 @@ class Store:
         """Whether the bucket is in a NATS cluster."""
         return self._bus.is_clustered
 
-    async def get(self, key: str, revision: int | None = None) -> tuple[Record, int] | None:
-        """Return the record under ``key`` and its revision, or None.
-
-        Args:
-            key: Key of the record, see ``kubefox.records``.
-            revision: An earlier revision, from the history; None means the latest.
-
-        Raises:
-            NatsUnavailable: NATS does not answer.
-        """
-        try:
-            with record_errors(self._bus, "read", key):
-                entry = await self._bucket.get(key, revision)
-        except KeyNotFoundError:
-            if not revision:
-                return None
-            past = await past_records.read(self._bus, self._bucket, key, revision)
-            return None if past is None else (self.sealed_records.decode(key, past), revision)
-        return self.sealed_records.decode(key, entry.value or b""), entry.revision or 0
-
     @property
     def revision(self) -> int:
         """Revision of the bucket up to which the snapshot holds all writes."""
         return self._watch.revision
-
-    async def create(self, key: str, record: Record) -> int:
-        """Write a record that must not exist, and return its revision.
-
-        Raises:
-            RevisionConflict: The record exists.
-            BodyTooLarge: The record does not fit in one message.
-            NatsUnavailable: NATS does not answer; the record may or may not be written.
-        """
-        with self._writes.recorded(), record_errors(self._bus, "create", key, writes=True):
-            return await self._bucket.create(key, self.sealed_records.encode(key, record))
-
-    async def update(self, key: str, record: Record, revision: int) -> int:
-        """Replace the record that has ``revision``, and return the new revision.
-
-        Raises:
-            RevisionConflict: The record has another revision.
-            BodyTooLarge: The record does not fit in one message.
-            NatsUnavailable: NATS does not answer; the record may or may not be written.
-        """
-        with self._writes.recorded(), record_errors(self._bus, "update", key, writes=True):
-            return await self._bucket.update(key, self.sealed_records.encode(key, record), revision)
-
-    async def put(self, key: str, record: Record | None, since: int) -> int:
-        """Write or delete a record, if no record at all has changed since a revision.
-
-        Args:
-            key: Key of the record, see ``kubefox.records``.
-            record: New content; None deletes the record.
-            since: Revision of the bucket that the writer has read.
-
-        Returns:
-            The new revision of the record and of the bucket.
-
-        Raises:
-            RevisionConflict: A record, under any key, was written after ``since``.
-            BodyTooLarge: The record does not fit in one message.
-            NatsUnavailable: NATS does not answer; the record may or may not be written.
-        """
-        headers = {api.Header.EXPECTED_LAST_SEQUENCE.value: str(since)}
-        if record is None:
-            headers["KV-Operation"] = "DEL"
-        action = "write" if record else "delete"
-        with self._writes.recorded(), record_errors(self._bus, action, key, writes=True):
-            value = self.sealed_records.encode(key, record) if record else b""
-            if removes_revisions(key, value):
-                headers[api.Header.ROLLUP.value] = "sub"
-            jetstream = self._bus.jetstream()
-            ack = await jetstream.publish(subject_of(key), value, headers=headers)
-        return ack.seq
-
-    async def purge_deleted(self, before_s: float, limit: int) -> int:
-        """Remove what NATS keeps of deleted records; see ``broker.storage.deleted_records``."""
-        with self._writes.recorded():
-            return await purge_deleted(self._bus, BUCKET, before_s=before_s, limit=limit)
-
-    async def create_if_missing(self, key: str, record: Record) -> None:
-        """Write a record unless one exists under its key."""
-        with contextlib.suppress(RevisionConflict):
-            await self.create(key, record)
-
-    async def delete(self, key: str, revision: int) -> None:
-        """Delete the record that has ``revision``. Its earlier revisions stay readable.
-
-        Raises:
-            RevisionConflict: The record has another revision.
-            NatsUnavailable: NATS does not answer; the record may or may not be deleted.
-        """
-        with self._writes.recorded(), record_errors(self._bus, "delete", key, writes=True):
-            await self._bucket.delete(key, last=revision)
 
     def listen(self, listener: SnapshotListener) -> None:
         """Call ``listener`` at each change, before this store's waiters run. It must be short."""
@@ -252,16 +142,6 @@ class Store:
         """Begin with the usage index, if there is one; see ``open_store``."""
         if self._usage is not None:
             self._usage.begin()
-
-    async def last_revision(self) -> int:
-        """Return the latest revision of the bucket, read from NATS.
-
-        Raises:
-            NatsUnavailable: NATS does not answer.
-        """
-        with record_errors(self._bus, "read", BUCKET):
-            info = await self._bus.jetstream().stream_info(STREAM)
-        return info.state.last_seq
 
     async def wait_beyond(self, revision: int) -> None:
         """Return as soon as the ``revision`` of this store is above ``revision``."""
