@@ -7,14 +7,14 @@ are stored as JetStream has them: as JSON, with encrypted secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from broker.storage.sealed_records import SealedRecords
 from kubefox.app import Module
-from routing.snapshot.packed_records import RecordEntry, SharedContent, packing_of
+from routing.snapshot.packed_records import Packing, RecordEntry, SharedContent, packing_of
 from routing.snapshot.records import Records, Writer
 
 BLOCK_RECORDS = 256
@@ -80,6 +80,11 @@ class BlockWriter:
         self._numbers: dict[SharedContent, int] = {}
         self._new: list[_Content] = []
 
+    @property
+    def count(self) -> int:
+        """How many blocks there are."""
+        return sum([-(-len(entries) // BLOCK_RECORDS) for entries in self._records.kinds.values()])
+
     def blocks(self) -> Iterator[bytes]:
         """Yield the blocks, one in each step."""
         for kind, entries in self._records.kinds.items():
@@ -113,29 +118,41 @@ class BlockWriter:
         return found
 
 
-def read_blocks(
-    blocks: Iterable[bytes], writer: Writer, sealed_records: SealedRecords
-) -> Iterator[None]:
-    """Add the records of all blocks to a writer, one block in each step.
+class BlockReader:
+    """Adds the records of blocks to a writer.
 
-    Raises:
-        msgspec.MsgspecError: A block is none.
-        FoxError: A record cannot be decoded.
+    Args:
+        writer: Takes the records.
+        sealed_records: Decodes those with secrets.
     """
-    contents: list[SharedContent] = []
-    for block in map(_decode, blocks):
-        contents += map(SharedContent.of, block.contents)
-        kind, entries = block.kind, dict[str, RecordEntry[Any]]()
-        packing = packing_of(kind)
-        for stored in block.records:
-            if stored.packed:
-                shared = packing.shared_of([contents[number] for number in stored.contents])
-                entry: RecordEntry[Any] = RecordEntry(
-                    packing, stored.packed, shared, stored.revision
-                )
-            else:
-                record = sealed_records.decode(f"{kind}.{stored.name}", stored.json)
-                entry = RecordEntry.of(kind, record, stored.revision)
-            entries[stored.name] = entry
-        writer.restore(kind, entries)
-        yield
+
+    def __init__(self, writer: Writer, sealed_records: SealedRecords) -> None:
+        self._writer = writer
+        self._sealed_records = sealed_records
+        self._contents: list[SharedContent] = []
+
+    def add(self, content: bytes) -> None:
+        """Add the records of the next block; the blocks must come in their order.
+
+        Raises:
+            msgspec.MsgspecError: It is no block.
+            FoxError: A record cannot be decoded.
+        """
+        block = _decode(content)
+        self._contents += map(SharedContent.of, block.contents)
+        packing = packing_of(block.kind)
+        entries = {
+            stored.name: self._packed(packing, stored)
+            if stored.packed
+            else self._decoded(block.kind, stored)
+            for stored in block.records
+        }
+        self._writer.restore(block.kind, entries)
+
+    def _packed(self, packing: Packing, stored: _StoredRecord) -> RecordEntry[Any]:
+        shared = packing.shared_of([self._contents[number] for number in stored.contents])
+        return RecordEntry(packing, stored.packed, shared, stored.revision)
+
+    def _decoded(self, kind: str, stored: _StoredRecord) -> RecordEntry[Any]:
+        record = self._sealed_records.decode(f"{kind}.{stored.name}", stored.json)
+        return RecordEntry.of(kind, record, stored.revision)

@@ -20,7 +20,7 @@ from broker.nats.watch import BucketWatch, EntryBatches, watch_bucket
 from broker.runtime import gc_tuning
 from broker.runtime.background import run_in_background
 from broker.runtime.cooperative import TIME_SLICE_S, TimeSlice
-from broker.storage.checkpoint import Checkpoint
+from broker.storage.checkpoint import Checkpoint, CurrentRecords
 from broker.storage.key_encryption import KeyEncryption
 from broker.storage.platform_keys import PlatformKeys, open_keys
 from broker.storage.record_access import RecordAccess
@@ -86,6 +86,13 @@ class Store(RecordAccess):
         """Whether the snapshot has followed the bucket up to now."""
         # nats-py calls its disconnect callback some loop iterations after the connection is lost.
         return self._bus.is_ready and self._current.is_set()
+
+    def current_records(self) -> CurrentRecords | None:
+        """Return the records and how current they are; None while they may be behind NATS."""
+        info = self._watch.info
+        if info is None or not self.is_current:
+            return None
+        return CurrentRecords(self.snapshot.records, info, self._watch.heard_s)
 
     @property
     def is_clustered(self) -> bool:
@@ -281,8 +288,7 @@ async def open_store(
         )
         store._watch = await stack.enter_async_context(watching)  # noqa: SLF001 - made here
         keeping = run_in_background(
-            store.checkpoint.keep(lambda: (store.snapshot.records, store._watch.info)),  # noqa: SLF001 - made here
-            "keeping a checkpoint",
+            store.checkpoint.keep(store.current_records), "keeping a checkpoint"
         )
         await stack.enter_async_context(keeping)
         yield store

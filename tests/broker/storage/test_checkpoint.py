@@ -6,8 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,26 @@ import msgspec
 import pytest
 
 from broker.nats import bus as buses
+from broker.nats import watch
 from broker.nats.entry_buffer import EntryBuffer
 from broker.storage import checkpoint
-from broker.storage.checkpoint import Header, read_header
+from broker.storage.checkpoint import Checkpoint
+from broker.storage.record_blocks import BlockReader
 from broker.storage.records_bucket import STREAM
-from broker.storage.store import Store, open_store
+from broker.storage.store import Store
 from kubefox.environment import EnvironmentData, VirtualEnvironment
 from kubefox.records import deployment_key, environment_key, virtual_environment_key
 from tests.broker.records import KEY, dev
-from tests.routing.world import UI, RoutingWorld, ask, definition
-from tests.support.keys import KEYS
+from tests.broker.storage.checkpoints import (
+    frames_of,
+    opened,
+    rewritten,
+    write_at_once,
+    write_frames,
+    write_world,
+    written,
+)
+from tests.routing.world import ask
 from tests.support.nats import NatsServer
 
 PASSWORD = "correct-horse-battery"
@@ -32,11 +41,7 @@ PASSWORD = "correct-horse-battery"
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write checkpoints of few records, and after each change."""
-    monkeypatch.setattr(checkpoint, "MIN_RECORDS", 1)
-    monkeypatch.setattr(checkpoint, "FIRST_S", 0)
-    monkeypatch.setattr(checkpoint, "PAUSE_S", 0.01)
-    monkeypatch.setattr(checkpoint, "CHANGED_SHARE", 1_000_000)
+    write_at_once(monkeypatch)
 
 
 @pytest.fixture
@@ -56,40 +61,6 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(EntryBuffer, "add", recording)
     return found
-
-
-@asynccontextmanager
-async def opened(nats: NatsServer, file: Path | None) -> AsyncIterator[Store]:
-    """Open a store as another process."""
-    async with (
-        buses.connect(nats.url, process_id="process") as bus,
-        open_store(bus, KEYS, creates_keys=True, checkpoint_file=file) as store,
-    ):
-        yield store
-
-
-async def write_world(store: Store) -> None:
-    """Write two releases of deployments that share a component version."""
-    world = RoutingWorld()
-    world.environment("dev")
-    for name in ("v1", "v2"):
-        world.deploy(name, UI, definition("worker", "Path(`/{{.Vars.subPath}}/work`)"))
-    for name, deployment in (("pr-1", "v1"), ("pr-2", "v2")):
-        world.virtual(name, subPath=name)
-        world.release(name, deployment, release_id=f"r-{name}")
-    for key, record in {change.key: change.record for change in world.changes}.items():
-        assert record is not None
-        await store.create(key, record)
-    await store.wait_revision(await store.last_revision())
-
-
-async def written(store: Store, file: Path) -> Header:
-    """Return the header of the checkpoint when it holds the records of the store."""
-    while (header := await asyncio.to_thread(read_header, file)) is None or (
-        header.revision != store.snapshot.revision
-    ):
-        await asyncio.sleep(0.01)
-    return header
 
 
 def contents(store: Store) -> dict[str, Any]:
@@ -235,18 +206,6 @@ async def test_a_checkpoint_of_a_history_that_a_restored_backup_lacks_is_not_use
     assert store.snapshot.environments["forgotten"] == dev("blue")
 
 
-def rewritten(**changes: Any) -> Callable[[Path], None]:
-    """Return what changes the header of a checkpoint."""
-
-    def rewrite(file: Path) -> None:
-        frames = checkpoint.read_frames(file)
-        header = msgspec.msgpack.decode(frames[0], type=Header)
-        changed = msgspec.msgpack.encode(msgspec.structs.replace(header, **changes))
-        checkpoint.write_frames(file, [changed, *frames[1:]])
-
-    return rewrite
-
-
 def damage(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
@@ -254,7 +213,14 @@ def damage(file: Path) -> None:
 
 
 def shorten(file: Path) -> None:
-    checkpoint.write_frames(file, checkpoint.read_frames(file)[:-1])
+    write_frames(file, frames_of(file)[:-1])
+
+
+def lengthen(file: Path) -> None:
+    """Have the header's frame claim 4 GiB."""
+    content = bytearray(file.read_bytes())
+    content[:4] = b"\xff" * 4
+    file.write_bytes(content)
 
 
 def cut_off(file: Path) -> None:
@@ -272,15 +238,17 @@ def open_to_others(file: Path) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        rewritten(written_at_s=time.time() - checkpoint.MAX_AGE_S - 60),
-        rewritten(written_at_s=time.time() + 86_400),
+        rewritten(current_at_s=time.time() - checkpoint.MAX_AGE_S - 60),
+        rewritten(current_at_s=time.time() + 86_400),
+        rewritten(read_at_s=time.time() - checkpoint.MAX_CHAIN_S - 60),
+        rewritten(read_at_s=time.time() + 86_400),
         rewritten(form="of another version"),
         rewritten(data_keys=("lost",)),
         rewritten(created="another time"),
         rewritten(subject="$KV.kubefox.environment.other"),
         rewritten(stored="another time"),
         rewritten(revision=1_000_000),
-        *(damage, shorten, cut_off, empty, open_to_others),
+        *(damage, shorten, lengthen, cut_off, empty, open_to_others),
     ],
 )
 async def test_a_checkpoint_that_cannot_be_trusted_is_not_used(
@@ -288,8 +256,10 @@ async def test_a_checkpoint_that_cannot_be_trusted_is_not_used(
     file: Path,
     added: list[str],
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     spoil: Callable[[Path], None],
 ) -> None:
+    caplog.set_level("INFO", "broker.storage.checkpoint")
     async with opened(own_nats_server, file) as store:
         await write_world(store)
         await written(store, file)
@@ -300,42 +270,42 @@ async def test_a_checkpoint_that_cannot_be_trusted_is_not_used(
     async with opened(own_nats_server, file) as store:
         assert len(store.snapshot.deployments) == 2
         assert len(added) > len(store.snapshot.deployments)
+    assert f"checkpoint {file} is not used: " in caplog.text or "is ignored: " in caplog.text
 
 
-async def test_a_checkpoint_is_written_again_when_the_keys_change(
-    own_nats_server: NatsServer, file: Path
+async def test_a_checkpoint_that_makes_its_reader_fail_does_not_keep_a_process_from_its_start(
+    own_nats_server: NatsServer,
+    file: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with opened(own_nats_server, file) as store:
         await write_world(store)
         await written(store, file)
-    await asyncio.to_thread(rewritten(data_keys=("earlier",)), file)
 
+    def fail(_self: BlockReader, _content: bytes) -> None:
+        raise RuntimeError("an unexpected failure")
+
+    monkeypatch.setattr(BlockReader, "add", fail)
     async with opened(own_nats_server, file) as store:
-        while (await written(store, file)).data_keys == ("earlier",):
-            await asyncio.sleep(0.01)
+        assert len(store.snapshot.deployments) == 2
+    assert "an unexpected failure" in caplog.text
 
 
-async def test_no_checkpoint_of_few_records_is_kept(
-    own_nats_server: NatsServer, file: Path, monkeypatch: pytest.MonkeyPatch
+async def test_restored_records_that_cannot_be_used_are_read_from_nats(
+    own_nats_server: NatsServer, file: Path, added: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(own_nats_server, file) as store:
         await write_world(store)
         await written(store, file)
-    monkeypatch.setattr(checkpoint, "MIN_RECORDS", 1_000)
+    monkeypatch.setattr(watch, "RETRY_S", 0.01)
+    take = Checkpoint.take
 
-    async with opened(own_nats_server, file):
-        while await asyncio.to_thread(file.exists):
-            await asyncio.sleep(0.01)
+    def spoiled(self: Checkpoint) -> Any:
+        return None if take(self) is None else "no records"
 
-
-async def test_files_of_killed_writers_are_removed(own_nats_server: NatsServer, file: Path) -> None:
-    left = [file.with_name(f".{file.name}.{name}") for name in ("old", "new")]
-    for path in left:
-        path.touch()
-    os.utime(left[0], (0, 0))
-
+    monkeypatch.setattr(Checkpoint, "take", spoiled)
+    added.clear()
     async with opened(own_nats_server, file) as store:
-        await write_world(store)
-        await written(store, file)
-
-    assert [path.exists() for path in left] == [False, True]
+        assert len(store.snapshot.deployments) == 2
+        assert len(added) > len(store.snapshot.deployments)

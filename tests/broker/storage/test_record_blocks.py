@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.storage.record_blocks import BLOCK_RECORDS, BlockWriter, read_blocks
+from broker.storage.record_blocks import BLOCK_RECORDS, BlockReader, BlockWriter
 from broker.storage.sealed_records import SealedRecords
 from kubefox.deployment import Deployment
 from kubefox.errors import InvalidEvent
@@ -39,8 +39,11 @@ def records_of(kind: str, found: Mapping[str, Record], *, has_labels: bool = Tru
 
 def read_again(before: Records, *, has_labels: bool = True) -> Records:
     writer = Records.empty(has_labels=has_labels).writer()
-    for _ in read_blocks(BlockWriter(before, SEALED).blocks(), writer, SEALED):
-        pass
+    reader, blocks = BlockReader(writer, SEALED), BlockWriter(before, SEALED)
+    found = list(blocks.blocks())
+    assert len(found) == blocks.count
+    for block in found:
+        reader.add(block)
     return writer.finish()
 
 
