@@ -9,7 +9,7 @@ a later deletion can be gone. In all other cases, and if the file cannot be read
 read from NATS. A checkpoint is never needed; it may be removed at any time.
 
 A fault in a checkpoint would be passed on to the next one, which is written from its records.
-Therefore a checkpoint also tells when its records, or those of the checkpoints before it, were read
+Therefore a checkpoint also tells how old the last one is of a process that had read all records
 from NATS, and it is not used when that is too long ago.
 
 The file is one of frames (``broker.storage.framed_file``): a header, then blocks of records
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 MAX_AGE_S = DELETE_MARKER_S / 2
 """An older checkpoint is not used. The other half is for clocks that are wrong."""
 MAX_CHAIN_S = DELETE_MARKER_S
-"""After this time since all records were read from NATS, no checkpoint is written or used."""
+"""So long after ``Header.read_at_s``, no checkpoint is written or used."""
 RENEW_S = 86_400
 """A running process replaces a checkpoint whose records are so much older than its own."""
 MIN_RECORDS = 10_000
@@ -86,8 +86,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         subject: Subject of the message with this revision.
         stored: Time of that message.
         current_at_s: Unix time up to which the writer had followed the bucket.
-        read_at_s: Unix time at which all records were read from NATS, perhaps by an earlier process
-            whose checkpoint the writer started from.
+        read_at_s: ``current_at_s`` of the last checkpoint whose writer had read all records from
+            NATS: of this one, or of an earlier one that led to it.
         blocks: How many blocks follow.
     """
 
@@ -166,7 +166,7 @@ class Checkpoint:
         """Return the records that were restored, once; None if all are to be read from NATS."""
         restored, self._restored = self._restored, None
         self._tries += restored is not None
-        records, self._read_at_s = restored or (None, time.time())
+        records, self._read_at_s = restored or (None, 0.0)
         return records
 
     async def _read(self, path: Path, info: api.StreamInfo) -> tuple[Records, float] | None:
@@ -316,7 +316,8 @@ class Checkpoint:
     async def _replace(self, path: Path, current: CurrentRecords, reason: str) -> None:
         """Write a checkpoint, unless no process could start from it."""
         message = await self._message(current.records.revision)
-        if message is None or not 0 <= time.time() - self._read_at_s < MAX_CHAIN_S:
+        read_at_s = self._read_at_s or current.current_at_s
+        if message is None or not 0 <= time.time() - read_at_s < MAX_CHAIN_S:
             await self._remove_useless(path, current.info)
             return
         blocks = BlockWriter(current.records, self._sealed_records)
@@ -329,7 +330,7 @@ class Checkpoint:
             subject=subject,
             stored=stored,
             current_at_s=current.current_at_s,
-            read_at_s=self._read_at_s,
+            read_at_s=read_at_s,
             blocks=blocks.count,
         )
         async with opened(FrameWriter(path)) as writer:

@@ -135,6 +135,7 @@ async def test_a_checkpoint_tells_when_its_records_were_read_from_nats(
     async with opened(own_nats_server, file) as store:
         await write_world(store)
         first = await written(store, file)
+        assert first.read_at_s == first.current_at_s
 
     async with opened(own_nats_server, file) as store:
         await store.create("environment.late", dev())
