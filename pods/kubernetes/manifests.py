@@ -237,12 +237,13 @@ def _startup_probe() -> Object:
 
 
 def _liveness_probe(alive_s: float) -> Object:
-    # Each heartbeat writes the file. A pod that has sent none is not watched.
+    # Each heartbeat writes the file. A pod that has sent none is not watched. One probe may fail
+    # because the node is busy, so two in a row count.
     age = f"$(( $(date +%s) - $(stat -c %Y {_BEAT_FILE}) ))"
     script = f"! test -s {_BEAT_FILE} || test {age} -lt {math.ceil(alive_s)}"
     return {
         "exec": {"command": ["sh", "-c", script.replace("$(", "$$(")]},
         "periodSeconds": 10,
         "timeoutSeconds": 10,
-        "failureThreshold": 1,
+        "failureThreshold": 2,
     }

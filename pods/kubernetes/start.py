@@ -39,9 +39,6 @@ def main() -> int:
     """Prepare the pod and become its command; return the exit code if that fails."""
     environ = dict(os.environ)
     run_folder = Path(environ["FOX_RUN_FOLDER"])
-    for name in ("ready", "beat"):
-        # The folder outlives a restart of the container.
-        (run_folder / name).unlink(missing_ok=True)
     try:
         login, bundle = asyncio.run(_prepare(environ, run_folder / "bundles"))
         _execute(sys.argv[1:], {**environ, **_handed_over(login, bundle, run_folder)})

@@ -126,3 +126,9 @@ def test_a_pod_is_watched_only_if_the_platform_watches_pods() -> None:
     assert "FOX_BEAT_S" not in environment()
     assert container(watched)["livenessProbe"]["exec"]["command"][-1].endswith("-lt 10")
     assert {"FOX_BEAT_S", "FOX_IDLE_BEAT_S"} <= environment(watched).keys()
+
+
+def test_one_probe_that_fails_on_a_busy_node_restarts_no_container() -> None:
+    probe = container(PodSettings(image="i", alive_s=9.5))["livenessProbe"]
+
+    assert probe["failureThreshold"] == 2

@@ -37,6 +37,11 @@ login = json.loads(os.read(int(os.environ["FOX_NATS_OWN_LOGIN_FD"]), 65536))
 print(os.environ["FOX_POD"], login["process_id"])
 os.write(int(os.environ["FOX_READY_FD"]), b"ready")
 """
+TELL_FILES = """
+import os
+print(*sorted(os.listdir(os.environ["FOX_RUN_FOLDER"])), flush=True)
+os._exit(0)
+"""
 
 
 class Starting:
@@ -119,6 +124,30 @@ async def test_a_pod_becomes_its_component_with_a_login_of_its_own(starting: Sta
     assert pod == name
     assert process_id.startswith(f"{name}-")
     assert starting.is_ready()
+
+
+async def test_files_of_an_earlier_container_are_removed_before_the_platform_is_imported(
+    tmp_path: Path,
+) -> None:
+    run, imported = tmp_path / "run", tmp_path / "imported"
+    for folder in (run, imported):
+        folder.mkdir()
+    for name in ("ready", "beat", "kept"):
+        (run / name).write_text("of before")
+    # The first large package that is imported.
+    (imported / "nats.py").write_text(TELL_FILES)
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "pods.kubernetes.begin",
+        env={"FOX_RUN_FOLDER": str(run), "PYTHONPATH": str(imported)},
+        stdout=subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+
+    assert output == b"kept\n"
 
 
 async def test_large_code_arrives_in_parts(starting: Starting) -> None:
