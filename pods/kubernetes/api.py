@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
 from kubefox.decoding import DECODE_ERRORS
+from pods.kubernetes import deep_json
 from pods.kubernetes.cluster import Cluster
 
 FIELD_MANAGER = "kubefox"
@@ -81,9 +82,13 @@ class _Status(msgspec.Struct, frozen=True):
 
 _decode_status = msgspec.json.Decoder(_Status).decode
 _decode_list = msgspec.json.Decoder(ObjectList).decode
+_decode_list_meta = msgspec.json.Decoder(ListMeta).decode
 _decode_change = msgspec.json.Decoder(Change).decode
+_decode_type = msgspec.json.Decoder(str).decode
 _decode_object = msgspec.json.Decoder(Object).decode
 _encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
 
 
 class Api:
@@ -111,10 +116,10 @@ class Api:
         Raises:
             ApiError: It does not exist (404), or cannot be read.
         """
-        return _decode_object(await self._call("GET", path))
+        return self._read(await self._call("GET", path), _decode_object)
 
     async def list(self, path: str, selectors: Mapping[str, str]) -> ObjectList:
-        """Return the objects of a collection.
+        """Return the objects of a collection; each may be nested too deeply to be decoded.
 
         Args:
             path: Of the collection.
@@ -123,7 +128,7 @@ class Api:
         Raises:
             ApiError: They cannot be read.
         """
-        return _decode_list(await self._call("GET", path, parameters=selectors))
+        return self._read(await self._call("GET", path, parameters=selectors), _read_list)
 
     async def apply(self, path: str, manifest: Object) -> bytes:
         """Make the fields of an object those of ``manifest``, by server-side apply.
@@ -145,7 +150,7 @@ class Api:
         Raises:
             ApiError: It exists (409), or the API refuses it.
         """
-        return _decode_object(await self._call("POST", path, manifest))
+        return self._read(await self._call("POST", path, manifest), _decode_object)
 
     async def patch(self, path: str, changes: Object, kind: str = MERGE) -> bytes:
         """Change fields of an object, and return its JSON.
@@ -190,6 +195,8 @@ class Api:
     ) -> AsyncGenerator[Change, None]:
         """Yield the changes of a collection after ``version``, until the API ends the watch.
 
+        The object of each may be nested too deeply to be decoded.
+
         Args:
             path: Of the collection.
             selectors: ``labelSelector`` and ``fieldSelector``.
@@ -212,7 +219,7 @@ class Api:
                 async for chunk in response.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in filter(None, lines):
-                        yield _decode_change(line)
+                        yield _read_change(line)
             finally:
                 _abort(response)
 
@@ -234,6 +241,15 @@ class Api:
         ) as response:
             return await response.read()
 
+    def _read(self, body: bytes, read: Callable[[bytes], T]) -> T:
+        try:
+            return read(body)
+        except DECODE_ERRORS as error:
+            raise self._invalid(error) from error
+
+    def _invalid(self, error: Exception) -> ApiError:
+        return ApiError(0, f"{self._cluster.server} sends no valid answer: {error}")
+
     @contextlib.asynccontextmanager
     async def _request(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
@@ -250,15 +266,35 @@ class Api:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, f"{self._cluster.server} does not answer: {error!r}") from error
         except DECODE_ERRORS as error:
-            raise ApiError(0, f"{self._cluster.server} sends no valid answer: {error}") from error
+            raise self._invalid(error) from error
 
     async def _current_token(self) -> str:
         if self._cluster.token_file is None:
             return self._cluster.token
         if time.monotonic() >= self._token_until_s:
-            self._token = await asyncio.to_thread(self._cluster.read_token)
+            try:
+                self._token = await asyncio.to_thread(self._cluster.read_token)
+            except (OSError, UnicodeDecodeError) as error:
+                raise ApiError(0, f"the token of the cluster cannot be read: {error}") from error
             self._token_until_s = time.monotonic() + _TOKEN_S
         return self._token
+
+
+def _read_list(body: bytes) -> ObjectList:
+    try:
+        return _decode_list(body)
+    except RecursionError:
+        found = deep_json.members(body)
+        items = deep_json.elements(found.get("items", b""))
+        return ObjectList(metadata=_decode_list_meta(found.get("metadata", b"")), items=items)
+
+
+def _read_change(line: bytes) -> Change:
+    try:
+        return _decode_change(line)
+    except RecursionError:
+        found = deep_json.members(line)
+        return Change(type=_decode_type(found.get("type", b"")), object=found["object"])
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:
