@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -97,7 +98,12 @@ class Deployments:
             spec, wanted = workload.spec, workload.wanted
             if spec is None or wanted == workload.applied:
                 return
-            if workload.applied is None:
+            if not wanted and not workload.generation:
+                await self._stop_pods_of_before(workload)
+                return
+            if not workload.applied:
+                # Others may have deleted these objects while no pod needed them.
+                workload.has_budget = False
                 login = encode_login(self._logins.log_in_first(spec))
                 secret = manifests.secret(spec.version, login)
                 await self._api.apply(f"{self._core}/secrets/{workload.name}", secret)
@@ -113,6 +119,23 @@ class Deployments:
             applied = await self._api.apply(f"{self.deployments}/{workload.name}", manifest)
             workload.generation = _decode_deployment(applied).metadata.generation
             workload.applied = wanted
+
+    async def _stop_pods_of_before(self, workload: Workload) -> None:
+        """Give the Deployment no pods that an earlier process has made, if there is one."""
+        path = f"{self.deployments}/{workload.name}"
+        try:
+            written = await self._api.patch(path, {"spec": {"replicas": 0}})
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        else:
+            workload.generation = _decode_deployment(written).metadata.generation
+        workload.applied = 0
+
+    def rewrite_soon(self, workload: Workload) -> None:
+        """Write all objects of a workload again, in the background."""
+        workload.forget_written()
+        self.settle_soon(workload)
 
     def settle_soon(self, workload: Workload) -> None:
         """Do so in the background, as soon as the API allows it."""
@@ -161,7 +184,8 @@ class Deployments:
         """
         async with workload.lock:
             if not workload.wanted:
-                workload.applied, workload.has_budget = None, False
+                workload.forget_written()
+                workload.generation = 0
                 await self._delete(workload.name)
 
     async def names(self, *, without: frozenset[str]) -> list[str]:
@@ -200,20 +224,32 @@ class Deployments:
             logger.warning("pods of the cluster are left as they are: %r", error)
 
     async def _change_all(self) -> None:
-        await self._settle_all()
-        await self._end_pods()
+        """Try each change once.
 
-    async def _end_pods(self) -> None:
-        for uid, (pod, grace_s) in tuple(self._ending.items()):
-            path = f"{self.pods}/{pod.metadata.name}"
-            await self._api.delete(path, uid=uid, grace_s=grace_s)
-            self._ending.pop(uid, None)
+        Raises:
+            ApiError: The first one; a refused change does not keep the others waiting.
+        """
+        errors = []
+        for change in self._changes():
+            try:
+                await change()
+            except ApiError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
-    async def _settle_all(self) -> None:
+    def _changes(self) -> Iterator[Callable[[], Awaitable[None]]]:
         for workload in tuple(self._unsettled):
-            await self._finish(workload, self._unsettled, self.settle)
+            yield partial(self._finish, workload, self._unsettled, self.settle)
         for workload in tuple(self._unused):
-            await self._finish(workload, self._unused, self.delete)
+            yield partial(self._finish, workload, self._unused, self.delete)
+        for uid in tuple(self._ending):
+            yield partial(self._end_pod, uid)
+
+    async def _end_pod(self, uid: str) -> None:
+        pod, grace_s = self._ending[uid]
+        await self._api.delete(f"{self.pods}/{pod.metadata.name}", uid=uid, grace_s=grace_s)
+        self._ending.pop(uid, None)
 
     async def _finish(
         self,

@@ -150,6 +150,9 @@ class KubernetesDriver:
         """End a replica's pod, if it lives; its place stays vacant if the pod has ended itself."""
         if replica.is_gone:
             workload.vacate(replica)
+            if replica.was_killed:
+                # Its pod did not start. Others may have deleted the Secret that it needs.
+                self._deployments.rewrite_soon(workload)
             return
         replica.stop()
         workload.begin_leaving(replica)

@@ -92,5 +92,5 @@ class ForeignChanges:
 
     def _do(self, workload: Workload) -> None:
         del self._pending[workload.name]
-        workload.applied = None
+        workload.forget_written()
         self._put_back(workload)

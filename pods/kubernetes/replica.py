@@ -111,6 +111,7 @@ class Replica:
         self._ends_before = 0
         self._was_ready = False
         self._was_stopped = False
+        self._was_killed = False
         self._is_left = False
         self._end: Terminated | None = None
         self._ready_or_gone = asyncio.Event()
@@ -132,6 +133,11 @@ class Replica:
     def is_gone(self) -> bool:
         """Whether its process has ended."""
         return self._gone.is_set()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it was to be ended at once."""
+        return self._was_killed
 
     @property
     def end(self) -> PodEnd:
@@ -161,9 +167,14 @@ class Replica:
         await self._deleted.wait()
 
     def kill(self) -> None:
-        """End its pod with the least grace time."""
-        if self.pod is not None and not self.is_gone:
+        """End its pod with the least grace time; it has ended at once if it has none."""
+        if self.is_gone:
+            return
+        self._was_killed = True
+        if self.pod is not None:
             self._kill(self.pod)
+        else:
+            self._set_gone()
 
     def stop(self) -> None:
         """Note that its end was asked for."""
@@ -189,7 +200,7 @@ class Replica:
             self._end = pod.last_end
             if not self._was_stopped:
                 self._set_gone()
-        elif pod.is_leaving and not self._was_ready and not self._was_stopped:
+        elif pod.is_leaving and not (self._was_ready or self._was_stopped or self._was_killed):
             self.pod = None
             return False
         elif pod.is_ready and not pod.is_leaving:

@@ -32,7 +32,7 @@ class Workload:
         spec: A pod of the version; None while only pods of an earlier process are known.
         applied: How many pods the Deployment has been given; None if that is not known.
         has_budget: Whether its disruption budget has been written.
-        generation: That of the Deployment after its last write.
+        generation: That of the Deployment after its last write; 0 before the first one.
         is_pending: Whether something is still to be done with its Deployment.
         lock: Held while the Deployment is written.
     """
@@ -90,6 +90,10 @@ class Workload:
         loop = asyncio.get_running_loop()
         self._vacancies.append(loop.call_later(self._vacant_s, self._end_oldest_vacancy))
 
+    def forget_written(self) -> None:
+        """Note that its objects in the cluster may differ from those that were written."""
+        self.applied, self.has_budget = None, False
+
     def end_vacancies(self) -> None:
         """Keep no place any more."""
         for vacancy in self._vacancies:
@@ -123,7 +127,9 @@ class Workload:
 
     def _bind_free(self) -> None:
         """Give each replica without a pod one that is free, ready ones first."""
-        waiting = [replica for replica in self._replicas if replica.pod is None]
+        waiting = [
+            replica for replica in self._replicas if replica.pod is None and not replica.is_gone
+        ]
         if not waiting:
             return
         free = [

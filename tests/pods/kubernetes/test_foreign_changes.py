@@ -33,6 +33,7 @@ class Cluster:
 
 async def test_a_change_by_others_is_put_back_at_once() -> None:
     cluster = Cluster()
+    cluster.workload.has_budget = True
 
     cluster.change(2)
     await asyncio.sleep(0)
@@ -40,6 +41,7 @@ async def test_a_change_by_others_is_put_back_at_once() -> None:
 
     assert cluster.written == [cluster.workload]
     assert cluster.workload.applied is None
+    assert not cluster.workload.has_budget
 
 
 async def test_the_driver_does_not_put_back_its_own_change() -> None:

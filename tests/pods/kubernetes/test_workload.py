@@ -96,6 +96,40 @@ async def test_a_pod_that_is_deleted_before_it_was_ready_is_replaced_by_the_next
     assert first.name == "api-two"
 
 
+async def test_a_pod_that_is_killed_before_it_was_ready_ends_its_replica() -> None:
+    found = await workload(pod("one"))
+    first, second = replica(), replica()
+    found.add(first)
+    first.kill()
+
+    found.on_pod(pod("one", is_leaving=True))
+    found.on_pod(pod("two", is_ready=True))
+    was_gone = first.is_gone
+    found.on_deleted(pod("one", is_leaving=True))
+    await first.wait_gone()
+    found.vacate(first)
+    found.add(second)
+
+    assert (was_gone, first.name) == (False, "api-one")
+    assert await second.wait_ready()
+    assert second.name == "api-two"
+    found.end_vacancies()
+
+
+async def test_a_replica_that_is_killed_without_a_pod_has_ended_and_gets_none() -> None:
+    found = await workload()
+    first, second = replica(), replica()
+    found.add(first)
+    found.add(second)
+
+    first.kill()
+    await first.wait_gone()
+    found.on_pod(pod("one"))
+
+    assert not await first.wait_ready()
+    assert (first.name, second.name) == ("", "api-one")
+
+
 async def test_a_ready_pod_that_is_deleted_serves_until_it_is_gone() -> None:
     found = await workload(pod("one", is_ready=True))
     first = replica()
