@@ -6,7 +6,7 @@ started, restarted and stopped. ``pods.drivers`` finds the installed drivers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
@@ -142,6 +142,13 @@ class PodDriver(Protocol):
 
         Raises:
             FoxError: The pod cannot be started; the message says why.
+        """
+        ...
+
+    async def left_pods(self) -> Mapping[Version, int]:
+        """Return how many pods an earlier process has left, by version.
+
+        A version is in it until it runs here. The mapping is empty if no pod outlives its process.
         """
         ...
 

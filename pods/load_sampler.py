@@ -10,6 +10,8 @@ import logging
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from broker.dispatch.pod_load import fetch_load
 from broker.nats.bus import Bus
 from kubefox.component import short
@@ -55,11 +57,22 @@ class LoadSampler:
             if sample is None:
                 state = self._inherited(version, state)
             else:
+                state = self._adopting(version, state, sample)
                 state, counts[version] = decide(state, sample, limits, self._windows)
                 _log_change(version, state, counts[version], sample)
             states[version] = state
         self._states = states
         await self._fleet.scale(counts)
+
+    def _adopting(self, version: Version, state: Autoscaling, sample: Sample) -> Autoscaling:
+        """Return the state of a version with the pods that an earlier process has left.
+
+        The first samples may miss some of these pods. Their number holds for the scale-down delay.
+        """
+        adopted = self._fleet.replicas.pop_adopted(version)
+        if not adopted:
+            return state
+        return msgspec.structs.replace(state, wanted=((sample.at_s, adopted),))
 
     def _inherited(self, version: Version, state: Autoscaling) -> Autoscaling:
         """Return the state of the version that this one is to replace, if it is rolling out.

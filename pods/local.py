@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -127,6 +127,10 @@ class LocalDriver:
             ) as process,
         ):
             yield process
+
+    async def left_pods(self) -> Mapping[Version, int]:
+        """Return nothing: a process of this machine never outlives its platform."""
+        return {}
 
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; see ``PodDriver.retire``."""

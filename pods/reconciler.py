@@ -120,6 +120,8 @@ class Reconciler:
                         self._bus, self._board, self._runner.name, fleet.gone.announce
                     )
                     fleet.priorities.used_hashes = self._board.recently_used
+                    if self._adopts_pods:
+                        fleet.replicas.adopt(await self._driver.left_pods())
                     fleet.start_released()
                     await fleet.follow_idle()
                     group.create_task(self._follow(fleet))

@@ -26,6 +26,7 @@ class ReplicaCounts:
         self._scaled: dict[Version, Replicas] = {}
         self._desired: dict[Version, int] = {}
         self._replaced: dict[Version, Version] = {}
+        self._adopted: dict[Version, int] = {}
         self._has_scaled = asyncio.Event()
 
     @property
@@ -64,6 +65,20 @@ class ReplicaCounts:
         """Return the version that this one replaces, while it is rolling out."""
         return self._replaced.get(version)
 
+    def adopt(self, pods: Mapping[Version, int]) -> None:
+        """Begin with the pods that an earlier process has left, where the number follows the load.
+
+        Call this before the first ``update``.
+
+        Args:
+            pods: How many pods each version has.
+        """
+        self._adopted.update(pods)
+
+    def pop_adopted(self, version: Version) -> int:
+        """Return the number of pods that a version began with, once; 0 if it began with none."""
+        return self._adopted.pop(version, 0)
+
     def ask_for(self, counts: Mapping[Version, int]) -> frozenset[Version]:
         """Set the number of pods of some versions; return those for which that is a change."""
         changed = {
@@ -93,8 +108,10 @@ class ReplicaCounts:
             self._limits.pop(version, None)
         if limits is not None and limits.is_scaled:
             self._scaled[version] = limits
-            self._desired[version] = self._count(version)
+            adopted = self._adopted.get(version, 0)
+            self._desired[version] = max(self._count(version), adopted)
         else:
+            self._adopted.pop(version, None)
             self._scaled.pop(version, None)
             self._desired.pop(version, None)
 

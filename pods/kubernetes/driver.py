@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +22,16 @@ from pods.kubernetes.cluster import Cluster
 from pods.kubernetes.deployments import MANAGED, Deployments
 from pods.kubernetes.follow import Following
 from pods.kubernetes.foreign_changes import ClusterDeployment, ForeignChanges
-from pods.kubernetes.manifests import WORKLOAD_LABEL, PodSettings, workload_name
+from pods.kubernetes.manifests import WORKLOAD_LABEL, PodSettings, version_of, workload_name
 from pods.kubernetes.replica import ClusterPod, Replica
 from pods.kubernetes.start_server import serve_starts
 from pods.kubernetes.workload import Workload
 from pods.logins import Logins
 
 logger = logging.getLogger(__name__)
+
+LIST_S = 10.0
+"""How long pods wait until the Deployments of an earlier process are known."""
 
 NODE_LOST_S = 60.0
 """How much longer than its grace time the end of a pod may take; then its node counts as lost."""
@@ -62,6 +66,8 @@ class KubernetesDriver:
         self._bundles = BundleFiles(data_dir / "packed-bundles", fetch)
         self._workloads: dict[str, Workload] = {}
         self._senders: dict[str, Workload] = {}
+        # How many pods an earlier process has left, by the versions that have not run here.
+        self._left: dict[Version, int] = {}
         self._is_detached = False
         self._stack = contextlib.AsyncExitStack()
 
@@ -76,19 +82,19 @@ class KubernetesDriver:
             api, self._deployments.pods, MANAGED, ClusterPod, self._on_pod, self._on_deleted
         )
         foreign = ForeignChanges(self._workloads.get, self._deployments.settle_soon)
-        deployments = Following(
+        self._following = Following(
             api,
             self._deployments.deployments,
             MANAGED,
             ClusterDeployment,
-            foreign.on_deployment,
+            partial(self._on_deployment, foreign),
             foreign.on_deleted,
         )
         self._stack.callback(foreign.close)
         await enter(serve_starts(self._bus, self._find_spec, self._logins, self._bundles))
         for work, name in (
             (pods.run(), "following the pods of the cluster"),
-            (deployments.run(), "following the Deployments of the cluster"),
+            (self._following.run(), "following the Deployments of the cluster"),
             (self._deployments.run(), "changing the pods of the cluster"),
         ):
             await enter(run_in_background(work, name))
@@ -114,13 +120,21 @@ class KubernetesDriver:
         self._senders[spec.sender.tokens] = workload
         workload.add(replica)
         try:
-            await self._settle(workload)
+            await self._settle(workload, replica)
             yield replica
         finally:
             if self._is_detached:
                 replica.leave_running()
             else:
                 await self._leave(workload, replica)
+
+    async def left_pods(self) -> Mapping[Version, int]:
+        """Return the pods of an earlier process; see ``PodDriver.left_pods``."""
+        try:
+            await self._wait_listed()
+        except ApiError as error:
+            logger.warning("the pods of an earlier process are not known: %s", error)
+        return dict(self._left)
 
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; see ``PodDriver.retire``."""
@@ -140,10 +154,14 @@ class KubernetesDriver:
         for name in unused:
             self._deployments.delete_soon(self._workload(name))
 
-    async def _settle(self, workload: Workload) -> None:
+    async def _settle(self, workload: Workload, replica: Replica) -> None:
         try:
+            await self._wait_listed()
+            workload.take_over(self._left.pop(replica.version, 0))
             await self._deployments.settle(workload)
         except ApiError as error:
+            # It is asked for again soon. The pods of an earlier process must not end meanwhile.
+            replica.abandon()
             raise InternalError(f"Deployment {workload.name} cannot be applied: {error}") from error
 
     async def _leave(self, workload: Workload, replica: Replica) -> None:
@@ -177,6 +195,20 @@ class KubernetesDriver:
             if replica.pod is not None:
                 self._deployments.end_soon(replica.pod, 0)
             await replica.wait_deleted()
+
+    async def _wait_listed(self) -> None:
+        """Wait until the Deployments of an earlier process are known, for ``LIST_S`` at most."""
+        try:
+            async with asyncio.timeout(LIST_S):
+                await self._following.listed.wait()
+        except TimeoutError as error:
+            fault = self._following.fault or "the Deployments are not listed yet"
+            raise ApiError(0, fault) from error
+
+    def _on_deployment(self, foreign: ForeignChanges, found: ClusterDeployment) -> None:
+        if not self._following.listed.is_set() and found.spec.replicas:
+            self._left[version_of(found.metadata.labels)] = found.spec.replicas
+        foreign.on_deployment(found)
 
     def _workload(self, name: str) -> Workload:
         workload = self._workloads.get(name)

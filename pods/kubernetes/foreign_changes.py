@@ -35,10 +35,21 @@ class DeploymentMeta(Meta, frozen=True, kw_only=True, rename="camel"):
     generation: int = 0
 
 
+class DeploymentSpec(msgspec.Struct, frozen=True):
+    """What a Deployment is to be.
+
+    Attributes:
+        replicas: How many pods it is to have.
+    """
+
+    replicas: int = 1
+
+
 class ClusterDeployment(msgspec.Struct, frozen=True):
     """A Deployment of the cluster."""
 
     metadata: DeploymentMeta
+    spec: DeploymentSpec = DeploymentSpec()
 
 
 class ForeignChanges:

@@ -17,6 +17,8 @@ from pods.kubernetes.api import Object
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubefox"}
 """Labels of all objects of the driver."""
 
+APP_LABEL = "kubefox.io/app"
+COMPONENT_LABEL = "kubefox.io/component"
 HASH_LABEL = "kubefox.io/hash"
 WORKLOAD_LABEL = "kubefox.io/workload"
 CONTAINER = "component"
@@ -77,10 +79,17 @@ def labels(version: Version) -> dict[str, str]:
     return {
         **MANAGED_BY,
         WORKLOAD_LABEL: workload_name(version),
-        "kubefox.io/app": version.app,
-        "kubefox.io/component": version.component,
+        APP_LABEL: version.app,
+        COMPONENT_LABEL: version.component,
         HASH_LABEL: version.hash,
     }
+
+
+def version_of(labels: Mapping[str, str]) -> Version:
+    """Return the version whose objects have these labels."""
+    return Version(
+        labels.get(APP_LABEL, ""), labels.get(COMPONENT_LABEL, ""), labels.get(HASH_LABEL, "")
+    )
 
 
 def secret(version: Version, login: bytes) -> Object:

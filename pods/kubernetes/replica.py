@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from kubefox.distill import Version
 from pods.base import PodEnd, PodSpec
 from pods.exit_reason import exit_reason
 from pods.kubernetes.follow import Meta
@@ -130,6 +131,11 @@ class Replica:
         return "" if self.pod is None else self.pod.metadata.name
 
     @property
+    def version(self) -> Version:
+        """The component version that it serves."""
+        return self._spec.version
+
+    @property
     def is_gone(self) -> bool:
         """Whether its process has ended."""
         return self._gone.is_set()
@@ -183,6 +189,10 @@ class Replica:
     def leave_running(self) -> None:
         """Note that its pod runs on, and that another process takes it over."""
         self._is_left = True
+
+    def abandon(self) -> None:
+        """Note that it was not started; its place is kept."""
+        self._set_gone()
 
     def bind(self, pod: ClusterPod) -> None:
         """Make a pod of the cluster the one of this replica."""

@@ -3,7 +3,7 @@
 Each replica is one that a supervisor has asked for. The Deployment has as many pods. Kubernetes
 replaces a pod that is lost, and starts a container again that has ended; its supervisor asks for a
 replica again a little later and gets that pod. Until then the place is kept vacant, so that the
-Deployment is not scaled down and up again.
+Deployment is not scaled down and up again. So are the places of the pods of an earlier process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pods.base import PodSpec
 from pods.kubernetes.replica import ClusterPod, Replica
 
 VACANT_S = 60.0
-"""How long the place of a replica is kept whose pod has ended: longer than any back-off."""
+"""How long the place of a pod without a replica is kept: longer than any back-off."""
 
 
 class Workload:
@@ -87,8 +87,16 @@ class Workload:
     def vacate(self, replica: Replica) -> None:
         """Remove a replica whose pod has ended, and keep its place for a while."""
         self._replicas.remove(replica)
-        loop = asyncio.get_running_loop()
-        self._vacancies.append(loop.call_later(self._vacant_s, self._end_oldest_vacancy))
+        self._add_vacancy()
+
+    def take_over(self, count: int) -> None:
+        """Keep the places of the pods of an earlier process for a while.
+
+        Args:
+            count: How many pods it has left.
+        """
+        for _ in range(count - self.wanted):
+            self._add_vacancy()
 
     def forget_written(self) -> None:
         """Note that its objects in the cluster may differ from those that were written."""
@@ -113,6 +121,10 @@ class Workload:
         owner = self._owner(pod)
         if owner is not None:
             owner.lose(pod)
+
+    def _add_vacancy(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._vacancies.append(loop.call_later(self._vacant_s, self._end_oldest_vacancy))
 
     def _end_oldest_vacancy(self) -> None:
         self._vacancies.pop(0)

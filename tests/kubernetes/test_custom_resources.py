@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,25 @@ async def test_what_the_platform_refuses_is_told_and_applied_once_it_can_be(
     assert "data.vars.c: expected a string" in invalid["message"]
     assert "2 of them not synced" in check.detail
     assert plane.store.snapshot.environments.keys() == {"dev"}
+
+
+async def test_a_resource_that_is_nested_too_deeply_hides_no_other(
+    resources: Resources, plane: Plane, tmp_path: Path
+) -> None:
+    for name in ("listed", "watched"):
+        text = json.dumps(environment(name, data={"vars": {"a": "DEEP"}}))
+        (tmp_path / name).write_text(text.replace('"DEEP"', "[" * 2_000 + "]" * 2_000))
+    create = ("create", "--filename")
+    await resources.kubectl(*create, str(tmp_path / "listed"))
+    await resources.apply(environment("dev"))
+
+    async with resources.applied(plane, tmp_path / "audit"):
+        await resources.wait_condition("environment", "dev", "Synced", "Applied")
+        await resources.kubectl(*create, str(tmp_path / "watched"))
+        await resources.apply(environment("prod"))
+        await resources.wait_condition("environment", "prod", "Synced", "Applied")
+
+    assert plane.store.snapshot.environments.keys() == {"dev", "prod"}
 
 
 async def test_secrets_come_from_a_secret_and_follow_it(

@@ -201,6 +201,46 @@ class TestKubernetesDriver(DriverContract):
         assert name == pod.name
         assert taken.end.is_clean
 
+    async def test_a_deployment_keeps_its_pods_while_another_process_takes_them_over(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        async with driver.run(spec) as one, driver.run(spec) as two:
+            assert all(await asyncio.gather(one.wait_ready(), two.wait_ready()))
+            driver.detach()
+        (before,) = await self.deployments()
+
+        async with self.open_driver(bundles) as next_driver:
+            left = await next_driver.left_pods()
+            async with next_driver.run(spec) as first, next_driver.run(spec) as second:
+                assert all(await asyncio.gather(first.wait_ready(), second.wait_ready()))
+                (after,) = await self.deployments()
+
+        assert left == {spec.version: 2}
+        assert {first.name, second.name} == {one.name, two.name}
+        # The first of the two has not given it one pod for a moment.
+        assert after["metadata"]["generation"] == before["metadata"]["generation"]
+
+    async def test_a_secret_that_others_delete_is_back_when_a_pod_has_not_started(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        name, where = workload_name(spec.version), ("--namespace", self.namespace)
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            await asyncio.to_thread(self.cluster.kubectl, "delete", "secret", name, *where)
+            await asyncio.to_thread(self.cluster.kubectl, "delete", "pod", pod.name, *where)
+            await pod.wait_gone()
+
+        async with driver.run(spec) as waiting:
+            await self.pods(lambda pods: [bool(pod["spec"].get("nodeName")) for pod in pods] == [1])
+            # As the supervisor does at the end of the time for a start.
+            waiting.kill()
+            await waiting.wait_gone()
+
+        async with driver.run(spec) as replacement:
+            assert await replacement.wait_ready()
+
     async def test_a_pod_that_is_lost_while_the_platform_is_away_is_replaced(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:

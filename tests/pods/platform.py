@@ -64,6 +64,7 @@ class Platform:
         liveness: LivenessBounds = NOT_WATCHED,
         command: Sequence[str] = programs.COMMAND,
         find_used: FindUsed = used_lately,
+        adopts_pods: bool = False,
     ) -> AsyncIterator[Reconciler]:
         driver = LocalDriver(
             data_dir=self.folder,
@@ -89,6 +90,7 @@ class Platform:
                 limits=limits,
                 lease_ttl_s=ttl_s,
                 find_used=find_used,
+                adopts_pods=adopts_pods,
             ) as reconciler,
         ):
             yield reconciler

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from kubefox import records
+from kubefox.distill import Version
 from kubefox.rollout import RolloutState, begin
 from kubefox.scaling import Scale, ScaleOverride
 from pods.autoscaler import Windows
 from pods.limits import PodLimits
-from pods.local import POD_COMMAND
+from pods.local import POD_COMMAND, LocalDriver
 from tests.pods.platform import APP, Platform
 from tests.pods.visitor import visiting
 
 API = """\
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from fox import Context, Kit
@@ -66,6 +70,24 @@ async def test_pods_are_started_for_a_load_and_stopped_after_it(
         assert await asyncio.gather(*slow) == ["at the end"] * 6
         assert set(answers) == {"at once"}
     assert platform.gone == []
+
+
+async def test_the_pods_of_an_earlier_process_are_kept_for_the_scale_down_delay(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await platform.version(API)
+    override = ScaleOverride(app=APP, component="api-server", scale=Scale(min=1, max=9))
+    await platform.store.create(records.scale_key(APP, "api-server"), override)
+    await platform.deploy("v1", api)
+
+    async def left_pods(_driver: LocalDriver) -> Mapping[Version, int]:
+        return {api.version: 3}
+
+    monkeypatch.setattr(LocalDriver, "left_pods", left_pods)
+    windows = msgspec.structs.replace(WINDOWS, scale_down_delay_s=60)
+    limits = msgspec.structs.replace(LIMITS, windows=windows, starts_at_once=1)
+    async with platform.reconciling(limits=limits, command=POD_COMMAND, adopts_pods=True):
+        await platform.wait_ready(api, api, api)
 
 
 async def test_a_new_version_begins_with_the_pods_that_the_load_of_the_old_one_needs(

@@ -84,3 +84,26 @@ def test_a_version_gets_the_pods_that_were_asked_for_within_its_limits() -> None
     assert counts.update({API}, {API}, usage) == {API: 4}
     assert counts.update({API}, set(), usage) == {}
     assert counts.update({API}, {API}, usage) == {API: 1}
+
+
+def test_a_version_begins_with_the_pods_of_an_earlier_process_if_its_number_follows_the_load() -> (
+    None
+):
+    counts, usage = ReplicaCounts(DEFAULT), usage_of(Snapshot.empty().apply([declared(1, API)]))
+    counts.adopt(dict.fromkeys(VERSIONS, 3))
+
+    found = counts.update(VERSIONS, VERSIONS, usage)
+
+    assert found == {version: 3 if version == API else 1 for version in VERSIONS}
+    assert [counts.pop_adopted(version) for version in sorted(VERSIONS)] == [3, 0, 0, 0]
+    counts.ask_for({API: 2})
+    assert counts.update({API}, {API}, usage) == {API: 2}
+
+
+def test_a_version_that_is_not_needed_at_first_begins_with_no_pods_of_an_earlier_process() -> None:
+    counts, usage = ReplicaCounts(DEFAULT), usage_of(Snapshot.empty().apply([declared(1, API)]))
+    counts.adopt({API: 3})
+
+    counts.update({API}, set(), usage)
+
+    assert counts.update({API}, {API}, usage) == {API: 1}

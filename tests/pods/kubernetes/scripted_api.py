@@ -22,6 +22,8 @@ class ScriptedApi:
         objects: The objects by their path.
         calls: Method and path of each call, in order.
         refused: Names of the objects whose changes are refused.
+        collections: Objects in the lists of some collections, by path; all other lists are those
+            of ``lists``.
         lists: Bodies of the next lists; the last one is repeated.
         watches: Lines of the next watches; the last one is repeated. Each ends after its lines.
     """
@@ -30,6 +32,7 @@ class ScriptedApi:
         self.objects: dict[str, Object] = {}
         self.calls: list[tuple[str, str]] = []
         self.refused: set[str] = set()
+        self.collections: dict[str, list[Object]] = {}
         self.lists: list[bytes] = []
         self.watches: list[list[bytes]] = []
         self.url = ""
@@ -43,7 +46,7 @@ class ScriptedApi:
         """Return how many lists (``list``) or watches (``watch``) were asked for."""
         return sum(method == kind for method, _ in self.calls)
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a call."""
         path = request.path
         if request.method == "GET":
@@ -62,9 +65,14 @@ class ScriptedApi:
         found["metadata"]["generation"] += 1
         return web.json_response(found)
 
-    async def _read(self, request: web.Request) -> web.StreamResponse:
+    async def _read(self, request: web.BaseRequest) -> web.StreamResponse:
         kind = "watch" if "watch" in request.query else "list"
         self.calls.append((kind, request.path))
+        if request.path.rpartition("/")[2] in self.refused:
+            return _refusal(403, "refused by a policy")
+        if kind == "list" and request.path in self.collections:
+            items = self.collections[request.path]
+            return web.json_response({"items": items, "metadata": {"resourceVersion": "1"}})
         if kind == "list":
             body = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
             return web.Response(body=body, content_type="application/json")
@@ -80,7 +88,7 @@ def _refusal(status: int, message: str) -> web.Response:
 async def scripted_api() -> AsyncIterator[tuple[ScriptedApi, Api]]:
     """Serve on a free port of the loopback address."""
     script = ScriptedApi()
-    runner = web.ServerRunner(web.Server(script.answer))  # type: ignore[arg-type]
+    runner = web.ServerRunner(web.Server(script.answer))
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pods.kubernetes import follow
-from pods.kubernetes.api import open_api
+from pods.kubernetes.api import Api, open_api
 from pods.kubernetes.cluster import Cluster
 from pods.kubernetes.follow import Following, Meta
 from tests.pods.kubernetes.scripted_api import scripted_api
@@ -68,7 +68,7 @@ class Follower:
         self.events.append(event)
 
     @contextlib.asynccontextmanager
-    async def following(self, api: Any) -> AsyncIterator[Following[Thing]]:
+    async def following(self, api: Api) -> AsyncIterator[Following[Thing]]:
         found = Following(api, PATH, {}, Thing, self.on_thing, self.on_deleted)
         running = asyncio.create_task(found.run())
         try:

@@ -205,6 +205,31 @@ async def test_the_place_of_a_replica_whose_pod_has_ended_is_kept_for_the_next_o
     found.end_vacancies()
 
 
+async def test_the_places_of_pods_of_an_earlier_process_are_kept_for_a_while() -> None:
+    over = asyncio.Event()
+    found = Workload("api", lambda _workload: over.set(), vacant_s=0)
+    found.add(replica())
+    found.add(replica())
+
+    found.take_over(4)
+    wanted = found.wanted
+    found.add(replica())
+    kept = found.wanted
+    await over.wait()
+
+    assert (wanted, kept, found.wanted) == (4, 4, 3)
+
+
+async def test_fewer_pods_of_an_earlier_process_than_are_wanted_change_nothing() -> None:
+    found = await workload()
+    found.add(replica())
+    found.add(replica())
+
+    found.take_over(1)
+
+    assert found.wanted == 2
+
+
 async def test_a_vacancy_that_nobody_takes_ends() -> None:
     over = asyncio.Event()
     found = Workload("api", lambda _workload: over.set(), vacant_s=0)
