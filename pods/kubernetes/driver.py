@@ -114,7 +114,7 @@ class KubernetesDriver:
     ) -> AsyncIterator[Replica]:
         """Run a pod for the length of the context; see ``PodDriver.run``."""
         await self._bundles.store(spec.hash)
-        replica = Replica(spec, self._settings.grace_s, self._deployments.end_soon)
+        replica = Replica(spec, self._settings.grace_s, self._kill)
         workload = self._workload(workload_name(spec.version))
         workload.spec = spec
         self._senders[spec.sender.tokens] = workload
@@ -195,6 +195,12 @@ class KubernetesDriver:
             if replica.pod is not None:
                 self._deployments.end_soon(replica.pod, 0)
             await replica.wait_deleted()
+
+    def _kill(self, pod: ClusterPod) -> None:
+        """End a pod with the least grace time, and without its node if that does not end it."""
+        self._deployments.end_soon(pod)
+        loop = asyncio.get_running_loop()
+        loop.call_later(NODE_LOST_S, self._deployments.end_soon, pod, 0)
 
     async def _wait_listed(self) -> None:
         """Wait until the Deployments of an earlier process are known, for ``LIST_S`` at most."""

@@ -21,6 +21,7 @@ class ScriptedApi:
     Attributes:
         objects: The objects by their path.
         calls: Method and path of each call, in order.
+        grace_s: Grace times of the pods that were deleted, in order.
         refused: Names of the objects whose changes are refused.
         collections: Objects in the lists of some collections, by path; all other lists are those
             of ``lists``.
@@ -31,6 +32,7 @@ class ScriptedApi:
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
         self.calls: list[tuple[str, str]] = []
+        self.grace_s: list[int] = []
         self.refused: set[str] = set()
         self.collections: dict[str, list[Object]] = {}
         self.lists: list[bytes] = []
@@ -55,6 +57,8 @@ class ScriptedApi:
         if path.rpartition("/")[2] in self.refused:
             return _refusal(403, "refused by a policy")
         if request.method == "DELETE":
+            options = json.loads(await request.read())
+            self.grace_s += [options[key] for key in ("gracePeriodSeconds",) if key in options]
             self.objects.pop(path, None)
             return web.json_response({})
         if "apply" not in request.content_type and path not in self.objects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pods.base import PodSpec
 from pods.kubernetes import driver as driver_module
 from pods.kubernetes.cluster import Cluster
 from pods.kubernetes.driver import KubernetesDriver
-from pods.kubernetes.manifests import PodSettings, deployment
+from pods.kubernetes.manifests import PodSettings, deployment, labels
 from pods.logins import PodLogins
 from tests.pods.driver_contract import Bundles
 from tests.pods.kubernetes.scripted_api import ScriptedApi, scripted_api
@@ -107,3 +108,21 @@ async def test_nothing_is_written_until_the_pods_of_an_earlier_process_are_known
 
     assert not left
     assert not take_over.script.writes
+
+
+async def test_a_killed_pod_whose_node_does_not_end_it_is_deleted_without_the_node(
+    take_over: TakeOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "NODE_LOST_S", 0.01)
+    meta = {"name": "api-1", "uid": "u", "labels": labels(take_over.spec.version)}
+    take_over.script.collections[PODS] = [{"metadata": meta}]
+
+    async with take_over.driver as driver, driver.run(take_over.spec) as pod:
+        while not pod.name:
+            await asyncio.sleep(0.001)
+        pod.kill()
+        while len(take_over.script.grace_s) < 2:
+            await asyncio.sleep(0.001)
+        driver.detach()
+
+    assert take_over.script.grace_s == [1, 0]
