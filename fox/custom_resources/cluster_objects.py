@@ -163,6 +163,8 @@ def read_manifest(name: str, fields: Resource, secrets: dict[str, str]) -> Manif
         return to_manifest(to_document(name, fields, secrets))
     except InvalidRequest as error:
         raise ResourceFault("Invalid", error.detail) from error
+    except RecursionError as error:
+        raise ResourceFault("Invalid", "a value is nested too deeply") from error
 
 
 def secrets_in(name: str, secret: Mapping[str, Any]) -> dict[str, str]:
