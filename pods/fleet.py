@@ -10,10 +10,11 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from itertools import chain
 
-from broker.dispatch.activation import ANSWER_S, Wake
+from broker.dispatch.activation import ANSWER_S
 from broker.dispatch.usage import wait_unused
 from broker.events.outbox import pending_events
 from broker.nats.bus import Bus
+from broker.nats.wake_requests import Wake
 from broker.runtime.cooperative import TimeSlice
 from broker.storage.pod_board import PodBoard
 from broker.storage.store import Store

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from broker.dispatch.activation import Wake, WakeReply, WakeRequest
 from broker.nats.bus import Bus
+from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from kubefox import subjects
 from kubefox.decoding import DECODE_ERRORS
 from kubefox.distill import Version

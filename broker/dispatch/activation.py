@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from enum import Enum
-
-import msgspec
 
 from broker.nats.requester import BodyRequester
+from broker.nats.wake_requests import Wake, WakeRequest, decode_wake_reply, encode_wake_request
 from broker.runtime.platform_clock import clock
 from kubefox import subjects
 from kubefox.decoding import DECODE_ERRORS
@@ -35,52 +33,6 @@ NO_LEADER_S = 1.5
 within about a second."""
 # In ``fox up`` the reconciler shares its event loop with all other parts.
 ANSWER_TIMEOUT_S = 3 * ANSWER_S
-
-
-class Wake(Enum):
-    """State of a version, as the reconciler answers it."""
-
-    AWAKE = "awake"
-    """A pod is ready: send the event again."""
-    WAKING = "waking"
-    """A pod of an idle version starts: ask again."""
-    RESTARTING = "restarting"
-    """A pod starts, or starts again after it died: ask again until the hold is over."""
-    NOT_IDLE = "not idle"
-    """Waiting does not help: the version failed, was never ready, or cannot be started."""
-
-
-class WakeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Asks the reconciler to wake a version.
-
-    Attributes:
-        target: Subject of the component version that has no pod.
-        hashes: Hashes of the event's deployment, where the sender knows them: the versions that
-            the target calls are woken too.
-        names_pods: Whether to wake nothing, and answer only which pods may have its events.
-    """
-
-    target: str
-    hashes: frozenset[str] = frozenset()
-    names_pods: bool = False
-
-
-class WakeReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The reconciler's answer.
-
-    Attributes:
-        state: Of the version.
-        pods: If that was the question, the ids of the pods that may have its events.
-        since_us: Time of the platform in µs. Events that were sent later can be with no other pod.
-    """
-
-    state: Wake
-    pods: tuple[str, ...] | None = None
-    since_us: int = 0
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(WakeReply).decode
 
 
 async def wake(
@@ -111,7 +63,7 @@ async def wake(
     """
     if not subjects.is_component(target):
         return False
-    question = subjects.wake(sender), _encode(WakeRequest(target=target, hashes=hashes))
+    question = subjects.wake(sender), encode_wake_request(WakeRequest(target=target, hashes=hashes))
     state: Wake | None = Wake.WAKING
     is_unanswered = False
     while state is Wake.WAKING or (
@@ -150,7 +102,7 @@ async def _ask(
     while True:
         try:
             answer = await bus.request(*question, timeout_s)
-            return _decode(answer).state
+            return decode_wake_reply(answer).state
         except NoPodReady:
             # No reconciler leads: perhaps one takes over at this moment.
             if is_last:

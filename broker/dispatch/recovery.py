@@ -20,16 +20,13 @@ from collections.abc import Iterator
 from contextvars import Context
 from typing import NamedTuple
 
-import msgspec
-
-from broker.dispatch.activation import WakeReply, WakeRequest
 from broker.nats.bus import Bus
 from broker.nats.held_requests import HeldRequests
 from broker.nats.lost_connection import ConnectionLost, NotSent
+from broker.nats.wake_requests import WakeReply, ask_roster
 from broker.runtime.platform_clock import clock
 from kubefox import subjects
-from kubefox.decoding import DECODE_ERRORS
-from kubefox.errors import DeadlineExceeded, NatsUnavailable, NoPodReady
+from kubefox.errors import NatsUnavailable
 from kubefox.event import Event
 from kubefox.senders import Sender
 
@@ -40,11 +37,8 @@ SKEW_S = 1.0
 _JOIN_S = 0.1
 """Events that are in doubt at the same time are asked for together."""
 _PAUSE_S = 0.4
-_ROSTER_S = 1.0
 _US = 1_000_000
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(WakeReply).decode
 _UNKNOWN = (
     "a connection to NATS was lost with the request, and it is not known whether it was handled"
 )
@@ -173,7 +167,7 @@ class Recovery:
 
     async def _ask_pods(self, target: str) -> Finding:
         await asyncio.sleep(_JOIN_S)
-        roster = await self._roster(target)
+        roster = await ask_roster(self._bus, self._sender, target)
         asked = frozenset(self._in_doubt.get(target, ()))
         pods = frozenset(roster.pods or ()) if roster is not None else frozenset[str]()
         try:
@@ -181,13 +175,3 @@ class Recovery:
         except NatsUnavailable:
             return Finding()
         return Finding.of(asked, roster, answers)
-
-    async def _roster(self, target: str) -> WakeReply | None:
-        """Return the pods that may have events of a version, as the runner that leads knows."""
-        question = _encode(WakeRequest(target=target, names_pods=True))
-        try:
-            return _decode(
-                await self._bus.request(subjects.wake(self._sender), question, _ROSTER_S)
-            )
-        except (NoPodReady, DeadlineExceeded, NatsUnavailable, *DECODE_ERRORS):
-            return None

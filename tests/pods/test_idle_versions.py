@@ -8,9 +8,9 @@ import signal
 
 import msgspec
 
-from broker.dispatch.activation import Wake, WakeReply, WakeRequest
 from broker.dispatch.usage import Usage
 from broker.events.outbox import Outbox, ensure_outbox
+from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from kubefox import subjects
 from kubefox.pod import PodPhase
 from kubefox.senders import PLATFORM

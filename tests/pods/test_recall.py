@@ -6,8 +6,8 @@ import asyncio
 
 import msgspec
 
-from broker.dispatch.activation import Wake, WakeReply, WakeRequest
 from broker.events.outbox import STREAM, Outbox, ensure_outbox
+from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from kubefox import subjects
 from kubefox.distill import Version
 from kubefox.pod import PodPhase

@@ -12,12 +12,12 @@ import pytest
 
 from adapters.events.acceptance import accept_events
 from adapters.state_store.adapter import StateStoreAdapter
-from broker.dispatch.activation import Wake, WakeReply, WakeRequest
 from broker.dispatch.views import ViewReply, ViewRequest
 from broker.events.outbox import ensure_outbox, pending_events
 from broker.events.remote_outbox import RemoteOutbox
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
+from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from broker.storage.records_bucket import subject_of
 from fox import Context, Kit
 from kubefox import codec, subjects

@@ -8,9 +8,10 @@ import time
 import msgspec
 import pytest
 
-from broker.dispatch.activation import TAKE_OVER_S, Wake, WakeReply, WakeRequest, wake
+from broker.dispatch.activation import TAKE_OVER_S, wake
 from broker.nats.bus import Bus
 from broker.nats.client import FastPathClient
+from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from kubefox import subjects
 from kubefox.errors import DeadlineExceeded
 from kubefox.event import Event, EventType

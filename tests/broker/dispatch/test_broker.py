@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 import msgspec
 import pytest
 
-from broker.dispatch.activation import Wake, WakeReply, WakeRequest
 from broker.dispatch.broker import INLINE_ANSWERS, Broker
 from broker.dispatch.handling import Reply
 from broker.dispatch.request import DispatchRequest
 from broker.dispatch.usage import Usage
 from broker.nats.bus import Bus
+from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from kubefox import subjects
 from kubefox.codec import Body
 from kubefox.errors import DeadlineExceeded, Draining, NoPodReady, NotAuthorized

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from broker.dispatch import event_sender
-from broker.dispatch.activation import Wake, WakeReply
 from broker.dispatch.event_sender import EventSender
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.nats.gone_pods import PodGone, encode_notice
 from broker.nats.held_requests import HeldRequests, encode_held
 from broker.nats.lost_connection import ConnectionLost, NotSent
+from broker.nats.wake_requests import Wake, WakeReply
 from broker.streams.outgoing import OutgoingStream
 from kubefox import codec, subjects
 from kubefox.errors import ComponentGone, NoPodReady

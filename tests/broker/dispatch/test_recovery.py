@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from broker.dispatch import receiver, recovery
-from broker.dispatch.activation import Wake, WakeReply, WakeRequest
 from broker.dispatch.event_sender import EventSender
 from broker.dispatch.handling import Reply
 from broker.dispatch.receiving import receive
@@ -18,6 +17,7 @@ from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.nats.client import FastPathClient
 from broker.nats.lost_connection import ConnectionLost
+from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from broker.runtime.platform_clock import clock
 from broker.streams.outgoing import OutgoingStream
 from kubefox import codec, subjects

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.dispatch.activation import Wake, WakeReply
 from broker.dispatch.request import DispatchRequest
 from broker.nats.bus import Bus
+from broker.nats.wake_requests import Wake, WakeReply
 from fox import Context, Kit
 from kubefox import codec, subjects
 from kubefox.component import short
