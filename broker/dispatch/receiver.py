@@ -186,7 +186,7 @@ class Receiver:
         """Answer which requests of one requester are handled here; see ``held_requests``.
 
         Args:
-            request: The requests in question: their answers are sent again.
+            request: The requests in question, whose answers are sent again; all if it is empty.
             reply_subject: Where to answer: only the process that it belongs to gets the answer, and
                 the answer is about its requests.
         """
@@ -194,10 +194,12 @@ class Receiver:
 
     def _held(self, question: bytes, reply_subject: str) -> bytes:
         start = subjects.replies_of(reply_subject)
-        held = tuple(reply for reply in self._handlings if reply.startswith(start))
+        asked = [reply for reply in decode_question(question) if reply.startswith(start)]
+        # To a question, only as much as it asks for: then the answer fits into a message as well.
+        among = asked if question else [one for one in self._handlings if one.startswith(start)]
+        held = tuple(reply for reply in among if reply in self._handlings)
         if self._recent is None:
             return encode_held(HeldRequests(pod=self._pod, held=held))
-        asked = (reply for reply in decode_question(question) if reply.startswith(start))
         answers = self._recent.answers_to(asked)
         for reply, frame in answers.items():
             if frame:

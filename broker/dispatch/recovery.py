@@ -18,9 +18,11 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from contextvars import Context
+from itertools import islice
 from typing import NamedTuple
 
 from broker.nats.bus import Bus
+from broker.nats.doubts import MAX_ASKED
 from broker.nats.held_requests import HeldRequests
 from broker.nats.lost_connection import ConnectionLost, NotSent
 from broker.nats.wake_requests import WakeReply, ask_roster
@@ -168,7 +170,8 @@ class Recovery:
     async def _ask_pods(self, target: str) -> Finding:
         await asyncio.sleep(_JOIN_S)
         roster = await ask_roster(self._bus, self._sender, target)
-        asked = frozenset(self._in_doubt.get(target, ()))
+        # Others are asked for when these are known, or have ended.
+        asked = frozenset(islice(self._in_doubt.get(target, ()), MAX_ASKED))
         pods = frozenset(roster.pods or ()) if roster is not None else frozenset[str]()
         try:
             answers = await self._bus.doubts.ask_pods(target, asked, pods)

@@ -27,6 +27,7 @@ from broker.nats.gone_pods import GonePods
 from broker.nats.ignored_messages import MALFORMED, IgnoredMessages
 from broker.nats.inbox import Inbox
 from broker.nats.lost_connection import NotSent, Reconnecting
+from broker.nats.lost_requests import LostRequests
 from broker.nats.parser import MessageCallback, RawCallback
 from broker.nats.status import server_status
 from broker.streams.outgoing import OutgoingStream
@@ -97,9 +98,12 @@ class Bus:
         self.malformed = IgnoredMessages("malformed")
         self.forged = IgnoredMessages("forged")
         self.forbidden = IgnoredMessages("forbidden")
-        self._gone_pods = GonePods(self, inbox, self.streams, self.malformed, client.subscribe)
-        self.follow_pods = self._gone_pods.follow
         self.doubts = Doubts(self, inbox)
+        self._lost_requests = LostRequests(self, inbox, self.doubts, sender)
+        self._gone_pods = GonePods(
+            self, inbox, self._lost_requests, self.streams, self.malformed, client.subscribe
+        )
+        self.follow_pods = self._gone_pods.follow
         self.makes_streams = True
         self._arrivals = Arrivals(client, inbox, self.streams, self.malformed)
         self.closed = asyncio.Event()
@@ -465,7 +469,7 @@ class Bus:
         logger.info("connected to NATS again")
         self._reconnecting.regain()
         if self.is_clustered:
-            self._gone_pods.look_for_lost()
+            self._lost_requests.look_everywhere()
         for callback in self._on_reconnect:
             await callback()
 

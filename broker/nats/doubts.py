@@ -21,6 +21,10 @@ from kubefox.errors import DeadlineExceeded, FoxError, NatsUnavailable, NoPodRea
 ANSWER_S = 1.0
 """Time for the answers of pods, if not all of them answer."""
 
+MAX_ASKED = 2_000
+"""Requests in one question: with 500 bytes for each, it and its answers fit into 1 MiB, the least
+limit of a server (``client.LEAST_PAYLOAD_BYTES``)."""
+
 
 class Doubts:
     """The requests in doubt of one process.
@@ -62,6 +66,11 @@ class Doubts:
         """Ask all pods of a component version for some requests, and return the answers by pod.
 
         This waits for the pods that are named, and for others as long as for these.
+
+        Args:
+            target: The component version.
+            replies: Reply subjects of the requests, at most ``MAX_ASKED``.
+            pods: Ids of pods; if there are none, this waits for ``ANSWER_S``.
 
         Raises:
             NatsUnavailable: The connection is down.

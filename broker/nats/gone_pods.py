@@ -6,16 +6,9 @@ of them which of its requests it handles, on a subject that only this pod serves
 pod handles was with the dead one. The pod tells only the owner of a reply subject which others of
 it there are: whoever knows one can send the answer.
 
-A pod that was cut off from NATS says so when it is connected again, with an empty notice. What was
-on its way to it, or from it, is lost without a trace if the server died. So the requester asks all
-pods of the version, on the subject that they all serve, and fails the requests that none handles
-as lost. So it does if a notice says that a pod is cut off: ``broker.dispatch.event_sender`` then
-sends an event again if that is safe.
-
-The server that the pod has left may not know that yet: when the network reaches this server again,
-it still sends requests to the connection that nobody reads. So for ``LOST_S`` the pods are asked
-again and again, for requests that have waited since the last time. A requester that was cut off
-itself may have missed notices, so it does the same for all versions.
+A pod that was cut off from NATS says so when it is connected again, with an empty notice: see
+``lost_requests``. If a notice says that a pod is cut off, the requests that no pod handles fail as
+lost, and ``broker.dispatch.event_sender`` sends an event again if that is safe.
 
 A pod follows only the versions that it has sent something to: a death does not wake all pods.
 """
@@ -25,17 +18,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from broker.nats.held_requests import decode_held, encode_question
+from broker.nats.held_requests import decode_held
 from broker.nats.ignored_messages import IgnoredMessages
 from broker.nats.inbox import Inbox
-from broker.nats.requester import GatheringRequester
+from broker.nats.lost_requests import LostRequests
+from broker.nats.requester import Requester
 from broker.streams.registry import StreamRegistry
 from kubefox import subjects
 from kubefox.decoding import DECODE_ERRORS
@@ -47,16 +41,6 @@ logger = logging.getLogger(__name__)
 
 CLAIM_S = 3.0
 """How long a pod may take to answer which requests it handles; a dead one is noticed at once."""
-
-SETTLE_S = 1.0
-"""How long after the first notice the pods are asked: others were cut off by the same fault."""
-
-LOST_CLAIM_S = 1.0
-"""How long all pods of a version may take to answer then; their number is not known."""
-
-LOST_S = 10.0
-"""How long requests may be sent to a connection that a pod has left: a server of a cluster notices
-within 6 s that nobody reads it."""
 
 MAX_FOLLOWED = 8_192
 """Component versions that a pod follows at once; twice as many as ``EventSender`` remembers."""
@@ -109,6 +93,7 @@ class GonePods:
     Args:
         bus: Asks the other pods.
         inbox: The requests of this process.
+        lost: Looks for the requests that went to a pod that was cut off.
         streams: The streams of this process.
         malformed: Counts the notices that cannot be read.
         subscribe: Subscribes to a subject.
@@ -116,14 +101,16 @@ class GonePods:
 
     def __init__(
         self,
-        bus: GatheringRequester,
+        bus: Requester,
         inbox: Inbox,
+        lost: LostRequests,
         streams: StreamRegistry,
         malformed: IgnoredMessages,
         subscribe: Subscribe,
     ) -> None:
         self._bus = bus
         self._inbox = inbox
+        self._lost = lost
         self._streams = streams
         self._malformed = malformed
         self._subscribe = subscribe
@@ -131,13 +118,6 @@ class GonePods:
         # The version that was followed last is the last one.
         self._followed: OrderedDict[str, Subscription | None] = OrderedDict()
         self._asking: set[asyncio.Task[None]] = set()
-        self._time_s = asyncio.get_running_loop().time
-        # Until when the pods of each target are asked again, and those of all targets.
-        self._cut_off_until_s: dict[str, float] = {}
-        self._all_until_s = 0.0
-        # Targets with a notice since their pods were asked.
-        self._noticed: set[str] = set()
-        self._is_looking = False
 
     async def follow_all(self) -> None:
         """Follow all component versions."""
@@ -168,7 +148,7 @@ class GonePods:
         """Handle a notice."""
         target = subjects.target_of_notice(message.subject)
         if message.subject == subjects.pods_back(target):
-            self._ask_all(target)
+            self._lost.look_at(target)
             return
         try:
             notice = _decode_notice(message.data)
@@ -187,74 +167,9 @@ class GonePods:
         waiting = self._inbox.waiting_for(notice.subject)
         if waiting:
             fail = self._inbox.fail_lost if notice.is_cut_off else self._inbox.fail_gone
-            self._start(self._fail_unclaimed(waiting, notice.others, fail))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
-
-    def look_for_lost(self) -> None:
-        """Ask the pods of all versions again and again: this process was cut off itself."""
-        self._all_until_s = self._time_s() + LOST_S
-        self._look()
-
-    def _ask_all(self, target: str) -> None:
-        """Ask the pods of a version soon, and again and again."""
-        self._noticed.add(target)
-        self._cut_off_until_s[target] = self._time_s() + LOST_S
-        self._look()
-
-    def _look(self) -> None:
-        if not self._is_looking:
-            self._is_looking = True
-            self._start(self._look_until_safe())
-
-    async def _look_until_safe(self) -> None:
-        """Fail the requests that no pod handles, as long as requests may be lost."""
-        before: dict[str, set[str]] = {}
-        try:
-            while self._cut_off_until_s or self._time_s() < self._all_until_s:
-                await asyncio.sleep(SETTLE_S)
-                before = await self._look_once(before)
-        finally:
-            self._is_looking = False
-
-    async def _look_once(self, before: dict[str, set[str]]) -> dict[str, set[str]]:
-        """Ask for the requests that waited before, or of whose target there was a notice since.
-
-        Returns:
-            The requests that wait now, by their targets.
-        """
-        waiting = self._inbox.waiting_by_target(self._is_cut_off)
-        noticed, self._noticed = self._noticed, set()
-        await asyncio.gather(
-            *(
-                self._fail_lost(target, frozenset(asked))
-                for target, replies in waiting.items()
-                if (asked := replies if target in noticed else replies & before.get(target, set()))
-            )
-        )
-        now_s = self._time_s()
-        self._cut_off_until_s = {
-            target: until_s for target, until_s in self._cut_off_until_s.items() if until_s > now_s
-        }
-        return waiting
-
-    def _is_cut_off(self, target: str) -> bool:
-        is_any = self._time_s() < self._all_until_s and subjects.is_component(target)
-        return is_any or target in self._cut_off_until_s
-
-    async def _fail_lost(self, target: str, waiting: frozenset[str]) -> None:
-        """Fail those requests of ``waiting`` that no pod of a version handles."""
-        try:
-            question = encode_question(tuple(waiting))
-            frames = await self._bus.gather(subjects.gone(target), question, LOST_CLAIM_S)
-            answers = [decode_held(frame) for frame in frames]
-            known = (replies for one in answers for replies in (one.held, one.answered))
-            self._inbox.fail_lost(waiting.difference(*known))
-        except (NatsUnavailable, *DECODE_ERRORS) as error:
-            logger.debug("pods at %s do not say which requests they handle: %s", target, error)
+            task = asyncio.create_task(self._fail_unclaimed(waiting, notice.others, fail))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
 
     async def _fail_unclaimed(
         self, waiting: frozenset[str], pods: tuple[str, ...], fail: Callable[[frozenset[str]], None]

@@ -1,7 +1,8 @@
 """A pod's report on a requester's events: those that it holds, and those that it has answered.
 
-A requester asks all pods of a component version after a connection was lost (``gone_pods`` and
-``broker.dispatch.recovery``), on the subject that they all serve.
+A requester asks all pods of a component version for some events after a connection was lost
+(``lost_requests`` and ``broker.dispatch.recovery``), on the subject that they all serve. When a pod
+has died, it asks each other pod for all of its events (``gone_pods``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ class HeldRequests(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pod: Id of the pod.
-        held: The requester's events that it has accepted and not answered.
+        held: The requester's events that it has accepted and not answered; if events are in
+            question, those of them.
         answered: Those of the events in question that it has answered. It has just sent the answers
             again that it still has.
         known_since_us: Time of the platform in µs. Of events that were sent before, the pod does

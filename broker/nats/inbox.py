@@ -229,13 +229,15 @@ class Inbox:
     def waiting_by_target(self, is_asked_for: Callable[[str], bool]) -> dict[str, set[str]]:
         """Return the reply subjects of the requests that wait, by their targets.
 
+        Requests in doubt are left out.
+
         Args:
             is_asked_for: Returns whether a target is asked for.
         """
         found: dict[str, set[str]] = {}
         for reply, (_, subject) in self._waiting.items():
             target = subjects.target_of_request(subject)
-            if is_asked_for(target):
+            if reply not in self._in_doubt and is_asked_for(target):
                 found.setdefault(target, set()).add(reply)
         return found
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -17,54 +15,14 @@ from broker.nats import bus as buses
 from broker.nats import gone_pods
 from broker.nats.bus import Bus
 from broker.nats.gone_pods import PodGone, encode_notice
-from broker.nats.lost_connection import ConnectionLost
 from broker.streams.incoming import IncomingStream
 from kubefox import codec, subjects
 from kubefox.errors import ComponentGone
-from kubefox.event import Event, EventType
+from kubefox.event import Event
 from kubefox.senders import Sender
 from tests.support.nats import NatsServer
 from tests.support.senders import sent_by
-
-API = subjects.component("shop", "api", "a" * 32)
-BY_TEST = sent_by("test", API)
-FOREVER_S = 60
-
-
-class WaitingPod:
-    """A pod whose events wait for ``released``; ``held`` counts those that it handles."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.held = 0
-        self.released = asyncio.Event()
-
-    async def handle(self, _event: Event, _body: codec.Body) -> Reply:
-        self.held += 1
-        await self.released.wait()
-        return Reply(body=self.name.encode())
-
-
-@contextlib.asynccontextmanager
-async def serving(url: str, pod: WaitingPod) -> AsyncIterator[Bus]:
-    process_id = subjects.pod_process_id(pod.name, "1")
-    async with (
-        buses.connect(url, process_id=process_id) as bus,
-        receive(bus, API, "pods", pod.handle, source="api@1", pod=pod.name),
-    ):
-        yield bus
-
-
-def frame() -> bytes:
-    event = Event(
-        id="1",
-        genesis_id="1",
-        type=EventType.COMPONENT,
-        context="token",
-        source="test",
-        deadline_ms=int((time.time() + FOREVER_S) * 1000),
-    )
-    return codec.encode(event, b"")
+from tests.support.waiting_pod import API, BY_TEST, FOREVER_S, WaitingPod, frame, serving
 
 
 async def test_a_death_fails_the_requests_of_the_dead_pod_only(
@@ -222,64 +180,3 @@ async def test_a_pod_follows_a_bounded_number_of_versions(
 
         kept = (versions[0], versions[2], versions[3])
         assert followed(bus) == {subjects.pods_notices(target) for target in kept}
-
-
-async def test_a_pod_that_was_cut_off_fails_the_requests_that_no_pod_handles(
-    bus: Bus, own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # No other pod is cut off; a slow machine gets that time for the answer of the pod.
-    monkeypatch.setattr(gone_pods, "LOST_CLAIM_S", gone_pods.LOST_CLAIM_S + gone_pods.SETTLE_S)
-    monkeypatch.setattr(gone_pods, "SETTLE_S", 0)
-    lost: list[str] = []
-
-    async def lose(_payload: bytes, reply: str) -> None:
-        lost.append(reply)
-
-    pod = WaitingPod("pod")
-    async with serving(own_nats_server.url, pod) as pod_bus:
-        await bus.serve(subjects.requests_to(API), lose, "pods")
-        await bus.flush()
-        requests = [
-            asyncio.create_task(bus.request(BY_TEST, frame(), FOREVER_S)) for _ in range(40)
-        ]
-        while pod.held + len(lost) < len(requests):
-            await asyncio.sleep(0.001)
-
-        await pod_bus.reconnected()
-        await asyncio.wait(requests, return_when=asyncio.FIRST_EXCEPTION)
-        pod.released.set()
-
-        outcomes = await asyncio.gather(*requests, return_exceptions=True)
-        failed = [one for one in outcomes if isinstance(one, ConnectionLost)]
-        assert len(failed) == len(lost)
-        assert len(outcomes) - len(failed) == pod.held
-
-
-async def test_requests_to_a_connection_that_a_pod_has_left_are_noticed_later_too(
-    bus: Bus, own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gone_pods, "LOST_CLAIM_S", 0.2)
-    monkeypatch.setattr(gone_pods, "SETTLE_S", 0.05)
-    lost: list[str] = []
-
-    async def lose(_payload: bytes, reply: str) -> None:
-        lost.append(reply)
-
-    pod = WaitingPod("pod")
-    async with serving(own_nats_server.url, pod) as pod_bus:
-        await pod_bus.reconnected()
-        await pod_bus.flush()
-        # The server sends requests to the connection that the pod has left.
-        await bus.serve(subjects.requests_to(API), lose, "pods")
-        await bus.flush()
-        requests = list[asyncio.Task[bytes]]()
-        while not lost:
-            requests.append(asyncio.create_task(bus.request(BY_TEST, frame(), FOREVER_S)))
-            await asyncio.sleep(0.01)
-
-        await asyncio.wait(requests, return_when=asyncio.FIRST_EXCEPTION)
-        pod.released.set()
-
-        outcomes = await asyncio.gather(*requests, return_exceptions=True)
-        assert sum(isinstance(one, ConnectionLost) for one in outcomes) == len(lost)
-        assert len(outcomes) - len(lost) == pod.held

@@ -17,13 +17,13 @@ from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.nats.client import FastPathClient
 from broker.nats.lost_connection import ConnectionLost
-from broker.nats.wake_requests import Wake, WakeReply, WakeRequest
 from broker.runtime.platform_clock import clock
 from broker.streams.outgoing import OutgoingStream
 from kubefox import codec, subjects
 from kubefox.errors import DeadlineExceeded, NatsUnavailable
 from kubefox.event import Event, EventType
 from kubefox.senders import Sender
+from tests.support.leading import lead
 from tests.support.nats import NatsServer
 
 TARGET = subjects.component("shop", "api", "a" * 32)
@@ -84,17 +84,6 @@ async def pod(own_nats_server: NatsServer) -> AsyncIterator[Pod]:
         pod = Pod(own)
         async with receive(own, TARGET, "pods", pod.handle, source="api@1", pod=POD):
             yield pod
-
-
-async def lead(bus: Bus, *pods: str, since_us: int = 0) -> None:
-    """Be a pod runner that leads, and that knows these pods."""
-
-    async def answer(payload: bytes, reply: str) -> None:
-        assert msgspec.msgpack.decode(payload, type=WakeRequest).names_pods
-        named = WakeReply(state=Wake.AWAKE, pods=pods, since_us=since_us)
-        await bus.publish(reply, msgspec.msgpack.encode(named))
-
-    await bus.serve(subjects.WAKES, answer)
 
 
 def post(event_id: str = "1", ttl_s: float = LONG_S) -> Event:
