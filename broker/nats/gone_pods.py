@@ -42,6 +42,10 @@ logger = logging.getLogger(__name__)
 CLAIM_S = 3.0
 """How long a pod may take to answer which requests it handles; a dead one is noticed at once."""
 
+CLAIMS = 3
+"""How often a pod is asked that does not answer: its event loop may be blocked. One that is blocked
+for longer than all this is killed before, see ``FOX_POD_LIVENESS_S``."""
+
 MAX_FOLLOWED = 8_192
 """Component versions that a pod follows at once; twice as many as ``EventSender`` remembers."""
 
@@ -175,14 +179,27 @@ class GonePods:
         self, waiting: frozenset[str], pods: tuple[str, ...], fail: Callable[[frozenset[str]], None]
     ) -> None:
         """Fail those requests of ``waiting`` that none of the pods handles."""
-        held = await asyncio.gather(*map(self._held, pods))
+        try:
+            held = await asyncio.gather(*map(self._held, pods))
+        except NatsUnavailable as error:
+            # All requests have failed with the connection, or are in doubt.
+            logger.debug("pods do not say which requests they handle: %s", error)
+            return
         fail(waiting.difference(*held))
 
     async def _held(self, pod: str) -> frozenset[str]:
-        """Return the requests of this process that a pod handles; none if it is dead or hangs."""
-        try:
-            answer = await self._bus.request(subjects.pod(pod), b"", CLAIM_S)
-            return frozenset(decode_held(answer).held)
-        except (NoPodReady, DeadlineExceeded, NatsUnavailable, *DECODE_ERRORS) as error:
-            logger.debug("pod %s does not say which requests it handles: %s", pod, error)
-            return frozenset()
+        """Return the requests of this process that a pod handles; none if it is dead or hangs.
+
+        Raises:
+            NatsUnavailable: The connection is down.
+        """
+        for _ in range(CLAIMS):
+            try:
+                answer = await self._bus.request(subjects.pod(pod), b"", CLAIM_S)
+                return frozenset(decode_held(answer).held)
+            except DeadlineExceeded as error:
+                logger.debug("pod %s does not say which requests it handles: %s", pod, error)
+            except (NoPodReady, *DECODE_ERRORS) as error:
+                logger.debug("pod %s does not say which requests it handles: %s", pod, error)
+                break
+        return frozenset()

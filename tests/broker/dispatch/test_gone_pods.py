@@ -21,6 +21,8 @@ from kubefox.errors import ComponentGone
 from kubefox.event import Event
 from kubefox.senders import Sender
 from tests.support.nats import NatsServer
+from tests.support.questions import Questions
+from tests.support.quick_pod import QuickPod
 from tests.support.senders import sent_by
 from tests.support.waiting_pod import API, BY_TEST, FOREVER_S, WaitingPod, frame, serving
 
@@ -54,6 +56,28 @@ async def test_a_death_fails_the_requests_of_the_dead_pod_only(
         with pytest.raises(ComponentGone, match="died with the request"):
             await task
     assert [codec.decode_response(answer)[1] for answer in answers] == [b"alive"] * alive.held
+
+
+async def test_a_death_fails_no_request_of_a_pod_that_is_blocked(
+    bus: Bus, own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gone_pods, "CLAIM_S", 0.05)
+    monkeypatch.setattr(gone_pods, "CLAIMS", 1_000_000)
+    pod, questions = QuickPod(), Questions()
+    async with pod.running(own_nats_server.url, "blocked"):
+        await questions.follow(bus, subjects.pod("blocked"))
+        await pod.block()
+        requests = [asyncio.create_task(bus.request(BY_TEST, frame(), FOREVER_S)) for _ in range(9)]
+        while bus.in_flight < len(requests):
+            await asyncio.sleep(0.001)
+        notice = PodGone(subject=API, pod="dead", others=("blocked",))
+
+        await bus.publish(subjects.pods_gone(API), encode_notice(notice))
+        await questions.wait(3, requests)
+        pod.unblock()
+        await asyncio.gather(*requests)
+
+    assert len(pod.handled) == len(requests)
 
 
 async def test_a_death_breaks_the_streams_of_the_dead_pod_only(
