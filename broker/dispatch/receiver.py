@@ -199,7 +199,9 @@ class Receiver:
         among = asked if question else [one for one in self._handlings if one.startswith(start)]
         held = tuple(reply for reply in among if reply in self._handlings)
         if self._recent is None:
-            return encode_held(HeldRequests(pod=self._pod, held=held))
+            # Its answers are not remembered: it may have answered any event.
+            now_us = int(clock.now_s() * 1e6)
+            return encode_held(HeldRequests(pod=self._pod, held=held, known_since_us=now_us))
         answers = self._recent.answers_to(asked)
         for reply, frame in answers.items():
             if frame:

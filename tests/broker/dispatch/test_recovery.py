@@ -42,6 +42,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiver, "LATE_S", LATE_S)
 
 
+@pytest.fixture
+def _single_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes behave as with a single server."""
+    monkeypatch.setattr(FastPathClient, "is_clustered", False)
+
+
 class Pod:
     """A pod that counts the events that it handles.
 
@@ -211,6 +217,20 @@ async def test_an_event_fails_if_a_pod_that_may_have_had_it_has_ended(bus: Bus, 
     with pytest.raises(NatsUnavailable, match="not known whether it was handled"):
         await send(bus, event)
     assert pod.handled == []
+
+
+@pytest.mark.usefixtures("_single_server")
+async def test_an_event_fails_if_its_pod_does_not_remember_its_answers(bus: Bus, pod: Pod) -> None:
+    await lead(bus, POD)
+    pod.lose_answer()
+    sending = send(bus, post())
+    await pod.begun.wait()
+
+    await bus.disconnected()
+
+    with pytest.raises(NatsUnavailable, match="not known whether it was handled"):
+        await sending
+    assert pod.handled == ["1"]
 
 
 async def test_an_event_fails_if_its_pod_was_started_after_it_was_sent(bus: Bus, pod: Pod) -> None:
