@@ -147,6 +147,7 @@ class Recovery:
         while True:
             found = await self._ask(target)
             if reply in found.held:
+                self._in_doubt[target].discard(reply)
                 doubts.resume(reply)
                 return
             if reply in found.asked and found.is_complete:

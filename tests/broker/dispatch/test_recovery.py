@@ -16,6 +16,7 @@ from broker.dispatch.recovery import Recovery
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.nats.client import FastPathClient
+from broker.nats.held_requests import decode_question
 from broker.nats.lost_connection import ConnectionLost
 from broker.runtime.platform_clock import clock
 from broker.streams.outgoing import OutgoingStream
@@ -260,6 +261,31 @@ async def test_many_events_share_one_question(bus: Bus, pod: Pod) -> None:
 
     assert len(pod.handled) == 20
     assert len(questions) < 5
+
+
+async def test_events_are_asked_for_in_parts(
+    bus: Bus, pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "MAX_ASKED", 2)
+    questions: list[bytes] = []
+    await lead(bus, POD)
+    await bus.serve(subjects.gone(TARGET), lambda payload, _: _note(questions, payload))
+    pod.released.clear()
+    sender = make_sender(bus)
+    sendings = [send(bus, post(str(number)), sender) for number in range(5)]
+    while len(pod.handled) < len(sendings):
+        await asyncio.sleep(0.01)
+
+    await bus.disconnected()
+    lose_first_request(bus)
+    sendings.append(send(bus, post("5"), sender))
+    while len(pod.handled) < len(sendings):
+        await asyncio.sleep(0.01)
+    pod.released.set()
+    await asyncio.gather(*sendings)
+
+    assert sorted(pod.handled) == list("012345")
+    assert max(len(decode_question(question)) for question in questions) == 2
 
 
 async def _note(questions: list[bytes], payload: bytes) -> None:
