@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
 from broker.dispatch.handling import Reply
@@ -12,12 +11,12 @@ from broker.dispatch.receiving import receive
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from kubefox import codec, subjects
-from kubefox.event import Event, EventType
+from kubefox.event import Event
+from tests.support.receiving import event
 from tests.support.senders import sent_by
 
 API = subjects.component("shop", "api", "a" * 32)
 BY_TEST = sent_by("test", API)
-FOREVER_S = 60
 
 
 class WaitingPod:
@@ -45,12 +44,5 @@ async def serving(url: str, pod: WaitingPod) -> AsyncIterator[Bus]:
 
 
 def frame() -> bytes:
-    event = Event(
-        id="1",
-        genesis_id="1",
-        type=EventType.COMPONENT,
-        context="token",
-        source="test",
-        deadline_ms=int((time.time() + FOREVER_S) * 1000),
-    )
-    return codec.encode(event, b"")
+    """Return an event without a body."""
+    return codec.encode(event(), b"")

@@ -23,8 +23,9 @@ from kubefox.senders import Sender
 from tests.support.nats import NatsServer
 from tests.support.questions import Questions
 from tests.support.quick_pod import QuickPod
+from tests.support.receiving import FOREVER_S
 from tests.support.senders import sent_by
-from tests.support.waiting_pod import API, BY_TEST, FOREVER_S, WaitingPod, frame, serving
+from tests.support.waiting_pod import API, BY_TEST, WaitingPod, frame, serving
 
 
 async def test_a_death_fails_the_requests_of_the_dead_pod_only(

@@ -20,8 +20,8 @@ from tests.support.leading import lead
 from tests.support.nats import NatsServer
 from tests.support.questions import Questions
 from tests.support.quick_pod import QuickPod
-from tests.support.receiving import event
-from tests.support.waiting_pod import API, BY_TEST, FOREVER_S, WaitingPod, frame, serving
+from tests.support.receiving import FOREVER_S, event
+from tests.support.waiting_pod import API, BY_TEST, WaitingPod, frame, serving
 
 QUESTIONS = 3
 REQUESTS = 40

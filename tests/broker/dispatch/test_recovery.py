@@ -117,6 +117,15 @@ def send(bus: Bus, event: Event, sender: EventSender | None = None) -> asyncio.T
     return asyncio.ensure_future(sending)
 
 
+async def fill(pod: Pod, bus: Bus, sender: EventSender, count: int) -> list[asyncio.Task[bytes]]:
+    """Send some events, and return when the pod handles them all."""
+    pod.released.clear()
+    sendings = [send(bus, post(str(number)), sender) for number in range(count)]
+    while len(pod.handled) < count:
+        await asyncio.sleep(0.01)
+    return sendings
+
+
 def lose_first_request(bus: Bus) -> str:
     """Lose the next event on its way, and return its reply subject."""
     request, reply = bus.request, f"{bus._inbox.prefix}{'0' * 16}"
@@ -248,11 +257,8 @@ async def test_many_events_share_one_question(bus: Bus, pod: Pod) -> None:
     questions: list[bytes] = []
     await lead(bus, POD)
     await bus.serve(subjects.gone(TARGET), lambda payload, _: _note(questions, payload))
-    pod.released.clear()
     sender = make_sender(bus)
-    sendings = [send(bus, post(str(number)), sender) for number in range(20)]
-    while len(pod.handled) < len(sendings):
-        await asyncio.sleep(0.01)
+    sendings = await fill(pod, bus, sender, 20)
 
     await bus.disconnected()
     await asyncio.wait(sendings, timeout=5 * LATE_S)
@@ -270,11 +276,8 @@ async def test_events_are_asked_for_in_parts(
     questions: list[bytes] = []
     await lead(bus, POD)
     await bus.serve(subjects.gone(TARGET), lambda payload, _: _note(questions, payload))
-    pod.released.clear()
     sender = make_sender(bus)
-    sendings = [send(bus, post(str(number)), sender) for number in range(5)]
-    while len(pod.handled) < len(sendings):
-        await asyncio.sleep(0.01)
+    sendings = await fill(pod, bus, sender, 5)
 
     await bus.disconnected()
     lose_first_request(bus)
