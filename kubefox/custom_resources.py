@@ -61,7 +61,8 @@ class ResourceData(Fields, frozen=True, kw_only=True):
         vars: Variables by name: strings, numbers, booleans, or lists of strings or numbers. Rules
             and components read them.
         secret_ref: Secret of the cluster whose keys are the secrets, and whose values are texts.
-            Only adapters read them. A change of it is applied within a minute.
+            Only adapters read them. A change of it is applied within a minute. An annotation of the
+            Secret names the resources that may use it.
     """
 
     vars: Vars = msgspec.field(default_factory=dict)
@@ -262,6 +263,11 @@ class ResourceKind(NamedTuple):
         """Return the path of the resources of a namespace in the API of the cluster."""
         return f"/apis/{API_VERSION}/namespaces/{namespace}/{self.plural}"
 
+    @property
+    def allowing_annotation(self) -> str:
+        """Annotation of a Secret: the resources of this kind that may use it, see ``names_in``."""
+        return f"{GROUP}/{self.plural}"
+
 
 ENVIRONMENT = ResourceKind(
     "Environment", "environments", ("fenv",), EnvironmentResource, ResourceStatus
@@ -284,6 +290,11 @@ RELEASE_MANIFEST = ResourceKind(
 )
 KINDS = (ENVIRONMENT, HTTP_ADAPTER, VIRTUAL_ENVIRONMENT)
 MIRRORS = (APP_DEPLOYMENT, RELEASE_MANIFEST)
+
+
+def names_in(annotation: str) -> frozenset[str]:
+    """Return the names in the value of an annotation; commas separate them."""
+    return frozenset(name.strip() for name in annotation.split(",")) - {""}
 
 
 def to_document(name: str, resource: Resource, secrets: dict[str, str]) -> Document:

@@ -99,7 +99,7 @@ class Applier:
             return self._failed(key, found, Verdict(False, fault.reason, str(fault)))
         wakes = needed_records(fields)
         try:
-            secrets = await self._writer.read_secret(secret_name(fields))
+            secrets = await self._writer.read_secret(key, secret_name(fields))
             manifest = read_manifest(key.name, fields, secrets)
             found = await self._take(key, found, manifest)
             released = await self._release(key, found, manifest)

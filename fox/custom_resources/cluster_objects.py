@@ -20,6 +20,7 @@ from kubefox.custom_resources import (
     ResourceKind,
     ResourceStatus,
     VirtualEnvironmentResource,
+    names_in,
     to_document,
 )
 from kubefox.decoding import DECODE_ERRORS, split_message
@@ -165,6 +166,25 @@ def read_manifest(name: str, fields: Resource, secrets: dict[str, str]) -> Manif
         raise ResourceFault("Invalid", error.detail) from error
     except RecursionError as error:
         raise ResourceFault("Invalid", "a value is nested too deeply") from error
+
+
+def allows(secret: Mapping[str, Any], key: ResourceKey) -> bool:
+    """Return whether a Secret names a resource among those that may use it."""
+    annotations = secret["metadata"].get("annotations") or {}
+    return key.name in names_in(annotations.get(key.kind.allowing_annotation, ""))
+
+
+def secret_unavailable(key: ResourceKey, name: str) -> ResourceFault:
+    """Return the fault of a resource that may not use a Secret.
+
+    The fault is the same if the Secret does not exist: users who may create resources must not
+    learn which Secrets exist.
+    """
+    return ResourceFault(
+        "SecretUnavailable",
+        f"Secret {name} cannot be used: it does not exist, control has no right to read it, or its "
+        f"annotation {key.kind.allowing_annotation} does not name {key.name}",
+    )
 
 
 def secrets_in(name: str, secret: Mapping[str, Any]) -> dict[str, str]:

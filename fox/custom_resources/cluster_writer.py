@@ -8,8 +8,9 @@ import msgspec
 
 from fox.custom_resources.cluster_objects import (
     ClusterObject,
-    ResourceFault,
     ResourceKey,
+    allows,
+    secret_unavailable,
     secrets_in,
 )
 from fox.custom_resources.pace import Pace
@@ -39,22 +40,27 @@ class ClusterWriter:
         self._namespace = namespace
         self.pace = pace
 
-    async def read_secret(self, name: str) -> dict[str, str]:
-        """Return the texts in a Secret; nothing if the name is empty.
+    async def read_secret(self, key: ResourceKey, name: str) -> dict[str, str]:
+        """Return the texts in the Secret of a resource; nothing if the name is empty.
+
+        The Secret must name the resource in an annotation. Otherwise everybody who may create
+        resources could read each Secret that the process may read.
 
         Raises:
-            ResourceFault: There is none, it cannot be read, or it holds something else.
+            ResourceFault: There is no Secret that the resource may use, or it holds something else.
         """
         if not name:
             return {}
         path = f"/api/v1/namespaces/{self._namespace}/secrets/{name}"
         try:
-            return secrets_in(name, await self._api.get(path))
+            secret = await self._api.get(path)
         except ApiError as error:
             if error.status not in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
                 raise
-            message = f"Secret {name} cannot be read: {error}"
-            raise ResourceFault("SecretNotFound", message) from error
+            raise secret_unavailable(key, name) from error
+        if not allows(secret, key):
+            raise secret_unavailable(key, name)
+        return secrets_in(name, secret)
 
     async def set_finalizer(
         self, key: ResourceKey, found: ClusterObject, *, is_set: bool

@@ -47,7 +47,7 @@ NOT_RUN_BLOCKS = {
     "how-to/rotate-keys": 1,
     "how-to/share-a-preview": 1,
     "how-to/stop-idle-versions": 1,
-    "how-to/use-kubectl": 4,
+    "how-to/use-kubectl": 5,
     "operations/backup": 2,
     "operations/install": 3,
     "operations/kubernetes": 7,

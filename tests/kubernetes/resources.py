@@ -14,6 +14,7 @@ import msgspec
 from control.access.audit_log import AuditLog
 from fox.custom_resources.controller import Controller, open_controller
 from kubefox.audit import AuditRecord
+from kubefox.custom_resources import ENVIRONMENT
 from kubefox.status import Check, CheckState
 from kubefox.yaml_kinds import API_VERSION
 from pods.kubernetes.cluster import Cluster
@@ -41,9 +42,10 @@ def http_adapter(name: str = "mail", **spec: Any) -> Object:
     return _resource("HTTPAdapter", name, {"spec": {"url": "https://mail.example", **spec}})
 
 
-def secret(name: str, **texts: str) -> Object:
-    """Return a Secret."""
-    meta = {"name": name}
+def secret(name: str, *environments: str, **texts: str) -> Object:
+    """Return a Secret that some environments may use."""
+    allowing = {ENVIRONMENT.allowing_annotation: ", ".join(environments)}
+    meta = {"name": name, "annotations": allowing}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": texts}
 
 

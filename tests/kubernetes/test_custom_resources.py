@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from fox.custom_resources import applier
 from kubefox.custom_resources import ENVIRONMENT, FORCE
 from kubefox.environment import Environment, EnvironmentData, HTTPAdapter, VirtualEnvironment
 from kubefox.status import CheckState
@@ -20,7 +19,6 @@ from tests.kubernetes.resources import (
     Resources,
     environment,
     http_adapter,
-    secret,
     virtual_environment,
 )
 from tests.support.control_plane import Plane, open_plane, pods_of
@@ -151,29 +149,6 @@ async def test_a_resource_that_is_nested_too_deeply_hides_no_other(
         await resources.wait_condition("environment", "prod", "Synced", "Applied")
 
     assert plane.store.snapshot.environments.keys() == {"dev", "prod"}
-
-
-async def test_secrets_come_from_a_secret_and_follow_it(
-    applying: Applying, resources: Resources, plane: Plane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(applier, "SECRET_S", 0.5)
-    await resources.apply(environment(data={"secretRef": {"name": "keys"}}))
-    missing = await resources.wait_condition("environment", "dev", "Synced", "SecretNotFound")
-
-    await resources.apply(secret("keys", token="s3cret"))
-    await resources.wait_condition("environment", "dev", "Synced", "Applied")
-
-    first = plane.store.snapshot.environments["dev"].data.secrets
-    await resources.apply(secret("keys", token="another"))
-    await plane.wait_data(
-        lambda: plane.store.snapshot.environments["dev"].data.secrets == {"token": "another"}
-    )
-    shown = await resources.kubectl("get", "environment", "dev", "--output=yaml")
-
-    assert '"keys" not found' in missing["message"]
-    assert first == {"token": "s3cret"}
-    assert "s3cret" not in shown
-    assert "another" not in shown
 
 
 async def test_an_object_in_use_stays_until_it_is_free(

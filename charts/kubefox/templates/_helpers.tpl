@@ -12,11 +12,15 @@
 {{- end -}}
 
 {{- define "kubefox.image" -}}
-{{- $image := .Values.image -}}
-{{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- include "kubefox.imageOf" (dict "image" .Values.image "tag" .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* The name of an image. Arguments: image, and the tag if it names none. */}}
+{{- define "kubefox.imageOf" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- printf "%s:%s" .image.repository (default .tag .image.tag) -}}
 {{- end -}}
 {{- end -}}
 
@@ -55,6 +59,39 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- join "," $urls -}}
 {{- else -}}
 {{- required "nats.url is required: the addresses of your NATS servers, or set nats.server.enabled" .Values.nats.url -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The ports of the NATS servers, as a list in JSON. */}}
+{{- define "kubefox.natsPorts" -}}
+{{- $ports := list -}}
+{{- range splitList "," (include "kubefox.natsUrl" .) -}}
+{{- $port := . | trimSuffix "/" | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- $ports = append $ports (int (default "4222" $port)) -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/* Values of environments must not come from the Secrets of the platform itself. */}}
+{{- define "kubefox.checkSecrets" -}}
+{{- $monitor := .Values.metrics.serviceMonitor -}}
+{{- $own := list .Values.keys.secret .Values.nats.secret .Values.nats.server.secret .Values.control.tls.secret $monitor.tokenSecret -}}
+{{- range .Values.image.pullSecrets -}}
+{{- $own = append $own .name -}}
+{{- end -}}
+{{- range .Values.customResources.secrets -}}
+{{- if has . $own -}}
+{{- fail (printf "customResources.secrets has %s, a Secret of the platform itself: name Secrets with values of environments only" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A value of a setting as a text: a whole number without an exponent. */}}
+{{- define "kubefox.text" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- toString . -}}
 {{- end -}}
 {{- end -}}
 
