@@ -150,6 +150,7 @@ class PodsPart:
             rights=pod_rights(settings),
             bus=bus,
             image=settings.pod_image,
+            template=settings.pod_template,
         )
 
     async def _collect_files(self) -> None:

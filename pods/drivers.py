@@ -34,6 +34,7 @@ class PodDriverFactory(Protocol):
         rights: PodRights,
         bus: Bus,
         image: str,
+        template: str,
     ) -> PodDriver:
         """Return a driver that runs no pod yet.
 
@@ -49,6 +50,7 @@ class PodDriverFactory(Protocol):
             rights: Rights of the pods.
             bus: Connection of the platform to NATS.
             image: Image of the pods, for drivers that need one.
+            template: Further fields of the pods, as JSON, for drivers of a cluster.
         """
 
 

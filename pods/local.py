@@ -49,6 +49,7 @@ class LocalDriver:
         rights: Rights of the pods.
         bus: Not needed.
         image: Not needed.
+        template: Not needed.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class LocalDriver:
         rights: PodRights = ALL_RIGHTS,
         bus: Bus | None = None,
         image: str = "",
+        template: str = "",
     ) -> None:
         self._bundles = BundleFolders(data_dir / "bundles", fetch)
         self._logs = logs

@@ -95,6 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pod_driver: Name of the installed driver that runs pods: ``local`` runs them as processes of
             this machine, ``kubernetes`` in a cluster.
         pod_image: Image of the pods in a cluster, with this version of the platform.
+        pod_template: Further fields of the pods in a cluster, as a JSON object: ``nodeSelector``,
+            ``tolerations``, ``affinity``, ``priorityClassName``, ``runtimeClassName``,
+            ``schedulerName``, ``imagePullSecrets`` and ``imagePullPolicy``.
         custom_resources: Whether control applies the custom resources of a namespace in a cluster:
             that of the pod that it runs in, or of the context of ``KUBECONFIG``.
         pod_liveness_s: How long a pod's event loop may block, in seconds, before the pod is killed
@@ -198,6 +201,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_files: int = 10
     pod_driver: str = "local"
     pod_image: str = ""
+    pod_template: str = ""
     custom_resources: bool = False
     pod_liveness_s: float = 4
     pod_replica_liveness_s: float = 1

@@ -13,6 +13,7 @@ from pods.bundle_folders import FetchBundle
 from pods.kubernetes.cluster import load_cluster
 from pods.kubernetes.driver import KubernetesDriver
 from pods.kubernetes.manifests import PodSettings
+from pods.kubernetes.pod_template import parse_template
 from pods.liveness import Liveness, LivenessBounds
 from pods.logins import Logins
 from pods.logs import PodLogs
@@ -33,11 +34,12 @@ def kubernetes_driver(
     rights: PodRights,
     bus: Bus,
     image: str,
+    template: str,
 ) -> KubernetesDriver:
     """Return a driver that runs no pod yet; see ``pods.drivers.PodDriverFactory``.
 
     Raises:
-        InvalidRequest: No image is set.
+        InvalidRequest: No image is set, or the template is not valid.
     """
     if not image:
         raise InvalidRequest(
@@ -46,6 +48,7 @@ def kubernetes_driver(
     beats = Liveness(liveness)
     settings = PodSettings(
         image=image,
+        template=parse_template(template),
         environ={
             **for_cluster(os.environ, rights.pass_on),
             "FOX_LOG_FORMAT": log_format,

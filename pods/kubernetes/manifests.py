@@ -13,6 +13,7 @@ from kubefox.component import short
 from kubefox.distill import Version
 from pods.base import PodSpec
 from pods.kubernetes.api import Object
+from pods.kubernetes.pod_template import PodTemplate
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubefox"}
 """Labels of all objects of the driver."""
@@ -43,6 +44,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         image: The platform's image.
+        template: Where the pods run, and how their image is pulled.
         environ: Further environment variables.
         command: Program that serves a pod, as ``python -m fox.kit.pod`` does.
         grace_s: How long a pod may drain before it is killed.
@@ -55,6 +57,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     image: str
+    template: PodTemplate = PodTemplate()
     environ: Mapping[str, str] = {}
     command: tuple[str, ...] = POD_COMMAND
     grace_s: float = 30.0
@@ -154,6 +157,7 @@ def _pod(spec: PodSpec, selector: Object, settings: PodSettings) -> Object:
     }
     login = {"name": "login", "secret": {"secretName": workload_name(spec.version)}}
     return {
+        **settings.template.pod_fields(),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": max(1, math.ceil(settings.grace_s)),
@@ -176,6 +180,7 @@ def _container(spec: PodSpec, settings: PodSettings) -> Object:
     container = {
         "name": CONTAINER,
         "image": settings.image,
+        **settings.template.container_fields(),
         "command": [*START_COMMAND],
         "args": [_literal(part) for part in settings.command],
         "env": _environment(spec, settings),

@@ -22,15 +22,15 @@ users: [{name: shop, user: {token: secret}}]
 
 
 @pytest.mark.parametrize(
-    ("image", "has_kubeconfig", "message"),
-    [("kubefox:1", False, "there is no cluster"), ("", True, "FOX_POD_IMAGE is not set")],
+    ("variables", "message"),
+    [
+        ({"KUBECONFIG": ""}, "there is no cluster"),
+        ({"FOX_POD_IMAGE": ""}, "FOX_POD_IMAGE is not set"),
+        ({"FOX_POD_TEMPLATE": '{"hostPID": true}'}, "unknown field `hostPID`"),
+    ],
 )
-async def test_a_pod_runner_without_a_cluster_or_an_image_does_not_start(
-    own_secured_nats_server: NatsServer,
-    tmp_path: Path,
-    image: str,
-    has_kubeconfig: bool,
-    message: str,
+async def test_a_pod_runner_that_could_run_no_pod_does_not_start(
+    own_secured_nats_server: NatsServer, tmp_path: Path, variables: dict[str, str], message: str
 ) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(KUBECONFIG)
@@ -40,8 +40,9 @@ async def test_a_pod_runner_without_a_cluster_or_an_image_does_not_start(
         "FOX_DATA_DIR": str(tmp_path / "pods"),
         "FOX_KEY_FILE": str(tmp_path / "control" / KEY_FILE),
         "FOX_POD_DRIVER": "kubernetes",
-        "FOX_POD_IMAGE": image,
-        "KUBECONFIG": str(kubeconfig) if has_kubeconfig else "",
+        "FOX_POD_IMAGE": "kubefox:1",
+        "KUBECONFIG": str(kubeconfig),
+        **variables,
     }
     async with serve("control", own_secured_nats_server, tmp_path) as port:
         await wait_for(port, "/readyz", 200)
