@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.kubernetes import binary
 from tests.kubernetes.control_plane import COMMAND_S
 from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
@@ -15,6 +17,7 @@ from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
 CHART = Path(__file__).parent.parent.parent / "charts" / "kubefox"
 RELEASE = "kubefox"
 Values = dict[str, Any]
+Objects = list[dict[str, Any]]
 
 
 def helm(folder: Path, *arguments: str, succeeds: bool = True) -> str:
@@ -41,13 +44,42 @@ def helm(folder: Path, *arguments: str, succeeds: bool = True) -> str:
 
 
 def template(
-    folder: Path, values: Values, namespace: str = "default", *, succeeds: bool = True
+    folder: Path,
+    values: Values,
+    namespace: str = "default",
+    *,
+    succeeds: bool = True,
+    source: Path = CHART,
 ) -> str:
-    """Return the objects that the chart makes of some values, as YAML; or why it refuses them."""
+    """Return the objects that a chart makes of some values, as YAML; or why it refuses them."""
     # Helm asks no cluster for its version here.
     where = ("--namespace", namespace, "--kube-version", binary.kubernetes_version())
     options = ("--values", str(_written(folder, values)))
-    return helm(folder, "template", RELEASE, str(CHART), *where, *options, succeeds=succeeds)
+    return helm(folder, "template", RELEASE, str(source), *where, *options, succeeds=succeeds)
+
+
+def rendered(
+    folder: Path, values: Values, namespace: str = "default", *, source: Path = CHART
+) -> Objects:
+    """Return the objects that a chart makes of some values."""
+    documents = yaml.safe_load_all(template(folder, values, namespace, source=source))
+    return [document for document in documents if document]
+
+
+def of_kind(objects: Objects, *kinds: str) -> Objects:
+    """Return the objects of some kinds, in their order."""
+    return [each for each in objects if each["kind"] in kinds]
+
+
+def environment(objects: Objects, role: str) -> dict[str, str]:
+    """Return the variables of a part of the platform that have a value."""
+    (part,) = (
+        each
+        for each in of_kind(objects, "Deployment")
+        if each["metadata"]["name"] == f"{RELEASE}-{role}"
+    )
+    (container,) = part["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 def install(cluster: LabCluster, folder: Path, namespace: str, values: Values) -> str:
