@@ -50,7 +50,7 @@ NOT_RUN_BLOCKS = {
     "how-to/use-kubectl": 5,
     "operations/backup": 2,
     "operations/install": 3,
-    "operations/kubernetes": 7,
+    "operations/kubernetes": 9,
 }
 _MEASURED = re.compile(r"<!-- \S+: measured -->.*?<!-- \S+: end -->", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")

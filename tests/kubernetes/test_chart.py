@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from pods.kubernetes.pod_template import parse_template
 from tests.kubernetes import chart
 from tests.kubernetes.account import CONTROL_RULES, RULES
-from tests.kubernetes.chart import CHART, Values
+from tests.kubernetes.chart import CHART, Values, environment, of_kind, rendered
 from tests.kubernetes.lab_cluster import LabCluster
 from tests.kubernetes.platform import COMPONENTS, RESTRICTED
 
 NATS: Values = {"nats": {"url": "nats://nats.example.com:4222"}}
 TLS: Values = {"control": {"tls": {"secret": "control-tls", "allowedHosts": ["fox.example.com"]}}}
+PLACEMENT: Values = {
+    "priorityClassName": "system-cluster-critical",
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [
+        {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    ],
+}
 VALUES: dict[str, Values] = {
     "nats of your own": NATS,
     "servers of the chart": {"nats": {"server": {"enabled": True}}},
@@ -30,9 +38,7 @@ VALUES: dict[str, Values] = {
             "service": {"type": "LoadBalancer", "annotations": {"example.com/zone": "a"}},
             "trustedProxies": ["10.0.0.0/8"],
         },
-        "priorityClassName": "system-cluster-critical",
-        "nodeSelector": {"kubernetes.io/os": "linux"},
-        "tolerations": [{"key": "platform", "operator": "Exists"}],
+        **PLACEMENT,
     },
     "ingress": {
         **NATS,
@@ -71,16 +77,6 @@ CUSTOM: dict[str, Values] = {
     "gateway": {**NATS, "http": {"route": {"enabled": True, "parentRefs": [{"name": "gateway"}]}}},
     "monitor": {**NATS, **TLS, "metrics": {"serviceMonitor": {"enabled": True}}},
 }
-Objects = list[dict[str, Any]]
-
-
-def rendered(folder: Path, values: Values, namespace: str = "default") -> Objects:
-    documents = yaml.safe_load_all(chart.template(folder, values, namespace))
-    return [document for document in documents if document]
-
-
-def of_kind(objects: Objects, *kinds: str) -> Objects:
-    return [each for each in objects if each["kind"] in kinds]
 
 
 @pytest.mark.usefixtures("cluster")
@@ -130,12 +126,107 @@ def test_objects_of_other_projects_are_made_on_request(tmp_path: Path, name: str
         ({**NATS, "http": {"selection": "all"}}, "selection"),
         ({**NATS, "metrics": {"serviceMonitor": {"enabled": True}}}, "control.tls.secret"),
         ({**NATS, "serviceAccount": {"create": False}}, "serviceAccount.name is required"),
+        ({**NATS, "http": {"route": {"enabled": True}}}, "http.route.parentRefs is required"),
     ],
 )
 def test_values_that_cannot_work_are_refused(tmp_path: Path, values: Values, message: str) -> None:
     said = chart.template(tmp_path, values, succeeds=False)
 
     assert message in said
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("kubefox-keys", "kubefox-nats", "kubefox-nats-servers"),
+        *("control-tls", "kubefox-metrics", "registry"),
+    ],
+)
+def test_resources_get_no_secret_of_the_platform_itself(tmp_path: Path, name: str) -> None:
+    values = {
+        **NATS,
+        **TLS,
+        "image": {"pullSecrets": [{"name": "registry"}]},
+        "customResources": {"enabled": True, "secrets": ["shop", name]},
+    }
+
+    said = chart.template(tmp_path, values, succeeds=False)
+
+    assert f"customResources.secrets has {name}, a Secret of the platform itself" in said
+
+
+@pytest.mark.usefixtures("cluster")
+def test_settings_of_a_part_win_whatever_their_values_are(tmp_path: Path) -> None:
+    common = {"FOX_TELEMETRY": True, "FOX_BODY_LIMIT_BYTES": 15_242_880, "FOX_TRACE_RATIO": 0.5}
+    own = {"FOX_TELEMETRY": False, "FOX_HOLD_S": 0, "FOX_LOG_FORMAT": ""}
+
+    objects = rendered(tmp_path, {**NATS, "settings": common, "http": {"settings": own}})
+
+    http, control = environment(objects, "http"), environment(objects, "control")
+    assert {name: http[name] for name in own} == {
+        "FOX_TELEMETRY": "false",
+        "FOX_HOLD_S": "0",
+        "FOX_LOG_FORMAT": "",
+    }
+    assert {name: control[name] for name in common} == {
+        "FOX_TELEMETRY": "true",
+        "FOX_BODY_LIMIT_BYTES": "15242880",
+        "FOX_TRACE_RATIO": "0.5",
+    }
+
+
+@pytest.mark.usefixtures("cluster")
+def test_pods_of_components_run_where_the_parts_run(tmp_path: Path) -> None:
+    image = {"pullPolicy": "Always", "pullSecrets": [{"name": "registry"}]}
+
+    objects = rendered(tmp_path, {**NATS, **PLACEMENT, "image": image})
+
+    template = parse_template(environment(objects, "pods")["FOX_POD_TEMPLATE"])
+    expected = {**PLACEMENT, "imagePullSecrets": image["pullSecrets"]}
+    assert template.pod_fields() == expected
+    assert template.container_fields() == {"imagePullPolicy": "Always"}
+    for part in of_kind(objects, "Deployment"):
+        spec = part["spec"]["template"]["spec"]
+        assert {name: spec[name] for name in expected} == expected
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_template_of_component_pods_can_be_another_one(tmp_path: Path) -> None:
+    own = '{"nodeSelector": {"pool": "components"}}'
+    values = {**NATS, **PLACEMENT, "pods": {"settings": {"FOX_POD_TEMPLATE": own}}}
+
+    template = environment(rendered(tmp_path, values), "pods")["FOX_POD_TEMPLATE"]
+
+    assert msgspec.json.decode(template) == msgspec.json.decode(own)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("nats", "ports"),
+    [
+        ({"url": "nats://a.example.com:4222"}, [4222]),
+        ({"url": "tls://a.example.com:14222,tls://b.example.com:24222"}, [14222, 24222]),
+        ({"url": "nats://a:4333/,nats://b:4333"}, [4333]),
+        ({"url": "nats://a.example.com,nats://[2001:db8::4223]"}, [4222]),
+        ({"url": "nats://[2001:db8::1]:4333"}, [4333]),
+        ({"server": {"enabled": True, "port": 5222}}, [5222]),
+    ],
+)
+def test_components_with_limited_egress_reach_every_port_of_nats(
+    tmp_path: Path, nats: Values, ports: list[int]
+) -> None:
+    values = {"nats": nats, "networkPolicy": {"componentEgress": []}}
+
+    objects = rendered(tmp_path, values)
+
+    (policy,) = (
+        each
+        for each in of_kind(objects, "NetworkPolicy")
+        if each["metadata"]["name"] == "kubefox-components"
+    )
+    _dns, to_nats = policy["spec"]["egress"]
+    assert to_nats == {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
 
 
 @pytest.mark.usefixtures("cluster")

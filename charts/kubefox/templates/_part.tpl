@@ -115,9 +115,15 @@ spec:
   "FOX_LOG_FORMAT" "json"
   "HOME" "/tmp"
 -}}
-{{- $all := merge (dict) $part.settings $root.Values.settings (default (dict) .env) $own -}}
+{{- $all := dict -}}
+{{/* Not by merge, which takes false, 0 and an empty text as unset. */}}
+{{- range list $own (default (dict) .env) $root.Values.settings $part.settings -}}
+{{- range $name, $value := . -}}
+{{- $_ := set $all $name (include "kubefox.text" $value) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $value := $all }}
 - name: {{ $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ $value | quote }}
 {{- end }}
 {{- end -}}
