@@ -20,6 +20,7 @@ from pods.base import PodDriver
 from pods.kubernetes.cluster import read_kubeconfig
 from pods.kubernetes.driver import KubernetesDriver
 from pods.kubernetes.manifests import PodSettings, workload_name
+from pods.kubernetes.pod_template import parse_template
 from pods.logins import PodLogins
 from tests.kubernetes.account import make_account
 from tests.kubernetes.lab_cluster import LabCluster
@@ -56,7 +57,12 @@ class TestKubernetesDriver(DriverContract):
             yield
 
     def open_driver(
-        self, bundles: Bundles, *, grace_s: float = 30, alive_s: float = math.inf
+        self,
+        bundles: Bundles,
+        *,
+        grace_s: float = 30,
+        alive_s: float = math.inf,
+        template: str = "",
     ) -> KubernetesDriver:
         assert self.server.keys is not None
         return KubernetesDriver(
@@ -66,7 +72,11 @@ class TestKubernetesDriver(DriverContract):
             logins=PodLogins(Access(self.server.url, self.server.keys.account_key)),
             fetch=bundles.get,
             settings=PodSettings(
-                image="lab", command=programs.COMMAND, grace_s=grace_s, alive_s=alive_s
+                image="lab",
+                template=parse_template(template),
+                command=programs.COMMAND,
+                grace_s=grace_s,
+                alive_s=alive_s,
             ),
         )
 
@@ -103,6 +113,30 @@ class TestKubernetesDriver(DriverContract):
         assert {one.name, two.name} == {pod["metadata"]["name"] for pod in pods}
         assert one.end.is_clean
         assert two.end.is_clean
+
+    async def test_pods_run_where_the_template_says(self, bundles: Bundles) -> None:
+        spec = bundles.add(programs.GOOD)
+        template = (
+            '{"nodeSelector": {"kubernetes.io/hostname": "node-b"},'
+            ' "tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}],'
+            ' "affinity": {"nodeAffinity": {}}, "priorityClassName": "",'
+            ' "imagePullSecrets": [{"name": "registry"}], "imagePullPolicy": "Always"}'
+        )
+
+        async with (
+            self.open_driver(bundles, template=template) as driver,
+            driver.run(spec) as one,
+            driver.run(spec) as two,
+        ):
+            assert all(await asyncio.gather(one.wait_ready(), two.wait_ready()))
+            pods = await self.pods(lambda pods: len(pods) == 2)
+
+        for pod in pods:
+            (container,) = pod["spec"]["containers"]
+            assert pod["spec"]["nodeName"] == "node-b"
+            assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+            assert "pool" in {each.get("key") for each in pod["spec"]["tolerations"]}
+            assert container["imagePullPolicy"] == "Always"
 
     async def test_the_code_and_the_login_of_a_pod_are_its_own(
         self, driver: PodDriver, bundles: Bundles
