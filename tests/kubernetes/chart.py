@@ -93,9 +93,10 @@ def install(cluster: LabCluster, folder: Path, namespace: str, values: Values) -
 
 
 def uninstall(cluster: LabCluster, folder: Path, namespace: str) -> None:
-    """Remove what the chart has made."""
+    """Remove what the chart has made, if it is there."""
     where = ("--namespace", namespace, "--kubeconfig", str(cluster.control_plane.kubeconfig))
-    helm(folder, "uninstall", RELEASE, *where, "--wait", f"--timeout={2 * WAIT_S:.0f}s")
+    options = ("--ignore-not-found", "--wait", f"--timeout={2 * WAIT_S:.0f}s")
+    helm(folder, "uninstall", RELEASE, *where, *options)
 
 
 def _written(folder: Path, values: Values) -> Path:

@@ -18,11 +18,13 @@ from examples.demo.page import Browser
 from examples.order_app import ENVIRONMENTS, build
 from tests.kubernetes.chart import Values
 from tests.kubernetes.lab_cluster import LabCluster
-from tests.kubernetes.platform import ClusterPlatform, is_ready, open_platform
+from tests.kubernetes.platform import ClusterPlatform, is_ready, merged, open_platform
 from tests.support.nats import NatsServer
 
 PARTS = ("control", "http", "adapters", "pods")
 TEAM = "team-a"
+REPOSITORY = "order-app"
+"""Folder of the app, in that of the platform."""
 REQUESTS = 100
 PODS = 6
 # Each component has a pod on both nodes.
@@ -64,13 +66,18 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def open_shop(
-    cluster: LabCluster, namespace: str, nats: NatsServer, folder: Path
+    cluster: LabCluster,
+    namespace: str,
+    nats: NatsServer,
+    folder: Path,
+    values: Values | None = None,
 ) -> AsyncIterator[Shop]:
     """Run a platform that serves version 1 of the Order App, until the context ends."""
-    repository = folder / "order-app"
+    repository = folder / REPOSITORY
     build(repository)
+    values = merged(TWO_PODS, values or {})
     async with (
-        open_platform(cluster, namespace, nats, folder, TWO_PODS) as platform,
+        open_platform(cluster, namespace, nats, folder, values) as platform,
         Browser(platform.http_url) as browser,
     ):
         demo = DemoContext(
