@@ -107,7 +107,8 @@ class Deployments:
                 login = encode_login(self._logins.log_in_first(spec))
                 secret = manifests.secret(spec.version, login)
                 await self._api.apply(f"{self._core}/secrets/{workload.name}", secret)
-            if wanted > 1 and not workload.has_budget:
+            # More pods may be wanted by now: their Deployment gets all of them, see below.
+            if workload.wanted > 1 and not workload.has_budget:
                 # The only pod of a version may be evicted in any case.
                 budget = manifests.disruption_budget(spec.version)
                 await self._api.apply(f"{self._budgets}/{workload.name}", budget)
