@@ -219,7 +219,7 @@ class ManifestApp(_Mirrored, frozen=True, kw_only=True):
 
 
 class ReleaseManifestSpec(_Mirrored, frozen=True, kw_only=True):
-    """What a release has frozen; the values are not shown.
+    """The content that a release has frozen; the values are not shown.
 
     Attributes:
         virtual_environment: Name of the virtual environment.

@@ -75,7 +75,7 @@ _NATS_ERRORS = (NatsError, TimeoutError, FoxError)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint is of.
+    """The origin and the age of a checkpoint.
 
     Attributes:
         form: Version of the platform, and digest of the packed form of records.

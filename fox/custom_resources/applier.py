@@ -45,7 +45,7 @@ PUT_BACKS, PUT_BACK_S = 3, 600.0
 
 
 class Outcome(NamedTuple):
-    """What became of a resource.
+    """The outcome of applying a resource.
 
     Attributes:
         found: Its state in the cluster.

@@ -60,7 +60,7 @@ class ResourceMeta(Meta, frozen=True, kw_only=True):
 
     Attributes:
         generation: Changes with each change of what users write.
-        finalizers: What must be done before it is gone.
+        finalizers: Names of the finalizers that keep it.
     """
 
     generation: int = 0
@@ -74,7 +74,7 @@ class ClusterObject(msgspec.Struct, frozen=True, kw_only=True):
         metadata: Its metadata.
         spec: Settings.
         data: Values.
-        status: What the platform has written.
+        status: The status that the platform has written.
     """
 
     metadata: ResourceMeta
@@ -89,7 +89,7 @@ class ClusterObject(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_finalizer(self) -> bool:
-        """Whether it stays until the platform has let it go."""
+        """Whether it has the finalizer of the platform."""
         return FINALIZER in self.metadata.finalizers
 
     @property

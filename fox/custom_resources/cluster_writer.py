@@ -1,4 +1,4 @@
-"""What the platform writes into the cluster: finalizers, the status of resources, and mirrors."""
+"""Writes finalizers, the status of resources and mirrors into the cluster."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class ClusterWriter:
     async def set_finalizer(
         self, key: ResourceKey, found: ClusterObject, *, is_set: bool
     ) -> ClusterObject:
-        """Have a resource stay until the platform lets it go, or let it go."""
+        """Add the finalizer of the platform to a resource, or remove it."""
         if found.has_finalizer == is_set:
             return found
-        others = [each for each in found.metadata.finalizers if each != FINALIZER]
+        others = [one for one in found.metadata.finalizers if one != FINALIZER]
         meta = {
             "finalizers": [*others, FINALIZER] if is_set else others,
             # The list is written as a whole: nobody must have changed it meanwhile.

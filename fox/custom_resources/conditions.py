@@ -16,7 +16,7 @@ _MAX_PROBLEMS = 10
 
 
 class Verdict(NamedTuple):
-    """What a condition says.
+    """The content of a condition.
 
     Attributes:
         is_true: Whether it holds.

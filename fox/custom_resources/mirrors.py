@@ -37,7 +37,7 @@ _MIRRORED = Verdict(True, "Mirrored")
 
 
 class Visit(NamedTuple):
-    """What a mirror is after a visit.
+    """The state of a mirror after a visit.
 
     Attributes:
         found: Its state in the cluster; None if it is gone.

@@ -36,7 +36,7 @@ class DeploymentMeta(Meta, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeploymentSpec(msgspec.Struct, frozen=True):
-    """What a Deployment is to be.
+    """The wanted state of a Deployment.
 
     Attributes:
         replicas: How many pods it is to have.

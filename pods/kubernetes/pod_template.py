@@ -49,7 +49,7 @@ class Toleration(_Fields, frozen=True, kw_only=True):
 
 
 class PodTemplate(_Fields, frozen=True, kw_only=True):
-    """What all pods of components have besides the fields of the platform.
+    """The fields of all pods of components besides those of the platform.
 
     Attributes:
         node_selector: Labels of the nodes on which the pods may run.

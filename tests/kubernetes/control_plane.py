@@ -29,7 +29,7 @@ _POLL_S = 0.05
 
 
 class Output(NamedTuple):
-    """What kubectl has said.
+    """The output of kubectl.
 
     Attributes:
         output: Its standard output.

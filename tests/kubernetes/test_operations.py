@@ -1,4 +1,4 @@
-"""What operators do to a platform in a cluster, under load: no request fails."""
+"""Upgrades, drains, kills and an absent API server under load: no request fails."""
 
 from __future__ import annotations
 
