@@ -17,6 +17,7 @@ from pods.kubernetes.cluster import read_kubeconfig
 from tests.kubernetes import chart
 from tests.kubernetes.chart import Values
 from tests.kubernetes.lab_cluster import LabCluster
+from tests.kubernetes.node_agent.container_log import texts_of
 from tests.kubernetes.service_proxy import ServiceProxy, open_service_proxy
 from tests.support.nats import NatsServer
 
@@ -88,7 +89,7 @@ class ClusterPlatform(Platform):
     def log_of(self, pod: Mapping[str, Any]) -> str:
         """Return the output of a pod of the platform."""
         (name,) = (container["name"] for container in pod["spec"]["containers"])
-        return (self._folder_of(pod) / f"{name}.log").read_text()
+        return texts_of((self._folder_of(pod) / f"{name}.log").read_bytes()).decode()
 
     def _find_control(self) -> None:
         """Use a ready pod of control from now on, with the token of its owner."""

@@ -22,6 +22,9 @@ http.server.HTTPServer((os.environ["ADDRESS"], 8000), Answer).serve_forever()
 """
 
 
+COUNT = "import time; print('one', flush=True); time.sleep(0.5); print('two')"
+
+
 def server(version: str) -> dict[str, Any]:
     env = [manifests.ADDRESS, {"name": "VERSION", "value": version}]
     return manifests.script(SAY_VERSION, env=env, readinessProbe=manifests.READY)
@@ -193,6 +196,24 @@ def test_a_killed_api_server_ends_no_pod(cluster: LabCluster, namespace: str) ->
     assert [pod["metadata"]["uid"] for pod in cluster.pods(namespace)] == [
         pod["metadata"]["uid"] for pod in pods
     ]
+
+
+def test_the_log_of_a_container_is_read_and_followed_to_its_end(
+    cluster: LabCluster, namespace: str
+) -> None:
+    cluster.apply(namespace, manifests.pod("counts", manifests.script(COUNT)))
+    cluster.wait(lambda: restarts(cluster, namespace) >= 1)
+    logs = ("logs", "counts", "--namespace", namespace)
+
+    before = cluster.kubectl(*logs, "--previous")
+    tail = cluster.kubectl(*logs, "--previous", "--tail=1", "--timestamps")
+    later = cluster.kubectl(*logs, "--previous", "--since-time=2100-01-01T00:00:00Z")
+    cut = cluster.kubectl(*logs, "--previous", "--limit-bytes=3")
+    followed = cluster.kubectl(*logs, "--follow")
+
+    assert before == "one\ntwo\n"
+    assert tail[10:11] + tail[29:] == "TZ two\n"
+    assert (later, cut, followed) == ("", "one", "one\ntwo\n")
 
 
 def restarts(cluster: LabCluster, namespace: str) -> int:

@@ -16,11 +16,13 @@ import msgspec
 
 from broker.runtime.process_tree import end_with_parent
 from pods.kubernetes.api import Object
+from tests.kubernetes.node_agent.container_log import ContainerLog
 from tests.kubernetes.node_agent.probes import Prober, run_to_end
 
 _MAX_RESTART_S = 10.0
 _STEP_S = 0.02
 _MESSAGE_BYTES = 2048
+_OUTPUT_S = 1.0
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,9 @@ class Container:
         localize: Returns a command with the paths of mounts replaced.
         restarts: Returns whether it is started again after this exit code.
         on_change: Called when its status has changed.
+
+    Attributes:
+        log: Its output.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Container:
     ) -> None:
         self._spec = spec
         self._launch = launch
+        self.log = ContainerLog(launch.log)
         self._localize = localize
         self._restarts = restarts
         self._on_change = on_change
@@ -141,37 +147,52 @@ class Container:
         started_s = time.time()
         try:
             async with self._starting:
-                process = self._process = await self._start()
+                process, pipe = await self._start()
+                self._process = process
         except OSError as error:
             self._set_state(_ended(128, "StartError", str(error), started_s))
             return 128
         self._set_state({"running": {"startedAt": timestamp(started_s)}})
+        copying = asyncio.create_task(self.log.copy(pipe))
         probing = asyncio.create_task(self._probe())
         try:
             code = await process.wait()
         finally:
             probing.cancel()
             _kill_session(process.pid)
-            await asyncio.wait([probing])
+            # A process of another session may hold the pipe open.
+            await asyncio.wait([copying], timeout=_OUTPUT_S)
+            copying.cancel()
+            await asyncio.wait([probing, copying])
+            self.log.end()
         self._is_ready = self._is_started = False
         code = 128 - code if code < 0 else code
         reason = "Completed" if code == 0 else "Error"
         self._set_state(_ended(code, reason, self._message(code), started_s))
         return code
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        with self._launch.log.open("ab") as log:
-            log.truncate(0)
-            return await asyncio.create_subprocess_exec(
+    async def _start(self) -> tuple[asyncio.subprocess.Process, int]:
+        """Return a new process, and the pipe with its output."""
+        # With a pipe of asyncio, the end of a process would wait for all that hold the pipe.
+        output, end = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
                 *self._launch.command,
                 env=self._launch.environ,
                 cwd=self._launch.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=end,
+                stderr=end,
                 start_new_session=True,
                 preexec_fn=end_with_parent(signal.SIGKILL),
             )
+        except OSError:
+            os.close(output)
+            raise
+        finally:
+            os.close(end)
+        self.log.begin()
+        return process, output
 
     async def _probe(self) -> None:
         prober = Prober(self._spec, self._launch.address, self._exec)
@@ -184,8 +205,7 @@ class Container:
                 failure = await prober.wait_failure("livenessProbe")
             finally:
                 readiness.cancel()
-        with self._launch.log.open("a") as log:
-            log.write(f"the container is killed: {failure}\n")
+        self.log.append(f"the container is killed: {failure}\n".encode())
         assert self._process is not None
         _kill_session(self._process.pid)
 
@@ -206,7 +226,7 @@ class Container:
         """Return the termination message: the end of its output, if its policy says so."""
         if code == 0 or self._spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
             return ""
-        return self._launch.log.read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace")
+        return self.log.texts()[-_MESSAGE_BYTES:].decode(errors="replace")
 
 
 def timestamp(unix_s: float) -> str:

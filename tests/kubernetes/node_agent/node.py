@@ -12,8 +12,9 @@ import msgspec
 
 from pods.kubernetes.api import STRATEGIC, Api, ApiError, Object
 from pods.kubernetes.follow import Following, Meta
-from tests.kubernetes.node_agent.container import timestamp
+from tests.kubernetes.node_agent.container import Container, timestamp
 from tests.kubernetes.node_agent.pod import PodRun
+from tests.kubernetes.node_agent.server import log_routes, serve_node
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Node:
         self._api = api
         self._name = name
         self._folder = folder
+        self._address = f"127.{number}.0.1"
+        self._port = 0
         self._addresses = (f"127.{number}.{at // 250}.{at % 250 + 2}" for at in itertools.count())
         self._runs: dict[str, PodRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -71,14 +74,20 @@ class Node:
 
     async def run(self) -> None:
         """Register, and run the pods until cancelled."""
-        await self._register()
         selectors = {"fieldSelector": f"spec.nodeName={self._name}"}
         pods = Following(
             self._api, "/api/v1/pods", selectors, NodePod, self._on_pod, self._on_deleted
         )
-        async with self._group:
+        async with serve_node(self._address, log_routes(self._find)) as self._port, self._group:
+            await self._register()
             self._group.create_task(self._beat())
             self._group.create_task(pods.run())
+
+    def _find(self, namespace: str, pod: str, container: str) -> Container | None:
+        for run in self._runs.values():
+            if run.name == (namespace, pod):
+                return run.container(container)
+        return None
 
     async def _register(self) -> None:
         labels = {"kubernetes.io/hostname": self._name, "kubernetes.io/os": "linux"}
@@ -101,7 +110,13 @@ class Node:
     async def _report(self) -> None:
         now = timestamp(time.time())
         ready = {"type": "Ready", "status": "True", "reason": "AgentRuns", "lastHeartbeatTime": now}
-        status = {"capacity": _CAPACITY, "allocatable": _CAPACITY, "conditions": [ready]}
+        status = {
+            "capacity": _CAPACITY,
+            "allocatable": _CAPACITY,
+            "conditions": [ready],
+            "addresses": [{"type": "InternalIP", "address": self._address}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._port}},
+        }
         await self._api.patch(f"/api/v1/nodes/{self._name}/status", {"status": status}, STRATEGIC)
 
     def _on_pod(self, pod: NodePod) -> None:

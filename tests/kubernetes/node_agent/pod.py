@@ -50,6 +50,16 @@ class PodRun:
         self._path = f"/api/v1/namespaces/{namespace}/pods/{name}"
         self._sources = Sources(api, namespace)
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """Its namespace and its name."""
+        return self._pod["metadata"]["namespace"], self._pod["metadata"]["name"]
+
+    def container(self, name: str) -> Container | None:
+        """Return one of its containers, once they are made."""
+        names = (each["name"] for each in self._pod["spec"]["containers"])
+        return dict(zip(names, self._containers, strict=False)).get(name)
+
     def delete(self, grace_s: float) -> None:
         """Begin to end it within a grace time; a shorter one than before shortens it."""
         self._end_s = min(self._end_s, time.monotonic() + grace_s)
