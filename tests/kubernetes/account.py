@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.kubernetes.lab_cluster import LabCluster
+from tests.kubernetes.any_cluster import AnyCluster
 
 ACCOUNT = "kubefox"
 RULES: list[dict[str, list[str]]] = [
@@ -48,7 +48,7 @@ CONTROL_RULES: list[dict[str, list[str]]] = [
 
 
 def make_account(
-    cluster: LabCluster,
+    cluster: AnyCluster,
     namespace: str,
     rules: Sequence[Mapping[str, list[str]]] = RULES,
     name: str = ACCOUNT,
@@ -69,7 +69,7 @@ def make_account(
     return cluster.kubectl("create", "token", name, "--namespace", namespace).strip()
 
 
-def _may(cluster: LabCluster, namespace: str, user: str, rule: Mapping[str, list[str]]) -> bool:
+def _may(cluster: AnyCluster, namespace: str, user: str, rule: Mapping[str, list[str]]) -> bool:
     action = {
         "namespace": namespace,
         "group": rule["apiGroups"][0],

@@ -62,8 +62,9 @@ def build() -> Path:
 
 
 def _environ() -> dict[str, str]:
-    # One package at a time: a build of 1,500 packages would take the machine from all others.
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -p=1"}
+    # GOFLAGS=-p=1 of the user leaves the rest of the machine to others.
+    flags = f"-buildvcs=false {os.environ.get('GOFLAGS', '')}".strip()
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": flags}
 
 
 def _go(*arguments: str, environ: dict[str, str]) -> None:

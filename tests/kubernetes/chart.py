@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from tests.kubernetes import binary
-from tests.kubernetes.control_plane import COMMAND_S
-from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
+from tests.kubernetes.any_cluster import WAIT_S, AnyCluster
+from tests.kubernetes.kubectl import COMMAND_S
 
 CHART = Path(__file__).parent.parent.parent / "charts" / "kubefox"
 RELEASE = "kubefox"
@@ -32,7 +32,7 @@ def helm(folder: Path, *arguments: str, succeeds: bool = True) -> str:
         AssertionError: It is not so; the message is its own.
     """
     done = subprocess.run(
-        [binary.helm(), *arguments],
+        [_program(), *arguments],
         env={**os.environ, "HELM_CACHE_HOME": str(folder), "HELM_CONFIG_HOME": str(folder)},
         capture_output=True,
         text=True,
@@ -82,21 +82,26 @@ def environment(objects: Objects, role: str) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
-def install(cluster: LabCluster, folder: Path, namespace: str, values: Values) -> str:
+def install(cluster: AnyCluster, folder: Path, namespace: str, values: Values) -> str:
     """Install or upgrade the chart, and return its notes when all of its parts are available."""
     return helm(
         folder,
         *("upgrade", "--install", RELEASE, str(CHART), "--namespace", namespace),
-        *("--kubeconfig", str(cluster.control_plane.kubeconfig)),
+        *("--kubeconfig", str(cluster.kubeconfig)),
         *("--values", str(_written(folder, values)), "--wait", f"--timeout={2 * WAIT_S:.0f}s"),
     )
 
 
-def uninstall(cluster: LabCluster, folder: Path, namespace: str) -> None:
+def uninstall(cluster: AnyCluster, folder: Path, namespace: str) -> None:
     """Remove what the chart has made, if it is there."""
-    where = ("--namespace", namespace, "--kubeconfig", str(cluster.control_plane.kubeconfig))
+    where = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig))
     options = ("--ignore-not-found", "--wait", f"--timeout={2 * WAIT_S:.0f}s")
     helm(folder, "uninstall", RELEASE, *where, *options)
+
+
+def _program() -> Path | str:
+    # On a cluster that is not the lab, that of the user.
+    return binary.helm() if binary.helm().is_file() else "helm"
 
 
 def _written(folder: Path, values: Values) -> Path:

@@ -1,7 +1,9 @@
 """Fixtures of all tests of Kubernetes: a cluster, and resources that are applied from it.
 
-None of them runs without the lab's binary, which takes minutes to build. Tests run if it was built
-before, or if ``KUBEFOX_TEST_KUBERNETES`` is 1: then it is built before the first test.
+None of them runs without a cluster. That is the lab, whose programs take minutes to build: tests
+run if they were built before, or if ``KUBEFOX_TEST_KUBERNETES`` is 1: then they are built before
+the first test. ``KUBEFOX_TEST_KUBECONFIG`` names another cluster: tests that need the lab's nodes,
+whose pods are processes of this machine, are skipped then.
 """
 
 from __future__ import annotations
@@ -17,20 +19,23 @@ from broker.nats.lease import make_leases
 from pods.kubernetes.cluster import read_kubeconfig
 from tests.kubernetes import binary
 from tests.kubernetes.account import CONTROL_RULES, make_account
+from tests.kubernetes.any_cluster import AnyCluster
 from tests.kubernetes.lab_cluster import LabCluster, open_lab
 from tests.kubernetes.resources import CRDS, Applying, Resources, as_user
 from tests.support.control_plane import Plane
 
 NODES = ("node-a", "node-b")
 _VARIABLE = "KUBEFOX_TEST_KUBERNETES"
+_OTHER = os.environ.get("KUBEFOX_TEST_KUBECONFIG", "")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder, and skip them without the lab."""
-    own = [item for item in items if "cluster" in getattr(item, "fixturenames", ())]
+    own = [item for item in items if {"cluster", "lab"} & set(getattr(item, "fixturenames", ()))]
+    is_there = _OTHER or binary.is_built() or os.environ.get(_VARIABLE) == "1"
     for item in own:
         item.add_marker(pytest.mark.kubernetes)
-        if not binary.is_built() and os.environ.get(_VARIABLE) != "1":
+        if not is_there:
             reason = f"the lab's control plane is not built: make test-kubernetes, or {_VARIABLE}=1"
             item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -38,35 +43,51 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the lab before the first test, whose time is limited."""
     wanted = any(item.get_closest_marker("kubernetes") for item in session.items)
-    if wanted and os.environ.get(_VARIABLE) == "1" and not session.config.option.collectonly:
+    if (
+        wanted
+        and not _OTHER
+        and os.environ.get(_VARIABLE) == "1"
+        and not session.config.option.collectonly
+    ):
         binary.build()
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
-    """A cluster with two nodes."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyCluster]:
+    """The lab with two nodes, or another cluster."""
+    if _OTHER:
+        yield AnyCluster(["kubectl"], Path(_OTHER), tmp_path_factory.mktemp("cluster"))
+        return
     with open_lab(binary.path(), tmp_path_factory.mktemp("lab"), NODES) as opened:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def lab(cluster: AnyCluster) -> LabCluster:
+    """The lab, for tests that need its nodes or its control plane."""
+    if not isinstance(cluster, LabCluster):
+        pytest.skip("its pods need the nodes of the lab, which run them as processes beside NATS")
+    return cluster
+
+
 @pytest.fixture
-def namespace(cluster: LabCluster) -> Iterator[str]:
+def namespace(cluster: AnyCluster) -> Iterator[str]:
     """A namespace of the cluster, for one test."""
     with cluster.namespace() as name:
         yield name
 
 
 @pytest.fixture(scope="session")
-def defined(cluster: LabCluster) -> LabCluster:
+def defined(cluster: AnyCluster) -> AnyCluster:
     cluster.kubectl("apply", "--server-side", "--filename", str(CRDS))
     cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
     return cluster
 
 
 @pytest.fixture
-async def resources(defined: LabCluster, namespace: str) -> AsyncIterator[Resources]:
+async def resources(defined: AnyCluster, namespace: str) -> AsyncIterator[Resources]:
     token = await asyncio.to_thread(make_account, defined, namespace, CONTROL_RULES)
-    admin = await asyncio.to_thread(read_kubeconfig, defined.control_plane.kubeconfig)
+    admin = await asyncio.to_thread(read_kubeconfig, defined.kubeconfig)
     made = Resources(defined, namespace, as_user(admin, namespace, token))
     yield made
     # Nothing applies them any more, so nothing lets them go.

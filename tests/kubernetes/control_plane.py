@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -23,21 +23,8 @@ from broker.runtime.process_tree import end_with_parent
 
 START_S = 120.0
 STOP_S = 40.0
-COMMAND_S = 120.0
 TOKEN = "lab-admin"
 _POLL_S = 0.05
-
-
-class Output(NamedTuple):
-    """The output of kubectl.
-
-    Attributes:
-        output: Its standard output.
-        warnings: Its standard error.
-    """
-
-    output: str
-    warnings: str
 
 
 class ControlPlane:
@@ -81,36 +68,6 @@ class ControlPlane:
     def __exit__(self, *_exception: object) -> None:
         self.stop()
 
-    def kubectl(self, *arguments: str, stdin: str = "") -> str:
-        """Run kubectl and return its output.
-
-        Raises:
-            AssertionError: It failed; the message is its own.
-        """
-        return self.kubectl_with_warnings(*arguments, stdin=stdin).output
-
-    def kubectl_with_warnings(self, *arguments: str, stdin: str = "") -> Output:
-        """Do the same, and return the warnings of the API too."""
-        done = subprocess.run(
-            self._kubectl(arguments),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-        return Output(done.stdout, done.stderr)
-
-    def start_kubectl(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start kubectl; its output is a pipe."""
-        return subprocess.Popen(self._kubectl(arguments), stdout=subprocess.PIPE, text=True)
-
-    def apply(self, namespace: str, *manifests: dict[str, Any]) -> None:
-        """Apply manifests in a namespace."""
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
-        self.kubectl("apply", "--namespace", namespace, "--filename", "-", stdin=text)
-
     def start_api_server(self) -> None:
         """Start the apiserver, and return when it is ready."""
         self.start_part("apiserver", self._api_arguments())
@@ -147,12 +104,6 @@ class ControlPlane:
                 stderr=log,
                 preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it is made before
             )
-
-    def _kubectl(self, arguments: Sequence[str]) -> list[str]:
-        # The default is one for all clusters of an address, and so has stale answers.
-        cache = self.folder / "kubectl-cache"
-        options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={cache}"]
-        return [str(self.program), "kubectl", *options, *arguments]
 
     def _wait_ready(self) -> None:
         give_up_s = time.monotonic() + START_S

@@ -165,7 +165,7 @@ async def open_platform(
     platform = ClusterPlatform(
         cluster, namespace, folder / "helm", merged(merged(ADDRESSES, own), values)
     )
-    admin = await asyncio.to_thread(read_kubeconfig, cluster.control_plane.kubeconfig)
+    admin = await asyncio.to_thread(read_kubeconfig, cluster.kubeconfig)
     selector = f"app.kubernetes.io/instance={chart.RELEASE},app.kubernetes.io/component=http"
     async with open_service_proxy(admin, namespace, selector, HTTP_PORT) as platform.proxy:
         try:

@@ -18,7 +18,7 @@ from kubefox.custom_resources import ENVIRONMENT
 from kubefox.status import Check, CheckState
 from kubefox.yaml_kinds import API_VERSION
 from pods.kubernetes.cluster import Cluster
-from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
+from tests.kubernetes.any_cluster import WAIT_S, AnyCluster
 from tests.support.control_plane import Plane
 
 CRDS = Path(__file__).parents[2] / "charts" / "kubefox" / "crds"
@@ -62,7 +62,7 @@ class Resources:
         login: Cluster with the rights of a control process.
     """
 
-    def __init__(self, cluster: LabCluster, namespace: str, login: Cluster) -> None:
+    def __init__(self, cluster: AnyCluster, namespace: str, login: Cluster) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.login = login

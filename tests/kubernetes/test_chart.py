@@ -11,8 +11,8 @@ import yaml
 from pods.kubernetes.pod_template import parse_template
 from tests.kubernetes import chart
 from tests.kubernetes.account import CONTROL_RULES, RULES
+from tests.kubernetes.any_cluster import AnyCluster
 from tests.kubernetes.chart import CHART, Values, environment, of_kind, rendered
-from tests.kubernetes.lab_cluster import LabCluster
 from tests.kubernetes.platform import COMPONENTS, RESTRICTED
 
 NATS: Values = {"nats": {"url": "nats://nats.example.com:4222"}}
@@ -90,7 +90,7 @@ def test_helm_finds_no_fault(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_the_api_accepts_what_the_chart_makes(
-    cluster: LabCluster, namespace: str, tmp_path: Path, name: str
+    cluster: AnyCluster, namespace: str, tmp_path: Path, name: str
 ) -> None:
     cluster.kubectl("label", "namespace", namespace, RESTRICTED)
     text = chart.template(tmp_path, VALUES[name], namespace)

@@ -14,6 +14,7 @@ from kubefox.environment import Environment, EnvironmentData, HTTPAdapter, Virtu
 from kubefox.status import CheckState
 from tests.control.releasing import API, UI
 from tests.kubernetes.account import CONTROL_RULES, make_account
+from tests.kubernetes.lab_cluster import LabCluster
 from tests.kubernetes.resources import (
     Applying,
     Resources,
@@ -327,15 +328,14 @@ async def test_a_status_that_cannot_be_written_is_told(
 
 
 async def test_an_api_server_that_was_away_is_followed_again(
-    applying: Applying, resources: Resources, plane: Plane
+    lab: LabCluster, applying: Applying, resources: Resources, plane: Plane
 ) -> None:
     await resources.apply(environment())
     await resources.wait_condition("environment", "dev", "Synced", "Applied")
-    control_plane = resources.cluster.control_plane
 
-    await asyncio.to_thread(control_plane.kill_api_server)
+    await asyncio.to_thread(lab.control_plane.kill_api_server)
     await plane.control.environments.put(VirtualEnvironment(name="own", environment="dev"))
-    await asyncio.to_thread(control_plane.start_api_server)
+    await asyncio.to_thread(lab.control_plane.start_api_server)
     await resources.apply(environment(data={"vars": {"a": 1}}))
     await resources.wait_condition("environment", "dev", "Synced", "Applied")
 
@@ -343,12 +343,15 @@ async def test_an_api_server_that_was_away_is_followed_again(
 
 
 async def test_a_gap_in_the_watch_is_closed_by_a_new_list(
-    applying: Applying, resources: Resources, plane: Plane, monkeypatch: pytest.MonkeyPatch
+    lab: LabCluster,
+    applying: Applying,
+    resources: Resources,
+    plane: Plane,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await resources.apply(environment(), environment("old"))
     for name in ("dev", "old"):
         await resources.wait_condition("environment", name, "Synced", "Applied")
-    control_plane = resources.cluster.control_plane
     term = applying.controller._term
     assert term is not None
     following, lists = term._followings[ENVIRONMENT], []
@@ -358,11 +361,11 @@ async def test_a_gap_in_the_watch_is_closed_by_a_new_list(
         lists.append(following._version)
         await listed()
 
-    await asyncio.to_thread(control_plane.kill_api_server)
+    await asyncio.to_thread(lab.control_plane.kill_api_server)
     # Older than all that the API server can still tell: 410.
     following._version = "1"
     monkeypatch.setattr(following, "_list", count_list)
-    await asyncio.to_thread(control_plane.start_api_server)
+    await asyncio.to_thread(lab.control_plane.start_api_server)
     await resources.apply(environment("new"))
     await resources.kubectl("delete", "environment", "old")
     await resources.wait_condition("environment", "new", "Synced", "Applied")

@@ -36,18 +36,18 @@ class TestKubernetesDriver(DriverContract):
     @pytest.fixture(autouse=True)
     async def _prepared(
         self,
-        cluster: LabCluster,
+        lab: LabCluster,
         namespace: str,
         own_secured_nats_server: NatsServer,
         tmp_path: Path,
     ) -> AsyncIterator[None]:
         # The cluster refuses each pod that is not restricted.
         restricted = "pod-security.kubernetes.io/enforce=restricted"
-        await asyncio.to_thread(cluster.kubectl, "label", "namespace", namespace, restricted)
-        token = await asyncio.to_thread(make_account, cluster, namespace)
-        admin = await asyncio.to_thread(read_kubeconfig, cluster.control_plane.kubeconfig)
+        await asyncio.to_thread(lab.kubectl, "label", "namespace", namespace, restricted)
+        token = await asyncio.to_thread(make_account, lab, namespace)
+        admin = await asyncio.to_thread(read_kubeconfig, lab.kubeconfig)
         self.login = msgspec.structs.replace(admin.in_namespace(namespace), token=token)
-        self.cluster, self.namespace = cluster, namespace
+        self.cluster, self.namespace = lab, namespace
         self.server, self.data_dir = own_secured_nats_server, tmp_path
         rights = permissions.for_platform([Role.PODS], PROCESS)
         login = own_secured_nats_server.login(PROCESS, rights)

@@ -42,65 +42,65 @@ def terminated(pod: dict[str, Any], state: str = "state") -> dict[str, Any] | No
 
 
 def test_the_pods_of_a_deployment_answer_at_addresses_of_their_own(
-    cluster: LabCluster, namespace: str
+    lab: LabCluster, namespace: str
 ) -> None:
-    cluster.apply(namespace, manifests.deployment("web", 2, server("one")))
-    cluster.wait_available(namespace, "web")
+    lab.apply(namespace, manifests.deployment("web", 2, server("one")))
+    lab.wait_available(namespace, "web")
 
-    pods = cluster.pods(namespace)
+    pods = lab.pods(namespace)
 
     assert len({pod["status"]["podIP"] for pod in pods}) == 2
     assert answers(pods) == ["one", "one"]
 
 
-def test_a_deleted_pod_is_replaced(cluster: LabCluster, namespace: str) -> None:
-    cluster.apply(namespace, manifests.deployment("web", 2, server("one")))
-    cluster.wait_available(namespace, "web")
-    before = {pod["metadata"]["name"] for pod in cluster.pods(namespace)}
+def test_a_deleted_pod_is_replaced(lab: LabCluster, namespace: str) -> None:
+    lab.apply(namespace, manifests.deployment("web", 2, server("one")))
+    lab.wait_available(namespace, "web")
+    before = {pod["metadata"]["name"] for pod in lab.pods(namespace)}
 
-    cluster.kubectl("delete", "pod", min(before), "--namespace", namespace)
-    cluster.wait_available(namespace, "web")
+    lab.kubectl("delete", "pod", min(before), "--namespace", namespace)
+    lab.wait_available(namespace, "web")
 
-    after = {pod["metadata"]["name"] for pod in cluster.pods(namespace)}
+    after = {pod["metadata"]["name"] for pod in lab.pods(namespace)}
     assert len(after) == 2
     assert before & after == {max(before)}
 
 
 def test_a_rolling_update_replaces_each_pod_by_one_that_is_ready(
-    cluster: LabCluster, namespace: str
+    lab: LabCluster, namespace: str
 ) -> None:
-    cluster.apply(namespace, manifests.deployment("web", 2, server("one")))
-    cluster.wait_available(namespace, "web")
+    lab.apply(namespace, manifests.deployment("web", 2, server("one")))
+    lab.wait_available(namespace, "web")
 
-    cluster.apply(namespace, manifests.deployment("web", 2, server("two")))
-    cluster.wait_available(namespace, "web")
+    lab.apply(namespace, manifests.deployment("web", 2, server("two")))
+    lab.wait_available(namespace, "web")
 
-    assert answers(cluster.pods(namespace)) == ["two", "two"]
+    assert answers(lab.pods(namespace)) == ["two", "two"]
 
 
 def test_an_update_that_never_gets_ready_leaves_the_old_pods(
-    cluster: LabCluster, namespace: str
+    lab: LabCluster, namespace: str
 ) -> None:
-    cluster.apply(namespace, manifests.deployment("web", 1, server("one")))
-    cluster.wait_available(namespace, "web")
+    lab.apply(namespace, manifests.deployment("web", 1, server("one")))
+    lab.wait_available(namespace, "web")
 
     # Without a readiness probe, a container is ready while it runs.
     broken = manifests.script(
         "raise SystemExit('no such table: orders')", readinessProbe=manifests.READY
     )
-    cluster.apply(namespace, manifests.deployment("web", 1, broken))
-    cluster.wait(lambda: any(terminated(pod, "lastState") for pod in cluster.pods(namespace)))
+    lab.apply(namespace, manifests.deployment("web", 1, broken))
+    lab.wait(lambda: any(terminated(pod, "lastState") for pod in lab.pods(namespace)))
 
-    (old,) = [pod for pod in cluster.pods(namespace) if not terminated(pod, "lastState")]
+    (old,) = [pod for pod in lab.pods(namespace) if not terminated(pod, "lastState")]
     assert answers([old]) == ["one"]
 
 
 def test_volumes_and_variables_of_a_pod_hold_what_it_refers_to(
-    cluster: LabCluster, namespace: str
+    lab: LabCluster, namespace: str
 ) -> None:
     scope = ("--namespace", namespace)
-    cluster.kubectl("create", "secret", "generic", "login", "--from-literal=key=s3cret", *scope)
-    cluster.kubectl("create", "configmap", "settings", "--from-literal=colour=blue", *scope)
+    lab.kubectl("create", "secret", "generic", "login", "--from-literal=key=s3cret", *scope)
+    lab.kubectl("create", "configmap", "settings", "--from-literal=colour=blue", *scope)
     main = manifests.script(
         "import os, pathlib, sys; e = os.environ;"
         "read = lambda path: pathlib.Path(path).read_text();"
@@ -118,40 +118,40 @@ def test_volumes_and_variables_of_a_pod_hold_what_it_refers_to(
     volumes = [{"name": "login", "secret": {"secretName": "login"}}]
 
     pod = manifests.pod("reader", main, volumes=volumes, restartPolicy="Never")
-    cluster.apply(namespace, pod)
-    cluster.wait(lambda: any(map(terminated, cluster.pods(namespace))))
+    lab.apply(namespace, pod)
+    lab.wait(lambda: any(map(terminated, lab.pods(namespace))))
 
-    (found,) = map(terminated, cluster.pods(namespace))
+    (found,) = map(terminated, lab.pods(namespace))
     assert found is not None
     assert found["message"].strip() == "reader blue s3cret s3cret"
 
 
 def test_a_container_that_ends_is_started_again_and_its_end_is_known(
-    cluster: LabCluster, namespace: str
+    lab: LabCluster, namespace: str
 ) -> None:
     main = manifests.script("raise SystemExit('no such table: orders')")
 
-    cluster.apply(namespace, manifests.pod("broken", main))
-    cluster.wait(lambda: bool(restarts(cluster, namespace)))
+    lab.apply(namespace, manifests.pod("broken", main))
+    lab.wait(lambda: bool(restarts(lab, namespace)))
 
-    (pod,) = cluster.pods(namespace)
+    (pod,) = lab.pods(namespace)
     last = terminated(pod, "lastState")
     assert last is not None
     assert (last["exitCode"], last["message"]) == (1, "no such table: orders\n")
 
 
 def test_a_container_whose_liveness_probe_fails_is_started_again(
-    cluster: LabCluster, namespace: str
+    lab: LabCluster, namespace: str
 ) -> None:
     probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 2}
 
     main = manifests.script("import time; time.sleep(600)", livenessProbe=probe)
-    cluster.apply(namespace, manifests.pod("hung", main))
+    lab.apply(namespace, manifests.pod("hung", main))
 
-    cluster.wait(lambda: bool(restarts(cluster, namespace)))
+    lab.wait(lambda: bool(restarts(lab, namespace)))
 
 
-def test_a_pod_may_drain_within_its_grace_time(cluster: LabCluster, namespace: str) -> None:
+def test_a_pod_may_drain_within_its_grace_time(lab: LabCluster, namespace: str) -> None:
     drains = manifests.script(
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit(0)))\n"
@@ -161,72 +161,72 @@ def test_a_pod_may_drain_within_its_grace_time(cluster: LabCluster, namespace: s
         volumeMounts=[{"name": "ready", "mountPath": "/ready"}],
     )
     pod = manifests.pod("drains", drains, volumes=[{"name": "ready", "emptyDir": {}}])
-    cluster.apply(namespace, pod)
+    lab.apply(namespace, pod)
     scope = ("--namespace", namespace)
-    cluster.kubectl("wait", "pod/drains", "--for=condition=Ready", "--timeout=120s", *scope)
+    lab.kubectl("wait", "pod/drains", "--for=condition=Ready", "--timeout=120s", *scope)
 
-    last = last_state(cluster, namespace, "drains", grace_s=60)
+    last = last_state(lab, namespace, "drains", grace_s=60)
 
     assert last["exitCode"] == 0
 
 
-def test_a_pod_is_killed_after_its_grace_time(cluster: LabCluster, namespace: str) -> None:
+def test_a_pod_is_killed_after_its_grace_time(lab: LabCluster, namespace: str) -> None:
     main = manifests.script(
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     )
-    cluster.apply(namespace, manifests.pod("stubborn", main))
-    cluster.wait(lambda: bool(cluster.get(namespace, "pods")[0]["status"].get("podIP")))
+    lab.apply(namespace, manifests.pod("stubborn", main))
+    lab.wait(lambda: bool(lab.get(namespace, "pods")[0]["status"].get("podIP")))
 
-    last = last_state(cluster, namespace, "stubborn", grace_s=1)
+    last = last_state(lab, namespace, "stubborn", grace_s=1)
 
     assert last["exitCode"] == 128 + signal.SIGKILL
 
 
-def test_a_killed_api_server_ends_no_pod(cluster: LabCluster, namespace: str) -> None:
-    cluster.apply(namespace, manifests.deployment("web", 1, server("one")))
-    cluster.wait_available(namespace, "web")
-    pods = cluster.pods(namespace)
+def test_a_killed_api_server_ends_no_pod(lab: LabCluster, namespace: str) -> None:
+    lab.apply(namespace, manifests.deployment("web", 1, server("one")))
+    lab.wait_available(namespace, "web")
+    pods = lab.pods(namespace)
 
-    cluster.control_plane.kill_api_server()
+    lab.control_plane.kill_api_server()
     while_away = answers(pods)
-    cluster.control_plane.start_api_server()
+    lab.control_plane.start_api_server()
 
     assert while_away == ["one"]
-    cluster.wait_available(namespace, "web")
-    assert [pod["metadata"]["uid"] for pod in cluster.pods(namespace)] == [
+    lab.wait_available(namespace, "web")
+    assert [pod["metadata"]["uid"] for pod in lab.pods(namespace)] == [
         pod["metadata"]["uid"] for pod in pods
     ]
 
 
 def test_the_log_of_a_container_is_read_and_followed_to_its_end(
-    cluster: LabCluster, namespace: str
+    lab: LabCluster, namespace: str
 ) -> None:
-    cluster.apply(namespace, manifests.pod("counts", manifests.script(COUNT)))
-    cluster.wait(lambda: restarts(cluster, namespace) >= 1)
+    lab.apply(namespace, manifests.pod("counts", manifests.script(COUNT)))
+    lab.wait(lambda: restarts(lab, namespace) >= 1)
     logs = ("logs", "counts", "--namespace", namespace)
 
-    before = cluster.kubectl(*logs, "--previous")
-    tail = cluster.kubectl(*logs, "--previous", "--tail=1", "--timestamps")
-    later = cluster.kubectl(*logs, "--previous", "--since-time=2100-01-01T00:00:00Z")
-    cut = cluster.kubectl(*logs, "--previous", "--limit-bytes=3")
-    followed = cluster.kubectl(*logs, "--follow")
+    before = lab.kubectl(*logs, "--previous")
+    tail = lab.kubectl(*logs, "--previous", "--tail=1", "--timestamps")
+    later = lab.kubectl(*logs, "--previous", "--since-time=2100-01-01T00:00:00Z")
+    cut = lab.kubectl(*logs, "--previous", "--limit-bytes=3")
+    followed = lab.kubectl(*logs, "--follow")
 
     assert before == "one\ntwo\n"
     assert tail[10:11] + tail[29:] == "TZ two\n"
     assert (later, cut, followed) == ("", "one", "one\ntwo\n")
 
 
-def restarts(cluster: LabCluster, namespace: str) -> int:
-    (pod,) = cluster.pods(namespace)
+def restarts(lab: LabCluster, namespace: str) -> int:
+    (pod,) = lab.pods(namespace)
     return sum(each["restartCount"] for each in pod["status"].get("containerStatuses", ()))
 
 
-def last_state(cluster: LabCluster, namespace: str, pod: str, *, grace_s: int) -> dict[str, Any]:
+def last_state(lab: LabCluster, namespace: str, pod: str, *, grace_s: int) -> dict[str, Any]:
     """Delete a pod, and return how its container ended, as the last change before it was gone."""
-    watching = cluster.watch(namespace, "pods")
+    watching = lab.watch(namespace, "pods")
     with watching as changes:
         scope = ("--namespace", namespace, f"--grace-period={grace_s}")
-        cluster.kubectl("delete", "pod", pod, *scope)
+        lab.kubectl("delete", "pod", pod, *scope)
         for change in changes:
             if change["type"] == "DELETED" and change["object"]["metadata"]["name"] == pod:
                 found = terminated(change["object"])

@@ -29,27 +29,27 @@ FLAGS = {
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[LabCluster]:
+def lab(tmp_path: Path) -> Iterator[LabCluster]:
     """A cluster of its own, which loses a node."""
     with open_lab(binary.path(), tmp_path, (LOST, OTHER), FLAGS) as opened:
         yield opened
 
 
 @pytest.fixture
-def namespace(cluster: LabCluster) -> str:
+def namespace(lab: LabCluster) -> str:
     """A namespace that ends with the cluster: nobody can delete the pods of a lost node."""
-    cluster.kubectl("create", "namespace", "shop")
-    cluster.wait(lambda: cluster.exists("shop", "serviceaccount", "default"))
+    lab.kubectl("create", "namespace", "shop")
+    lab.wait(lambda: lab.exists("shop", "serviceaccount", "default"))
     return "shop"
 
 
 async def test_the_pods_of_a_lost_node_run_on_another_one(
-    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+    lab: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "platform"
     folder.mkdir()
-    async with open_shop(cluster, namespace, own_secured_nats_server, folder) as shop:
-        cluster.agents[LOST].send_signal(signal.SIGKILL)
+    async with open_shop(lab, namespace, own_secured_nats_server, folder) as shop:
+        lab.agents[LOST].send_signal(signal.SIGKILL)
 
         await shop.wait_pods(lambda pods: {each["spec"]["nodeName"] for each in pods} == {OTHER})
         await wait_parts(shop.platform)

@@ -22,9 +22,9 @@ LEADS = "this process runs the pods of"
 
 @pytest.fixture
 async def shop(
-    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+    lab: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> AsyncIterator[Shop]:
-    async with open_shop(cluster, namespace, own_secured_nats_server, tmp_path) as shop:
+    async with open_shop(lab, namespace, own_secured_nats_server, tmp_path) as shop:
         yield shop
 
 
@@ -50,35 +50,35 @@ async def test_an_upgrade_of_every_part_fails_no_request(
     assert len(await platform.objects("deployments")) == 3
 
 
-async def test_a_drained_node_fails_no_request(shop: Shop, cluster: LabCluster) -> None:
+async def test_a_drained_node_fails_no_request(shop: Shop, lab: LabCluster) -> None:
     platform = shop.platform
     node = "node-a"
 
     try:
         async with shop.no_request_fails():
-            await asyncio.to_thread(cluster.kubectl, "cordon", node)
+            await asyncio.to_thread(lab.kubectl, "cordon", node)
             await asyncio.to_thread(
-                cluster.kubectl,
+                lab.kubectl,
                 *("drain", node, "--delete-emptydir-data", "--ignore-daemonsets", "--force"),
             )
             pods = await shop.wait_pods(lambda _pods: True)
     finally:
-        await asyncio.to_thread(cluster.kubectl, "uncordon", node)
+        await asyncio.to_thread(lab.kubectl, "uncordon", node)
 
     everything = [*pods, *[pod for part in PARTS for pod in await platform.pods_of(part)]]
     assert {pod["spec"]["nodeName"] for pod in everything} == {"node-b"}
 
 
-async def test_an_absent_api_server_fails_no_request(shop: Shop, cluster: LabCluster) -> None:
+async def test_an_absent_api_server_fails_no_request(shop: Shop, lab: LabCluster) -> None:
     platform = shop.platform
     before = {pod["metadata"]["name"] for pod in await platform.objects("pods", COMPONENTS)}
 
     async with shop.no_request_fails():
-        await asyncio.to_thread(cluster.control_plane.kill_api_server)
+        await asyncio.to_thread(lab.control_plane.kill_api_server)
         try:
             await asyncio.sleep(AWAY_S)
         finally:
-            await asyncio.to_thread(cluster.control_plane.start_api_server)
+            await asyncio.to_thread(lab.control_plane.start_api_server)
 
     after = {pod["metadata"]["name"] for pod in await platform.objects("pods", COMPONENTS)}
     assert after == before

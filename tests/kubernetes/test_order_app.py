@@ -16,7 +16,8 @@ from examples.demo.context import DemoContext
 from examples.demo.narrator import Narrator
 from examples.demo.page import Browser
 from examples.order_app import ENVIRONMENTS, build
-from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
+from tests.kubernetes.any_cluster import WAIT_S
+from tests.kubernetes.lab_cluster import LabCluster
 from tests.kubernetes.platform import ClusterPlatform, is_ready, open_platform
 from tests.support.nats import NatsServer
 
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture
 async def platform(
-    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+    lab: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> AsyncIterator[ClusterPlatform]:
-    async with open_platform(cluster, namespace, own_secured_nats_server, tmp_path, {}) as platform:
+    async with open_platform(lab, namespace, own_secured_nats_server, tmp_path, {}) as platform:
         yield platform
 
 
@@ -90,7 +91,7 @@ async def kill_a_pod(platform: ClusterPlatform, browser: Browser) -> None:
 
 
 async def test_control_of_the_chart_applies_custom_resources(
-    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+    lab: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> None:
     values = {"customResources": {"enabled": True}}
     environment = {
@@ -99,10 +100,8 @@ async def test_control_of_the_chart_applies_custom_resources(
         "metadata": {"name": "staging"},
         "data": {"vars": {"currency": "EUR"}},
     }
-    async with open_platform(
-        cluster, namespace, own_secured_nats_server, tmp_path, values
-    ) as platform:
-        await asyncio.to_thread(cluster.apply, namespace, environment)
+    async with open_platform(lab, namespace, own_secured_nats_server, tmp_path, values) as platform:
+        await asyncio.to_thread(lab.apply, namespace, environment)
         await platform.kubectl(
             "wait", "environments/staging", "--for=condition=Ready", f"--timeout={WAIT_S}s"
         )

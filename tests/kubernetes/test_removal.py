@@ -12,8 +12,9 @@ import pytest
 from examples.order_app import ENVIRONMENTS
 from tests.e2e.documents import page
 from tests.kubernetes import chart
+from tests.kubernetes.any_cluster import WAIT_S
 from tests.kubernetes.chart import RELEASE, Values
-from tests.kubernetes.lab_cluster import WAIT_S, LabCluster
+from tests.kubernetes.lab_cluster import LabCluster
 from tests.kubernetes.platform import COMPONENTS
 from tests.kubernetes.shop import REPOSITORY, open_shop
 from tests.support.nats import NatsServer
@@ -35,21 +36,21 @@ def commands(namespace: str) -> Iterator[list[str]]:
         yield words
 
 
-def run(cluster: LabCluster, folder: Path, words: list[str]) -> None:
+def run(lab: LabCluster, folder: Path, words: list[str]) -> None:
     program, *arguments = words
     if program == "helm":
-        kubeconfig = str(cluster.control_plane.kubeconfig)
+        kubeconfig = str(lab.kubeconfig)
         chart.helm(folder, *arguments, "--kubeconfig", kubeconfig, f"--timeout={2 * WAIT_S:.0f}s")
     else:
         assert program == "kubectl"
-        cluster.kubectl(*arguments)
+        lab.kubectl(*arguments)
 
 
 async def test_a_platform_with_an_app_and_resources_is_removed(
-    cluster: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
+    lab: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> None:
     nats = own_secured_nats_server
-    async with open_shop(cluster, namespace, nats, tmp_path, CUSTOM_RESOURCES) as shop:
+    async with open_shop(lab, namespace, nats, tmp_path, CUSTOM_RESOURCES) as shop:
         kubectl = shop.platform.kubectl
         await kubectl("apply", f"--filename={tmp_path / REPOSITORY / ENVIRONMENTS}")
         ready = ("--for=condition=Ready", f"--timeout={WAIT_S}s")
@@ -58,9 +59,9 @@ async def test_a_platform_with_an_app_and_resources_is_removed(
         of_components = await kubectl("get", OF_COMPONENTS, "-l", COMPONENTS, "--output=name")
 
         for words in commands(namespace):
-            await asyncio.to_thread(run, cluster, tmp_path / "helm", words)
+            await asyncio.to_thread(run, lab, tmp_path / "helm", words)
 
-        await asyncio.to_thread(cluster.wait, lambda: not cluster.get(namespace, "pods"))
+        await asyncio.to_thread(lab.wait, lambda: not lab.get(namespace, "pods"))
         left = {
             "resources": await kubectl("get", RESOURCES, "--output=name"),
             "objects of components": await kubectl(
