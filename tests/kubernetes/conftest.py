@@ -26,29 +26,40 @@ from tests.support.control_plane import Plane
 
 NODES = ("node-a", "node-b")
 _VARIABLE = "KUBEFOX_TEST_KUBERNETES"
+_NEEDS_LAB = "it needs the lab, whose pods are processes of this machine"
 _OTHER = os.environ.get("KUBEFOX_TEST_KUBECONFIG", "")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder, and skip them without the lab."""
-    own = [item for item in items if {"cluster", "lab"} & set(getattr(item, "fixturenames", ()))]
-    is_there = _OTHER or binary.is_built() or os.environ.get(_VARIABLE) == "1"
+    here = Path(__file__).parent
+    used = {"cluster", "lab"}
+    own = [
+        item
+        for item in items
+        # A hook of a folder gets the tests of all folders.
+        if item.path.is_relative_to(here) and used & set(getattr(item, "fixturenames", ()))
+    ]
     for item in own:
         item.add_marker(pytest.mark.kubernetes)
-        if not is_there:
-            reason = f"the lab's control plane is not built: make test-kubernetes, or {_VARIABLE}=1"
+        if reason := _reason_to_skip(item):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _reason_to_skip(item: pytest.Item) -> str:
+    if _OTHER:
+        has_own_lab = "cluster" not in getattr(item, "fixturenames", ())
+        return _NEEDS_LAB if has_own_lab else ""
+    if binary.is_built() or os.environ.get(_VARIABLE) == "1":
+        return ""
+    return f"the lab's control plane is not built: make test-kubernetes, or {_VARIABLE}=1"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the lab before the first test, whose time is limited."""
-    wanted = any(item.get_closest_marker("kubernetes") for item in session.items)
-    if (
-        wanted
-        and not _OTHER
-        and os.environ.get(_VARIABLE) == "1"
-        and not session.config.option.collectonly
-    ):
+    if _OTHER or os.environ.get(_VARIABLE) != "1" or session.config.option.collectonly:
+        return
+    if any(item.get_closest_marker("kubernetes") for item in session.items):
         binary.build()
 
 
@@ -66,7 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyCluster]:
 def lab(cluster: AnyCluster) -> LabCluster:
     """The lab, for tests that need its nodes or its control plane."""
     if not isinstance(cluster, LabCluster):
-        pytest.skip("its pods need the nodes of the lab, which run them as processes beside NATS")
+        pytest.skip(_NEEDS_LAB)
     return cluster
 
 
