@@ -12,6 +12,9 @@ COMPILE = $(TOOLS)/bin/uv pip compile --quiet $(UPGRADE) --universal --python-ve
 	--custom-compile-command 'make lock'
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 PYTEST ?= $(BIN)/pytest
+# Files of tests run beside one another with JOBS=2 or more.
+JOBS   ?= 1
+SPREAD := $(if $(filter-out 1,$(JOBS)),--numprocesses=$(JOBS) --dist=loadfile)
 ROOMS  := kubefox routing broker control adapters pods fox
 OTHERS := tests benchmarks examples docs
 GATES  := kubefox:95 routing:95 broker:85 control:85 adapters:85 pods:85 fox:85
@@ -43,8 +46,8 @@ $(TOOLS_STAMP): requirements-supply-chain.txt
 demo: setup ## Run the Order App story, then stay up (DEMO_ONCE=1 ends instead)
 	$(BIN)/python -m examples.demo
 
-test: setup ## Run the tests
-	$(PYTEST)
+test: setup ## Run the tests; JOBS=2 runs two files of them at a time
+	$(PYTEST) $(SPREAD)
 
 test-fast: setup ## Run the tests that start no platform and few processes, in less than a minute
 	$(PYTEST) -m 'not slow'
@@ -93,7 +96,7 @@ cov: setup ## Run the tests with coverage; each room has its gate
 	@# goes to a folder that each of them can write to.
 	@set -e; folder=$$(mktemp -d /tmp/kubefox-coverage-XXXXXX); trap 'rm -rf "$$folder"' EXIT; \
 	chmod 1777 "$$folder"; export COVERAGE_FILE="$$folder/data"; \
-	$(PYTEST) --cov --cov-report=; \
+	$(PYTEST) $(SPREAD) --cov --cov-report=; \
 	failed=0; for gate in $(GATES); do \
 		room=$${gate%:*} least=$${gate#*:}; printf '\n%s: at least %s %%\n' $$room $$least; \
 		$(BIN)/coverage report --include="$$room/*" --omit='$(UNTESTED)' --fail-under=$$least || failed=1; \
