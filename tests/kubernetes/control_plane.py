@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from broker.runtime.process_tree import end_with_parent
+from tests.support.ports import free_ports
 
 START_S = 120.0
 STOP_S = 40.0
@@ -192,12 +192,3 @@ class ControlPlane:
                 "--use-service-account-credentials",
             ]
         return arguments
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that were free just now, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
