@@ -127,7 +127,7 @@ def _starting(added: frozenset[Version], statuses: Iterable[PodStatus]) -> Itera
         if status.version in added and status.phase is PodPhase.STARTING:
             yield Problem(
                 type="PodNotReady",
-                message=f"pod {status.id} is starting",
+                message=f"pod {status.id} {status.message or 'is starting'}",
                 path=f"components.{status.component}",
             )
 

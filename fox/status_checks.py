@@ -100,11 +100,17 @@ async def _nats(bus: Bus, *, is_embedded: bool) -> Check:
 
 
 async def _pods(board: PodBoard) -> Check:
-    """Count the pods; more than a few that fail are not named."""
+    """Count the pods; more than a few that fail, or cannot start, are not named."""
     statuses = board.statuses
     counts = Counter(status.phase for status in statuses)
     text = ", ".join(f"{counts[phase]} {phase.value}" for phase in PodPhase if counts[phase])
-    failing = [status for status in statuses if status.phase is PodPhase.BACK_OFF]
+    # A pod that starts has a message only if something is in its way.
+    failing = [
+        status
+        for status in statuses
+        if status.phase in {PodPhase.BACK_OFF, PodPhase.UNKNOWN}
+        or (status.phase is PodPhase.STARTING and status.message)
+    ]
     items = tuple(_degraded(one.id, one.message) for one in failing[:_MOST_NAMES])
     return checked("pods", text or "none", items)
 

@@ -21,6 +21,7 @@ class PodPhase(Enum):
     READY = "ready"
     BACK_OFF = "back-off"
     STOPPING = "stopping"
+    UNKNOWN = "unknown"
 
 
 class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +37,11 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
         failed_starts: How often in a row it has died without having become ready.
         started_at_s: Unix time of the latest start.
         pid: Process id, for the local driver.
-        message: Reason of the back-off, or empty.
+        message: Reason of the back-off, why it is not ready yet, or why its state is not known; or
+            empty.
         runner: Name of the pod runner that runs it.
         name: Its name in the cluster, for the Kubernetes driver.
+        node: Name of its node in the cluster, for the Kubernetes driver.
     """
 
     id: str
@@ -53,6 +56,7 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     runner: str = ""
     name: str = ""
+    node: str = ""
 
     @property
     def nats_id(self) -> str:
@@ -144,6 +148,7 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
         line: The text without its line end; a very long line is split.
         app: Name of its app.
         at_s: Unix time at which it was read.
+        is_notice: Whether it is no output, but tells that some of it cannot be read, and why.
     """
 
     pod: str
@@ -152,6 +157,7 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     line: str
     app: str = ""
     at_s: float = 0
+    is_notice: bool = False
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -69,6 +69,24 @@ class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
     is_clean: bool
 
 
+class PodReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a driver tells of a pod that has not ended.
+
+    Attributes:
+        name: Its name in the cluster; empty while there is no such pod.
+        node: Name of the machine that it runs on; empty while it has none.
+        restarts: How often its container was started again.
+        fault: Why it does not get ready, or cannot be reached, for people; or empty.
+        is_lost: Whether it was ready, and its node does not answer any more.
+    """
+
+    name: str = ""
+    node: str = ""
+    restarts: int = 0
+    fault: str = ""
+    is_lost: bool = False
+
+
 class Pod(Protocol):
     """A pod that was started and may have ended since."""
 
@@ -85,6 +103,10 @@ class Pod(Protocol):
     @property
     def end(self) -> PodEnd:
         """How it ended; complete when the context of ``PodDriver.run`` has been left."""
+        ...
+
+    def listen(self, on_report: Callable[[PodReport], None]) -> None:
+        """Call back now, and whenever what is told of the pod changes, if the driver tells it."""
         ...
 
     async def wait_ready(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from broker.storage.pod_logs import LogQuery
 from kubefox.pod import LogLine
 from pods.base import PodSpec
 from pods.log_files import LogFiles
+from pods.log_source import DRAIN_BYTES, LineReader, LogSource
 
 LINES_PER_POD = 1000
-DRAIN_BYTES = 256 << 10
 MAX_PODS = 200
 
 
@@ -25,6 +25,7 @@ class PodLogs:
     """The output of all pods, a ``broker.storage.pod_logs.PodLogReader``; see ``open_logs``.
 
     Memory is bounded. Lines of pods that have ended stay as well, so that a crash can be examined.
+    A driver whose pods keep their output elsewhere has it read from there: see ``read_from``.
 
     Args:
         files: Stores the lines on disk.
@@ -40,6 +41,7 @@ class PodLogs:
         self._max_pods = max_pods
         self._rings: dict[str, deque[LogLine]] = {}
         self._readers: set[LogReader] = set()
+        self._source: LogSource | None = None
 
     def write(self, spec: PodSpec, texts: list[str]) -> None:
         """Store lines of a pod; never blocks."""
@@ -65,22 +67,30 @@ class PodLogs:
             while True:
                 for line in reader.drain():
                     yield line
-                if reader.is_empty and not query.follow:
+                if reader.is_done:
                     return
                 await reader.wait()
         finally:
-            self.close_reader(reader)
+            reader.close()
 
-    def open_reader(self, query: LogQuery) -> LogReader:
-        """Return a reader that has the tail and gets new lines until ``close_reader``."""
-        reader = LogReader(query, self._tail(query), self._lines_per_pod)
+    def open_reader(self, query: LogQuery) -> LineReader:
+        """Return a reader that has the tail, and gets new lines until it is closed."""
+        if self._source is not None:
+            return self._source.open_reader(query)
+        tail = self._tail(query)
+        reader = LogReader(query, tail, self._lines_per_pod, self._readers.discard)
         if query.follow:
             self._readers.add(reader)
         return reader
 
-    def close_reader(self, reader: LogReader) -> None:
-        """Give a reader no more lines."""
-        self._readers.discard(reader)
+    @contextlib.contextmanager
+    def read_from(self, source: LogSource) -> Iterator[None]:
+        """Read the output of the pods from ``source`` while the context lasts."""
+        self._source = source
+        try:
+            yield
+        finally:
+            self._source = None
 
     def _tail(self, query: LogQuery) -> list[LogLine]:
         rings = [ring for ring in self._rings.values() if ring and query.matches_pod(ring[0])]
@@ -89,16 +99,24 @@ class PodLogs:
 
 
 class LogReader:
-    """The lines that wait for one reader.
+    """The lines that wait for one reader, a ``pods.log_source.LineReader``.
 
     Args:
         query: Selects new lines.
         tail: The lines that are there already.
         max_lines: Number of new lines that may wait; the oldest of them are dropped.
+        forget: Called with this when it gets no more lines.
     """
 
-    def __init__(self, query: LogQuery, tail: list[LogLine], max_lines: int) -> None:
+    def __init__(
+        self,
+        query: LogQuery,
+        tail: list[LogLine],
+        max_lines: int,
+        forget: Callable[[LogReader], None],
+    ) -> None:
         self._query = query
+        self._forget = forget
         self._tail = deque(tail)
         self._lines: deque[LogLine] = deque(maxlen=max_lines)
         self._offered = asyncio.Event()
@@ -106,8 +124,12 @@ class LogReader:
             self._offered.set()
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no line waits."""
+    def is_done(self) -> bool:
+        """Whether no line waits, and none will come."""
+        return self._is_empty and not self._query.follow
+
+    @property
+    def _is_empty(self) -> bool:
         return not self._tail and not self._lines
 
     def offer(self, lines: list[LogLine]) -> None:
@@ -123,13 +145,17 @@ class LogReader:
         while size < max_bytes and (waiting := self._tail or self._lines):
             drained.append(waiting.popleft())
             size += len(drained[-1].line)
-        if self.is_empty:
+        if self._is_empty:
             self._offered.clear()
         return tuple(drained)
 
     async def wait(self) -> None:
         """Return when a line waits."""
         await self._offered.wait()
+
+    def close(self) -> None:
+        """Get no more lines."""
+        self._forget(self)
 
 
 @contextlib.asynccontextmanager

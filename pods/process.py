@@ -20,7 +20,7 @@ from broker.runtime import process_tree
 from broker.runtime.beat_file import Beat
 from kubefox.errors import InternalError
 from pods import orphans, stop_notices
-from pods.base import HasReplica, PodEnd, has_no_replica
+from pods.base import HasReplica, PodEnd, PodReport, has_no_replica
 from pods.child_process import ChildProcess, start_child
 from pods.exit_reason import exit_reason
 from pods.line_splitter import LineSplitter
@@ -81,6 +81,9 @@ class PodProcess:
         message = f"{_describe(code)}{self._note}"
         reason = exit_reason(self._last_line) if code else ""
         return PodEnd(message=f"{message}: {reason}" if reason else message, is_clean=code == 0)
+
+    def listen(self, _on_report: Callable[[PodReport], None]) -> None:
+        """Do nothing: of a process, ``wait_ready`` and ``end`` tell all."""
 
     async def wait_ready(self) -> bool:
         """Return True once the pod has reported that it is ready, False if it ended before."""

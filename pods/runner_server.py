@@ -22,12 +22,16 @@ from broker.dispatch.pod_runners import (
 from broker.nats.bus import Bus
 from kubefox import subjects
 from kubefox.errors import InvalidEvent, NatsUnavailable
-from pods.logs import LogReader, PodLogs
+from pods.log_source import LineReader
+from pods.logs import PodLogs
 
 logger = logging.getLogger(__name__)
 
 FORGET_S = 3 * WAIT_S
 """A reader that has asked for nothing for so long is gone."""
+
+FETCH_S = 1.0
+"""How long a request for lines may wait until they are fetched; the next one waits on."""
 
 CollectFiles = Callable[[], Awaitable[None]]
 """Removes the stored files of unused versions."""
@@ -48,7 +52,7 @@ class RunnerServer:
         self._bus = bus
         self._logs = logs
         self._collect_files = collect_files
-        self._readers: dict[str, LogReader] = {}
+        self._readers: dict[str, LineReader] = {}
         self._forgetting: dict[str, asyncio.TimerHandle] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -94,17 +98,18 @@ class RunnerServer:
 
     async def _next_lines(self, request: ReadLogs) -> LogBatch:
         reader = self._reader(request)
-        if request.query.follow and request.wait_s:
+        # One that does not follow may have to fetch its lines first.
+        wait_s = request.wait_s if request.query.follow else FETCH_S
+        if wait_s and not reader.is_done:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(request.wait_s):
+                async with asyncio.timeout(wait_s):
                     await reader.wait()
-        lines = reader.drain()
-        is_end = reader.is_empty and not request.query.follow
+        lines, is_end = reader.drain(), reader.is_done
         if is_end:
             self._forget(request.reader)
         return LogBatch(lines=lines, is_end=is_end)
 
-    def _reader(self, request: ReadLogs) -> LogReader:
+    def _reader(self, request: ReadLogs) -> LineReader:
         """Return the reader of a request; keep it for ``FORGET_S`` more."""
         name = request.reader
         reader = self._readers.get(name)
@@ -117,7 +122,7 @@ class RunnerServer:
         return reader
 
     def _forget(self, name: str) -> None:
-        self._logs.close_reader(self._readers.pop(name))
+        self._readers.pop(name).close()
         self._forgetting.pop(name).cancel()
 
 

@@ -15,7 +15,7 @@ from kubefox.distill import Version
 from kubefox.errors import FoxError
 from kubefox.pod import PodPhase, PodStatus
 from pods.backoff import BackOff
-from pods.base import Pod, PodDriver, PodSpec
+from pods.base import Pod, PodDriver, PodReport, PodSpec
 from pods.start_slots import StartSlots
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 SLOT_S = 5.0
 # Deaths in a row after which no request waits for the next start; the delays before it are 1.5 s.
 MAX_AWAITED_DEATHS = 4
+_MAY_RECOVER = {PodPhase.STARTING, PodPhase.UNKNOWN, PodPhase.BACK_OFF}
 
 
 class PodDependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +88,7 @@ class PodSupervisor:
         if not self._was_ready:
             return phase is PodPhase.STARTING and not self._back_off.deaths
         may_recover = self._back_off.deaths <= MAX_AWAITED_DEATHS
-        return phase in {PodPhase.STARTING, PodPhase.BACK_OFF} and may_recover
+        return phase in _MAY_RECOVER and may_recover
 
     @property
     def ready_at_s(self) -> float | None:
@@ -133,6 +134,8 @@ class PodSupervisor:
                         self._set_ready(pod.name)
             except TimeoutError:
                 failure = f"was not ready within {self._dependencies.start_deadline_s:g} s"
+                if self.status.message:
+                    failure += f": it {self.status.message}"
                 pod.kill()
             await pod.wait_gone()
             await self._dependencies.announce_gone(self.status)
@@ -144,6 +147,7 @@ class PodSupervisor:
         async with self._dependencies.start_slots.hold(urgency):
             pod = self._pod = await stack.enter_async_context(self._run_pod(spec))
             self._set_status(pid=pod.pid)
+            pod.listen(self._on_report)
             deadline_s = asyncio.get_running_loop().time() + self._dependencies.start_deadline_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(SLOT_S, self._dependencies.start_deadline_s)):
@@ -172,10 +176,32 @@ class PodSupervisor:
     def _set_ready(self, name: str) -> None:
         self._ready_at_s = time.monotonic()
         self._was_ready = True
-        self._set_status(phase=PodPhase.READY, failed_starts=0, name=name)
+        self._set_status(phase=PodPhase.READY, failed_starts=0, name=name, message="")
         took_s = time.time() - self.status.started_at_s
         logger.info("pod %s is ready after %.1f s", self.status.id, took_s)
 
+    def _on_report(self, report: PodReport) -> None:
+        """Show what the driver tells of the pod while it starts or serves."""
+        phase, message = self.status.phase, self.status.message
+        if phase is PodPhase.STARTING:
+            message = report.fault
+        elif phase in {PodPhase.READY, PodPhase.UNKNOWN}:
+            phase = PodPhase.UNKNOWN if report.is_lost else PodPhase.READY
+            message = report.fault if report.is_lost else ""
+        else:
+            return
+        if report.is_lost and message != self.status.message:
+            logger.warning("pod %s %s", self.status.id, message)
+        self._set_status(
+            phase=phase,
+            message=message,
+            node=report.node,
+            name=report.name,
+            restarts=max(self.status.restarts, report.restarts),
+        )
+
     def _set_status(self, **changes: object) -> None:
-        self.status = msgspec.structs.replace(self.status, **changes)
-        self._dependencies.on_status(self.status)
+        status = msgspec.structs.replace(self.status, **changes)
+        if status != self.status:
+            self.status = status
+            self._dependencies.on_status(status)

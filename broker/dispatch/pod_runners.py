@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
+from broker.dispatch.seen_lines import SeenLines
 from broker.nats.bus import Bus
 from broker.runtime.ids import new_id
 from broker.storage.pod_board import PodBoard
@@ -76,6 +77,14 @@ _decode_batch = msgspec.msgpack.Decoder(LogBatch).decode
 _Lines = asyncio.Queue[LogLine]
 
 
+class _Reader:
+    """The reader of one client at one runner."""
+
+    def __init__(self) -> None:
+        self.id = new_id()
+        self.seen = SeenLines()
+
+
 class PodRunners:
     """All pod runners, as control uses them; a ``broker.storage.pod_logs.PodLogReader``.
 
@@ -109,7 +118,7 @@ class PodRunners:
         The tail is in order of time. Later lines come as they arrive, also of runners that start
         later. A runner that does not answer is left out.
         """
-        readers = {runner.name: new_id() for runner in self._board.runners}
+        readers = {runner.name: _Reader() for runner in self._board.runners}
         batches = await asyncio.gather(
             *(self._tail(name, reader, query) for name, reader in readers.items())
         )
@@ -125,17 +134,17 @@ class PodRunners:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
 
-    async def _tail(self, runner: str, reader: str, query: LogQuery) -> list[LogLine]:
+    async def _tail(self, runner: str, reader: _Reader, query: LogQuery) -> list[LogLine]:
         """Return the latest lines of a runner: all of them, or a first part if more follow."""
         lines: list[LogLine] = []
         with contextlib.suppress(DeadlineExceeded, NoPodReady, NatsUnavailable, *DECODE_ERRORS):
-            async for batch in self._batches(runner, ReadLogs(reader=reader, query=query)):
-                lines += batch
+            async for batch in self._batches(runner, ReadLogs(reader=reader.id, query=query)):
+                lines += filter(reader.seen.take, batch)
                 if query.follow:
                     break
         return lines
 
-    async def _follow(self, readers: dict[str, str], query: LogQuery, lines: _Lines) -> None:
+    async def _follow(self, readers: dict[str, _Reader], query: LogQuery, lines: _Lines) -> None:
         """Put the new lines of all runners, also of those that start later, into ``lines``."""
         async with asyncio.TaskGroup() as group:
             changes = -1
@@ -143,20 +152,25 @@ class PodRunners:
             while True:
                 changes = await self._board.wait_change(changes)
                 for name in {runner.name for runner in self._board.runners} - following:
-                    reader = readers.get(name) or new_id()
+                    reader = readers.get(name) or _Reader()
                     group.create_task(self._follow_one(name, reader, query, lines))
                     following.add(name)
 
-    async def _follow_one(self, runner: str, reader: str, query: LogQuery, lines: _Lines) -> None:
-        request = ReadLogs(reader=reader, query=query, wait_s=WAIT_S)
+    async def _follow_one(
+        self, runner: str, reader: _Reader, query: LogQuery, lines: _Lines
+    ) -> None:
+        request = ReadLogs(reader=reader.id, query=query, wait_s=WAIT_S)
         while True:
             try:
                 async for batch in self._batches(runner, request):
-                    for line in batch:
+                    for line in filter(reader.seen.take, batch):
                         await lines.put(line)
             except (DeadlineExceeded, NoPodReady, NatsUnavailable, *DECODE_ERRORS):
-                # It restarts, or it has ended: then its name does not come back.
+                # It restarts, or it has ended: then its name does not come back. In a cluster
+                # another process has its name, and all lines, but does not know this reader.
                 await asyncio.sleep(_RETRY_S)
+                rest = reader.seen.rest(query)
+                request = ReadLogs(reader=new_id(), query=rest, wait_s=WAIT_S)
 
     async def _batches(self, runner: str, request: ReadLogs) -> AsyncIterator[tuple[LogLine, ...]]:
         payload = encode(request)

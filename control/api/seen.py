@@ -28,12 +28,18 @@ async def seen_lines(
 ) -> AsyncGenerator[LogLine, None]:
     """Yield the lines of apps and virtual environments that the caller sees.
 
-    A line without a virtual environment, such as one of ``print``, may be about any.
+    A line without a virtual environment, such as one of ``print``, may be about any. A notice
+    without an app is about all output.
     """
     async with aclosing(lines):
         async for line in lines:
             app = line.app or ALL
-            if sees(Target(app, ALL)) or sees(Target(app, _virtual_environment(line))):
+            is_for_all = line.is_notice and not line.app
+            if (
+                is_for_all
+                or sees(Target(app, ALL))
+                or sees(Target(app, _virtual_environment(line)))
+            ):
                 yield line
 
 

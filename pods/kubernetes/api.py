@@ -223,6 +223,26 @@ class Api:
             finally:
                 _abort(response)
 
+    async def stream(self, path: str, parameters: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        """Yield the body of an answer in parts, as they come.
+
+        One that is silent for ``WATCH_S`` ends: a connection that died unnoticed looks so too.
+
+        Raises:
+            ApiError: It is refused, or breaks off.
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=CALL_S, sock_read=WATCH_S)
+        try:
+            async with self._request("GET", path, params=parameters, timeout=timeout) as response:
+                try:
+                    async for part in response.content.iter_any():
+                        yield part
+                finally:
+                    _abort(response)
+        except ApiError as error:
+            if not isinstance(error.__cause__, aiohttp.SocketTimeoutError):
+                raise
+
     async def _call(
         self,
         method: str,

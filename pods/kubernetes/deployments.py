@@ -13,10 +13,10 @@ import msgspec
 from broker.nats.credentials.login import encode_login
 from pods.kubernetes import manifests
 from pods.kubernetes.api import Api, ApiError, Object
+from pods.kubernetes.cluster_pod import ClusterPod
 from pods.kubernetes.follow import Meta
 from pods.kubernetes.foreign_changes import ClusterDeployment
 from pods.kubernetes.manifests import PodSettings
-from pods.kubernetes.replica import ClusterPod
 from pods.kubernetes.workload import Workload
 from pods.logins import Logins
 

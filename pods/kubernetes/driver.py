@@ -19,14 +19,17 @@ from pods.bundle_folders import FetchBundle
 from pods.kubernetes.api import ApiError, open_api
 from pods.kubernetes.bundle_files import BundleFiles
 from pods.kubernetes.cluster import Cluster
+from pods.kubernetes.cluster_logs import ClusterLogs
+from pods.kubernetes.cluster_pod import ClusterPod, creation_fault
 from pods.kubernetes.deployments import MANAGED, Deployments
 from pods.kubernetes.follow import Following
 from pods.kubernetes.foreign_changes import ClusterDeployment, ForeignChanges
 from pods.kubernetes.manifests import WORKLOAD_LABEL, PodSettings, version_of, workload_name
-from pods.kubernetes.replica import ClusterPod, Replica
+from pods.kubernetes.replica import Replica
 from pods.kubernetes.start_server import serve_starts
 from pods.kubernetes.workload import Workload
 from pods.logins import Logins
+from pods.logs import PodLogs
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ class KubernetesDriver:
         data_dir: Bundles are kept in its folder ``packed-bundles``.
         logins: Makes the logins of pods to NATS.
         fetch: Returns the bundle of a hash.
+        logs: Reads the output of the pods from this driver, while that is open.
         settings: Of all pods.
     """
 
@@ -57,12 +61,14 @@ class KubernetesDriver:
         data_dir: Path,
         logins: Logins,
         fetch: FetchBundle,
+        logs: PodLogs,
         settings: PodSettings,
     ) -> None:
         self._find_cluster = find_cluster
         self._bus = bus
         self._logins = logins
         self._settings = settings
+        self._pod_logs = logs
         self._bundles = BundleFiles(data_dir / "packed-bundles", fetch)
         self._workloads: dict[str, Workload] = {}
         self._senders: dict[str, Workload] = {}
@@ -81,6 +87,9 @@ class KubernetesDriver:
         pods = Following(
             api, self._deployments.pods, MANAGED, ClusterPod, self._on_pod, self._on_deleted
         )
+        self._logs = ClusterLogs(api, self._deployments.pods, pods.listed, self._id_of)
+        self._stack.push_async_callback(self._logs.close)
+        self._stack.enter_context(self._pod_logs.read_from(self._logs))
         foreign = ForeignChanges(self._workloads.get, self._deployments.settle_soon)
         self._following = Following(
             api,
@@ -119,6 +128,9 @@ class KubernetesDriver:
         workload.spec = spec
         self._senders[spec.sender.tokens] = workload
         workload.add(replica)
+        if replica.pod is not None:
+            # It has another id now.
+            self._logs.on_pod(replica.pod)
         try:
             await self._settle(workload, replica)
             yield replica
@@ -214,6 +226,8 @@ class KubernetesDriver:
     def _on_deployment(self, foreign: ForeignChanges, found: ClusterDeployment) -> None:
         if not self._following.listed.is_set() and found.spec.replicas:
             self._left[version_of(found.metadata.labels)] = found.spec.replicas
+        if workload := self._workloads.get(found.metadata.name):
+            workload.on_creation_fault(creation_fault(found.status.conditions))
         foreign.on_deployment(found)
 
     def _workload(self, name: str) -> Workload:
@@ -235,8 +249,14 @@ class KubernetesDriver:
     def _on_pod(self, pod: ClusterPod) -> None:
         if name := pod.metadata.labels.get(WORKLOAD_LABEL):
             self._workload(name).on_pod(pod)
+        self._logs.on_pod(pod)
 
     def _on_deleted(self, pod: ClusterPod) -> None:
         if workload := self._workloads.get(pod.metadata.labels.get(WORKLOAD_LABEL, "")):
             workload.on_deleted(pod)
             self._forget_unused(workload)
+        self._logs.on_deleted(pod)
+
+    def _id_of(self, pod: ClusterPod) -> str:
+        workload = self._workloads.get(pod.metadata.labels.get(WORKLOAD_LABEL, ""))
+        return pod.metadata.name if workload is None else workload.id_of(pod)

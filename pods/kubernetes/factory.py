@@ -66,5 +66,6 @@ def kubernetes_driver(
         data_dir=data_dir,
         logins=logins,
         fetch=fetch,
+        logs=logs,
         settings=settings,
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from pods.kubernetes.cluster_pod import Condition
 from pods.kubernetes.follow import Meta
 from pods.kubernetes.workload import Workload
 
@@ -45,11 +46,18 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     replicas: int = 1
 
 
+class DeploymentStatus(msgspec.Struct, frozen=True):
+    """What Kubernetes tells of a Deployment."""
+
+    conditions: Sequence[Condition] = ()
+
+
 class ClusterDeployment(msgspec.Struct, frozen=True):
     """A Deployment of the cluster."""
 
     metadata: DeploymentMeta
     spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
 
 
 class ForeignChanges:

@@ -4,96 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
-
-import msgspec
+from collections.abc import Callable
 
 from kubefox.distill import Version
-from pods.base import PodEnd, PodSpec
-from pods.exit_reason import exit_reason
-from pods.kubernetes.follow import Meta
-
-_SIGNALLED = 128
-
-
-class Terminated(msgspec.Struct, frozen=True, rename="camel"):
-    """How a container has ended."""
-
-    exit_code: int = 0
-    reason: str = ""
-    message: str = ""
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """Why a container does not run yet, or not again yet."""
-
-    reason: str = ""
-
-
-class State(msgspec.Struct, frozen=True):
-    """The state of a container: one of them, or none while it runs."""
-
-    waiting: Waiting | None = None
-    terminated: Terminated | None = None
-
-
-class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """The status of a container."""
-
-    restart_count: int = 0
-    state: State = State()
-    last_state: State = State()
-
-
-class Condition(msgspec.Struct, frozen=True):
-    """One condition of a pod."""
-
-    type: str
-    status: str
-
-
-class PodConditions(msgspec.Struct, frozen=True, rename="camel"):
-    """The status of a pod, as far as the driver needs it."""
-
-    conditions: Sequence[Condition] = ()
-    container_statuses: Sequence[ContainerStatus] = ()
-
-
-class ClusterPod(msgspec.Struct, frozen=True):
-    """A pod of the cluster."""
-
-    metadata: Meta
-    status: PodConditions = PodConditions()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether its component serves."""
-        states = {each.type: each.status for each in self.status.conditions}
-        return states.get("Ready") == "True"
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether it is being deleted."""
-        return self.metadata.deletion_timestamp is not None
-
-    @property
-    def ends(self) -> int:
-        """How often its container has ended; Kubernetes starts it again each time."""
-        if not self.status.container_statuses:
-            return 0
-        container = self.status.container_statuses[0]
-        is_down = container.state.terminated is not None or (
-            container.state.waiting is not None and container.last_state.terminated is not None
-        )
-        return container.restart_count + is_down
-
-    @property
-    def last_end(self) -> Terminated | None:
-        """How its container has ended last."""
-        if not self.status.container_statuses:
-            return None
-        container = self.status.container_statuses[0]
-        return container.state.terminated or container.last_state.terminated
+from pods.base import PodEnd, PodReport, PodSpec
+from pods.kubernetes.cluster_pod import SIGNALLED, ClusterPod, Terminated
 
 
 class Replica:
@@ -103,6 +18,10 @@ class Replica:
         spec: The pod that was asked for.
         grace_s: How long it may drain.
         kill: Deletes a pod of the cluster soon, with the least grace time.
+
+    Attributes:
+        pod: Its pod of the cluster, or None while there is none.
+        creation_fault: Why Kubernetes cannot create pods of its version, or empty.
     """
 
     def __init__(self, spec: PodSpec, grace_s: float, kill: Callable[[ClusterPod], None]) -> None:
@@ -115,10 +34,13 @@ class Replica:
         self._was_killed = False
         self._is_left = False
         self._end: Terminated | None = None
+        self._fault = ""
+        self._on_report: Callable[[PodReport], None] | None = None
         self._ready_or_gone = asyncio.Event()
         self._gone = asyncio.Event()
         self._deleted = asyncio.Event()
         self.pod: ClusterPod | None = None
+        self.creation_fault = ""
 
     @property
     def pid(self) -> int | None:
@@ -129,6 +51,11 @@ class Replica:
     def name(self) -> str:
         """Name of the pod of the cluster; empty until it is known."""
         return "" if self.pod is None else self.pod.metadata.name
+
+    @property
+    def id(self) -> str:
+        """The id by which the platform knows it."""
+        return self._spec.id
 
     @property
     def version(self) -> Version:
@@ -151,13 +78,11 @@ class Replica:
         if self._is_left and not self.is_gone:
             return PodEnd(message="runs on without this process", is_clean=True)
         if self._end is None:
-            return PodEnd(message="was deleted from the cluster", is_clean=False)
+            return PodEnd(message=self._fault or "was deleted from the cluster", is_clean=False)
         code = self._end.exit_code
-        if self._was_stopped and code == _SIGNALLED + signal.SIGKILL:
+        if self._was_stopped and code == SIGNALLED + signal.SIGKILL:
             return PodEnd(message=f"did not stop within {self._grace_s:g} s", is_clean=False)
-        reason = exit_reason(_last_line(self._end.message)) if code else ""
-        message = _describe(code, self._end.reason)
-        return PodEnd(message=f"{message}: {reason}" if reason else message, is_clean=code == 0)
+        return PodEnd(message=self._end.cause, is_clean=code == 0)
 
     async def wait_ready(self) -> bool:
         """Return True once it serves, False if it ended before."""
@@ -171,6 +96,29 @@ class Replica:
     async def wait_deleted(self) -> None:
         """Return once its pod is gone from the cluster."""
         await self._deleted.wait()
+
+    def listen(self, on_report: Callable[[PodReport], None]) -> None:
+        """Call back now, and whenever what is known of its pod changes."""
+        self._on_report = on_report
+        self.report()
+
+    def report(self) -> None:
+        """Tell what is known of its pod."""
+        if self._on_report is None or self.is_gone:
+            return
+        pod = self.pod
+        if pod is None:
+            self._on_report(PodReport(fault=self.creation_fault))
+            return
+        self._on_report(
+            PodReport(
+                name=pod.metadata.name,
+                node=pod.spec.node_name,
+                restarts=pod.restarts,
+                fault=pod.fault,
+                is_lost=pod.is_lost and self._was_ready,
+            )
+        )
 
     def kill(self) -> None:
         """End its pod with the least grace time; it has ended at once if it has none."""
@@ -199,21 +147,29 @@ class Replica:
         self.pod = pod
         self._ends_before = pod.ends
         self.follow(pod)
+        self.report()
 
     def follow(self, pod: ClusterPod) -> bool:
         """Take over a change of its pod; return False if it needs another pod.
 
-        A pod that is deleted before it was ready, by others, is replaced by another one.
+        A pod that is deleted before it was ready, by others, is replaced by another one. So is one
+        that has ended for good without its container. One on a lost node is gone as soon as
+        Kubernetes deletes it: the node cannot end it.
         """
         self.pod = pod
+        was_ended_by_us = self._was_stopped or self._was_killed
         if pod.ends > self._ends_before:
             self._end = pod.last_end
             if not self._was_stopped:
                 self._set_gone()
-        elif pod.is_leaving and not (self._was_ready or self._was_stopped or self._was_killed):
-            self.pod = None
-            return False
-        elif pod.is_ready and not pod.is_leaving:
+        elif pod.is_leaving or pod.is_over:
+            if not (self._was_ready or was_ended_by_us):
+                self.pod = None
+                return False
+            if not was_ended_by_us and (pod.is_lost or pod.is_over):
+                self._fault = pod.fault
+                self._set_gone()
+        elif pod.is_ready:
             self._was_ready = True
             self._ready_or_gone.set()
         return True
@@ -228,18 +184,3 @@ class Replica:
     def _set_gone(self) -> None:
         self._gone.set()
         self._ready_or_gone.set()
-
-
-def _describe(code: int, reason: str) -> str:
-    if reason == "OOMKilled":
-        return "was killed because it exceeded its memory limit"
-    if code <= _SIGNALLED:
-        return f"exited with code {code}"
-    try:
-        return f"killed by {signal.Signals(code - _SIGNALLED).name}"
-    except ValueError:
-        return f"exited with code {code}"
-
-
-def _last_line(output: str) -> str:
-    return output.rstrip().rpartition("\n")[2]

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from itertools import chain
 
 from pods.base import PodSpec
-from pods.kubernetes.replica import ClusterPod, Replica
+from pods.kubernetes.cluster_pod import ClusterPod
+from pods.kubernetes.replica import Replica
 
 VACANT_S = 60.0
 """How long the place of a pod without a replica is kept: longer than any back-off."""
@@ -56,6 +57,9 @@ class Workload:
         self._leaving: list[Replica] = []
         self._vacancies: list[asyncio.TimerHandle] = []
         self._pods: dict[str, ClusterPod] = {}
+        # By uid of the pod: the last replica that it has filled, which may have ended since.
+        self._ids: dict[str, str] = {}
+        self._creation_fault = ""
 
     @property
     def wanted(self) -> int:
@@ -73,6 +77,7 @@ class Workload:
         if self._vacancies:
             self._vacancies.pop().cancel()
         self._replicas.append(replica)
+        replica.creation_fault = self._creation_fault
         self._bind_free()
 
     def begin_leaving(self, replica: Replica) -> None:
@@ -114,13 +119,29 @@ class Workload:
         owner = self._owner(pod)
         if owner is None or not owner.follow(pod):
             self._bind_free()
+        if owner is not None:
+            owner.report()
 
     def on_deleted(self, pod: ClusterPod) -> None:
         """Take over that a pod is gone from the cluster."""
         self._pods.pop(pod.metadata.uid, None)
+        self._ids.pop(pod.metadata.uid, None)
         owner = self._owner(pod)
         if owner is not None:
             owner.lose(pod)
+
+    def on_creation_fault(self, fault: str) -> None:
+        """Take over why Kubernetes cannot create pods of the version; empty if it can."""
+        if fault == self._creation_fault:
+            return
+        self._creation_fault = fault
+        for replica in self._replicas:
+            replica.creation_fault = fault
+            replica.report()
+
+    def id_of(self, pod: ClusterPod) -> str:
+        """Return the id by which the platform knows a pod: its own name if it has none yet."""
+        return self._ids.get(pod.metadata.uid, pod.metadata.name)
 
     def _add_vacancy(self) -> None:
         loop = asyncio.get_running_loop()
@@ -138,15 +159,22 @@ class Workload:
         return None
 
     def _bind_free(self) -> None:
-        """Give each replica without a pod one that is free, ready ones first."""
+        """Give each replica without a pod one that is free: a ready one, or else its own before."""
         waiting = [
             replica for replica in self._replicas if replica.pod is None and not replica.is_gone
         ]
         if not waiting:
             return
         free = [
-            pod for pod in self._pods.values() if not pod.is_leaving and self._owner(pod) is None
+            pod
+            for pod in self._pods.values()
+            if not pod.is_leaving and not pod.is_over and self._owner(pod) is None
         ]
-        free.sort(key=lambda pod: not pod.is_ready)
-        for replica, pod in zip(waiting, free, strict=False):
+        for replica in waiting[: len(free)]:
+            pod = min(
+                free,
+                key=lambda pod: (not pod.is_ready, self.id_of(pod) != replica.id),
+            )
+            free.remove(pod)
+            self._ids[pod.metadata.uid] = replica.id
             replica.bind(pod)

@@ -22,6 +22,7 @@ RULES: list[dict[str, list[str]]] = [
         "verbs": ["create", "patch", "delete"],
     },
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch", "delete"]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
 ]
 
 
@@ -70,10 +71,12 @@ def make_account(
 
 
 def _may(cluster: AnyCluster, namespace: str, user: str, rule: Mapping[str, list[str]]) -> bool:
+    resource, _, subresource = rule["resources"][0].partition("/")
     action = {
         "namespace": namespace,
         "group": rule["apiGroups"][0],
-        "resource": rule["resources"][0],
+        "resource": resource,
+        "subresource": subresource,
         "verb": rule["verbs"][-1],
     }
     review = {

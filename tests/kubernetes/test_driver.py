@@ -3,97 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
-from broker.nats import bus as buses
-from broker.nats.access import Access
-from broker.nats.credentials import permissions
-from broker.nats.credentials.permissions import Role
 from kubefox.errors import InternalError
 from pods.base import PodDriver
-from pods.kubernetes.cluster import read_kubeconfig
-from pods.kubernetes.driver import KubernetesDriver
-from pods.kubernetes.manifests import PodSettings, workload_name
-from pods.kubernetes.pod_template import parse_template
-from pods.logins import PodLogins
-from tests.kubernetes.account import make_account
-from tests.kubernetes.lab_cluster import LabCluster
+from pods.kubernetes.manifests import workload_name
+from tests.kubernetes.lab_driver import LabDriver
 from tests.pods import programs
 from tests.pods.driver_contract import Bundles, DriverContract
-from tests.support.nats import NatsServer
-
-PROCESS = "pods-of-the-test"
-Objects = list[dict[str, Any]]
 
 
-class TestKubernetesDriver(DriverContract):
-    @pytest.fixture(autouse=True)
-    async def _prepared(
-        self,
-        lab: LabCluster,
-        namespace: str,
-        own_secured_nats_server: NatsServer,
-        tmp_path: Path,
-    ) -> AsyncIterator[None]:
-        # The cluster refuses each pod that is not restricted.
-        restricted = "pod-security.kubernetes.io/enforce=restricted"
-        await asyncio.to_thread(lab.kubectl, "label", "namespace", namespace, restricted)
-        token = await asyncio.to_thread(make_account, lab, namespace)
-        admin = await asyncio.to_thread(read_kubeconfig, lab.kubeconfig)
-        self.login = msgspec.structs.replace(admin.in_namespace(namespace), token=token)
-        self.cluster, self.namespace = lab, namespace
-        self.server, self.data_dir = own_secured_nats_server, tmp_path
-        rights = permissions.for_platform([Role.PODS], PROCESS)
-        login = own_secured_nats_server.login(PROCESS, rights)
-        async with buses.connect(
-            login.url, process_id=PROCESS, credentials=login.credentials
-        ) as self.bus:
-            yield
-
-    def open_driver(
-        self,
-        bundles: Bundles,
-        *,
-        grace_s: float = 30,
-        alive_s: float = math.inf,
-        template: str = "",
-    ) -> KubernetesDriver:
-        assert self.server.keys is not None
-        return KubernetesDriver(
-            find_cluster=lambda: self.login,
-            bus=self.bus,
-            data_dir=self.data_dir,
-            logins=PodLogins(Access(self.server.url, self.server.keys.account_key)),
-            fetch=bundles.get,
-            settings=PodSettings(
-                image="lab",
-                template=parse_template(template),
-                command=programs.COMMAND,
-                grace_s=grace_s,
-                alive_s=alive_s,
-            ),
-        )
-
-    async def pods(self, condition: Callable[[Objects], bool]) -> Objects:
-        """Return the pods of the cluster as soon as ``condition`` holds for them."""
-        found: Objects = []
-
-        def is_so() -> bool:
-            found[:] = self.cluster.pods(self.namespace)
-            return condition(found)
-
-        await asyncio.to_thread(self.cluster.wait, is_so)
-        return found
-
-    async def deployments(self) -> Objects:
-        return await asyncio.to_thread(self.cluster.get, self.namespace, "deployments")
-
+class TestKubernetesDriver(LabDriver, DriverContract):
     async def test_the_pods_of_a_version_are_those_of_one_deployment(
         self, driver: PodDriver, bundles: Bundles
     ) -> None:

@@ -205,7 +205,7 @@ def test_the_log_of_a_container_is_read_and_followed_to_its_end(
     lab.wait(lambda: restarts(lab, namespace) >= 1)
     logs = ("logs", "counts", "--namespace", namespace)
 
-    before = lab.kubectl(*logs, "--previous")
+    before = lab.kubectl(*logs, "--previous", "--tail=3")
     tail = lab.kubectl(*logs, "--previous", "--tail=1", "--timestamps")
     later = lab.kubectl(*logs, "--previous", "--since-time=2100-01-01T00:00:00Z")
     cut = lab.kubectl(*logs, "--previous", "--limit-bytes=3")

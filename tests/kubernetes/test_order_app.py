@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -68,7 +69,28 @@ async def test_the_order_app_is_deployed_released_and_served(
             await chapter(demo)
 
         assert len(await platform.objects("deployments")) == story.PODS_AFTER["v3"]
+        await read_output(platform)
         await kill_a_pod(platform, browser)
+
+
+async def read_output(platform: ClusterPlatform) -> None:
+    """Read the output of pods, by component and by deployment, and where they run."""
+    every = await platform.fox("logs", "api-server", "-o", "json")
+    of_one = await platform.fox("logs", "api-server", "--deployment", "order-app-v1", "-o", "json")
+    pods = await platform.get("pods")
+
+    lines = [json.loads(line) for line in every.splitlines()]
+    placed = [json.loads(line) for line in of_one.splitlines()]
+    served = {pod["id"] for pod in pods if pod["component"] == "api-server"}
+    assert {line["pod"] for line in lines} == served
+    assert not any(line["is_ended"] for line in lines)
+    assert {line["fields"]["message"] for line in placed} >= {"placed"}
+    assert {line["fields"]["deployment"] for line in placed} == {"order-app-v1"}
+    assert {pod["node"] for pod in pods} == {"node-a", "node-b"}
+    in_cluster = await platform.objects("pods")
+    assert {pod["name"]: pod["node"] for pod in pods} == {
+        pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in in_cluster
+    }
 
 
 async def kill_a_pod(platform: ClusterPlatform, browser: Browser) -> None:

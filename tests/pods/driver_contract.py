@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from broker.storage.pod_logs import LogQuery
 from kubefox.errors import NotFound
 from pods.base import PodDriver, PodSpec
+from pods.logs import PodLogs
 from tests.pods import programs
 
 
@@ -32,11 +34,21 @@ class Bundles:
 
 
 class DriverContract(ABC):
-    """The behaviour that the reconciler relies on."""
+    """The behaviour that the reconciler relies on.
+
+    Attributes:
+        logs: Reads the output of the pods of the driver that is open.
+    """
+
+    logs: PodLogs
 
     @abstractmethod
     def open_driver(self, bundles: Bundles, *, grace_s: float = 30) -> PodDriver:
         """Return a driver that gets code from ``bundles`` and runs ``programs.COMMAND``."""
+
+    async def wait_followed(self) -> None:
+        """Return when the reader that follows a pod would miss none of its lines."""
+        await asyncio.sleep(0)
 
     @pytest.fixture
     def bundles(self) -> Bundles:
@@ -83,6 +95,25 @@ class DriverContract(ABC):
         assert not is_ready
         assert not pod.end.is_clean
         assert "no such table: orders" in pod.end.message
+
+    async def test_the_output_of_a_pod_is_read_and_followed_over_its_end(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.TALKATIVE)
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            (placed,) = [line async for line in self.logs.read(LogQuery(deployment="v1"))]
+            following = self.logs.read(LogQuery(pod=spec.id, tail=1, follow=True))
+            last = await anext(following)
+            farewell = asyncio.ensure_future(anext(following))
+            # So that its stream is open, if it has one.
+            await self.wait_followed()
+        said = await farewell
+        await following.aclose()
+
+        assert (placed.fields["message"], last.line, said.line) == ("placed", "ready", "farewell")
+        assert (placed.pod, placed.app, placed.component) == (spec.id, spec.app, spec.component)
+        assert {line.hash for line in (placed, last, said)} == {spec.hash}
 
     async def test_a_killed_pod_is_gone(self, driver: PodDriver, bundles: Bundles) -> None:
         async with driver.run(bundles.add(programs.STUBBORN)) as pod:

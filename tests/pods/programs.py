@@ -35,6 +35,14 @@ GOOD = DRAIN + READY + UNTIL_LIFELINE_ENDS
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + UNTIL_LIFELINE_ENDS
 )
+# Writes a line as a handler does, others, and one more when it is to stop.
+TALKATIVE = (
+    "import json, signal, sys\n"
+    "def stop(*_): print('farewell', flush=True); sys.exit(0)\n"
+    "signal.signal(signal.SIGTERM, stop)\n"
+    "print(json.dumps({'message': 'placed', 'deployment': 'v1'}))\n"
+    "print('ready', flush=True)\n" + READY + UNTIL_LIFELINE_ENDS
+)
 NEVER_READY = UNTIL_LIFELINE_ENDS
 BROKEN = "raise RuntimeError('no such table: orders')\n"
 

@@ -135,11 +135,18 @@ def logs(
         tail=tail,
         follow="true" if can_follow else None,
     )
-    print_line, is_empty = _line_printer(output, RunningPods(control)), True
+    print_line, is_empty, has_notice = _line_printer(output, RunningPods(control)), True, False
     for document in documents:
-        print_line(msgspec.convert(document, LogLine))
+        line = msgspec.convert(document, LogLine)
+        if line.is_notice:
+            sys.stderr.write(f"warning: {line.line}\n")
+            has_notice = True
+            continue
+        print_line(line)
         sys.stdout.flush()
         is_empty = False
+    if is_empty and has_notice:
+        raise typer.Exit(1)
     if is_empty:
         _check_exists(control, component, names)
         sys.stderr.write("no lines\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from itertools import chain
 
 import msgspec
@@ -60,7 +61,8 @@ def _wait_ready(control: ControlClient, deployment: Deployment, timeout_s: float
         idle = {version.component for version in idle_versions}
         missing = deployment.components.keys() - ready - idle
         if missing:
-            return f"{count(len(ready), 'pod')} ready, waiting for {listed(missing)}", None
+            waiting = f"{count(len(ready), 'pod')} ready, waiting for {listed(missing)}"
+            return "; ".join((waiting, *_reasons(pods, missing))), None
         return "", ServingPods(pods=pods, idle_versions=idle_versions)
 
     return poll_until(check, f"starting the pods of {deployment.name}", timeout_s)
@@ -83,6 +85,13 @@ def idle_versions_of(control: ControlClient, deployment: Deployment) -> tuple[Id
     found = documents(control, IDLE_VERSIONS.path, deployment=deployment.name)
     idle_versions: list[IdleVersion] = IDLE_VERSIONS.records(found)
     return tuple(idle for idle in idle_versions if idle.version in versions)
+
+
+def _reasons(pods: tuple[PodStatus, ...], missing: Set[str]) -> list[str]:
+    """Return why the pods of some components are not ready, each once."""
+    found = (f"{pod.component} {pod.message}" for pod in pods if pod.message)
+    own = (text for text in found if text.partition(" ")[0] in missing)
+    return sorted(set(own))
 
 
 def _check_unchanged(control: ControlClient, deployment: Deployment) -> None:

@@ -137,6 +137,7 @@ def _pod_rows(pod: PodStatus, now_s: float) -> Rows:
         pod.restarts,
         age(pod.started_at_s, now_s),
         pod.runner,
+        pod.node,
         pod.message,
     )
 
@@ -266,10 +267,21 @@ PODS = Kind(
     aliases=frozenset({"pod", "po"}),
     record=PodStatus,
     key="id",
-    columns=("POD", "APP", "COMPONENT", "HASH", "PHASE", "RESTARTS", "AGE", "RUNNER", "MESSAGE"),
+    columns=(
+        "POD",
+        "APP",
+        "COMPONENT",
+        "HASH",
+        "PHASE",
+        "RESTARTS",
+        "AGE",
+        "RUNNER",
+        "NODE",
+        "MESSAGE",
+    ),
     rows=_pod_rows,
-    wide_columns=("PID", "CONTENT-HASH"),
-    wide_cells=lambda pod: (pod.pid, pod.hash),
+    wide_columns=("PID", "NAME", "CONTENT-HASH"),
+    wide_cells=lambda pod: (pod.pid, pod.name, pod.hash),
     filters=_filters("app", "component", "deployment", "runner", state="phase"),
     states=tuple(phase.value for phase in PodPhase),
 )

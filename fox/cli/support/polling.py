@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from rich.markup import escape
+
 from fox.cli.support.tables import console_for
 from kubefox.errors import DeadlineExceeded, Unavailable
 
@@ -54,5 +56,5 @@ def poll_until(
             if time.monotonic() >= deadline_s:
                 parts = (f"{activity} took longer than {timeout_s:g} s", progress, consequence)
                 raise DeadlineExceeded(": ".join(filter(None, parts)))
-            status.update(f"{activity}: {progress}")
+            status.update(escape(f"{activity}: {progress}"))
             time.sleep(POLL_S)

@@ -191,7 +191,7 @@ def test_a_reader_that_leaves_after_the_first_lines_is_no_error(environments: Pa
     ("kind", "states"),
     [
         ("deployments", "ready, starting, rolling, failed"),
-        ("pods", "starting, ready, back-off, stopping"),
+        ("pods", "starting, ready, back-off, stopping, unknown"),
         ("releases", "active, pending"),
     ],
 )

@@ -37,7 +37,8 @@ class LogRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Return those of the lines of a log with which the answer begins."""
         if self.since is not None:
             lines = [line for line in lines if _time_of(line) >= self.since]
-        return lines if self.tail_lines is None else lines[len(lines) - self.tail_lines :]
+        first = 0 if self.tail_lines is None else max(len(lines) - self.tail_lines, 0)
+        return lines[first:]
 
     def show(self, line: bytes) -> bytes:
         """Return a line of a log as it is sent."""

@@ -12,10 +12,11 @@ from broker.nats.access import Access
 from pods.base import PodSpec
 from pods.kubernetes import deployments as deployments_module
 from pods.kubernetes.api import ApiError
+from pods.kubernetes.cluster_pod import ClusterPod
 from pods.kubernetes.deployments import Deployments
 from pods.kubernetes.follow import Meta
 from pods.kubernetes.manifests import PodSettings
-from pods.kubernetes.replica import ClusterPod, Replica
+from pods.kubernetes.replica import Replica
 from pods.kubernetes.workload import Workload
 from pods.logins import PodLogins
 from tests.pods.kubernetes.scripted_api import ScriptedApi, scripted_api

@@ -16,7 +16,9 @@ from pods.kubernetes import driver as driver_module
 from pods.kubernetes.cluster import Cluster
 from pods.kubernetes.driver import KubernetesDriver
 from pods.kubernetes.manifests import PodSettings, deployment, labels
+from pods.log_files import LogFiles
 from pods.logins import PodLogins
+from pods.logs import PodLogs
 from tests.pods.driver_contract import Bundles
 from tests.pods.kubernetes.scripted_api import ScriptedApi, scripted_api
 from tests.support.nats import NatsServer
@@ -62,6 +64,7 @@ async def take_over(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Ta
             data_dir=tmp_path,
             logins=PodLogins(Access(nats_server.url, None)),
             fetch=bundles.get,
+            logs=PodLogs(LogFiles(tmp_path / "logs")),
             settings=SETTINGS,
         )
         yield TakeOver(script, spec, driver)

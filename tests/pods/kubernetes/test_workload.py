@@ -7,17 +7,17 @@ import asyncio
 import msgspec
 
 from pods.base import PodSpec
-from pods.kubernetes.follow import Meta
-from pods.kubernetes.replica import (
+from pods.kubernetes.cluster_pod import (
     ClusterPod,
     Condition,
     ContainerStatus,
     PodConditions,
-    Replica,
     State,
     Terminated,
     Waiting,
 )
+from pods.kubernetes.follow import Meta
+from pods.kubernetes.replica import Replica
 from pods.kubernetes.workload import Workload
 
 SPEC = PodSpec(id="api-1", app="shop", component="api", hash="a" * 32)
