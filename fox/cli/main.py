@@ -16,6 +16,8 @@ import typer
 import typer.core
 import typer.main
 
+from fox.cli.support import kube_options
+
 # Errors of writing to standard output: a closed pipe, a full disk, a broken device.
 _OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 # Each command is the function of its name, or a group of functions, in the module of its name;
@@ -55,10 +57,25 @@ SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 class Commands(typer.core.TyperGroup):
     """The group of all commands; a command is imported when it is run or completed."""
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.params += kube_options.kube_options()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options before the command."""
+        kube_options.forget()
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the imported command in place of its placeholder."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, load(name) if command is not None and name else command, rest
+        if command is None or not name:
+            return name, command, rest
+        loaded = load(name)
+        given = kube_options.given_context()
+        if given is not None and given.is_option and not kube_options.can_use(loaded):
+            ctx.fail(f"fox {name} has no {kube_options.CONTEXT_OPTION}: it asks no control API")
+        return name, loaded, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an expected failure is printed as one line, without a traceback."""
@@ -81,6 +98,7 @@ def load(name: str) -> Any:
         found = single
     command = typer.main.get_command(found)
     importlib.import_module("fox.cli.support.credentials").add_token_option(command)
+    kube_options.add_kube_options(command)
     return command
 
 

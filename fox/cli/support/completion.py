@@ -20,11 +20,13 @@ from fox.cli.support.kinds import (
     Kind,
     find_kind,
 )
-from kubefox.errors import FoxError
+from kubefox.errors import FoxError, InvalidRequest
 from kubefox.grants import Role
 
 # The shell blocks for this time after Tab at most.
 TIMEOUT_S = 0.3
+# For each answer of a cluster, and through a tunnel to it.
+CLUSTER_S = 3.0
 MAX_NAMES = 500
 """Objects that are asked for; a shell shows no more names."""
 
@@ -156,5 +158,9 @@ def _argument(ctx: typer.Context, name: str) -> str:
 
 def _client(ctx: typer.Context) -> ControlClient:
     data_dir = ctx.params.get("data_dir")
-    control = connect(ctx.params.get("control_url"), Path(data_dir) if data_dir else None)
-    return control.with_timeout(TIMEOUT_S)
+    control_url, folder = ctx.params.get("control_url"), Path(data_dir) if data_dir else None
+    try:
+        control = connect(control_url, folder, cluster_s=CLUSTER_S)
+    except typer.BadParameter as error:
+        raise InvalidRequest(error.message) from error
+    return control.with_timeout(CLUSTER_S if control.has_tunnel else TIMEOUT_S)

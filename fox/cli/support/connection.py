@@ -1,7 +1,11 @@
-"""The connection to the platform: a given URL, the one in a data folder, or the default URL."""
+"""The connection to the platform.
+
+It is in a cluster, at a given URL, at the one in a data folder, or at the default URL.
+"""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -10,6 +14,7 @@ import typer
 from fox import control_registry
 from fox.cli.support.control_client import ControlClient, NoPlatform
 from fox.cli.support.credentials import given_token, owners_token
+from fox.cli.support.kube_options import chosen_target
 from fox.cli.support.platform_file import read_own_info
 from fox.cli.support.tls import folder_context
 from fox.data_dir import PlatformInfo, read_info
@@ -17,6 +22,8 @@ from kubefox.errors import InvalidRequest
 
 DATA_DIR = ".kubefox"
 DEFAULT_URL = "http://127.0.0.1:8081"
+CLUSTER_S = 30.0
+"""Longest time for one answer of a cluster; a login plug-in may need some seconds of it."""
 
 ControlUrl = Annotated[
     str | None,
@@ -40,17 +47,31 @@ DataDir = Annotated[
 ]
 
 
-def connect(control_url: str | None, data_dir: Path | None) -> ControlClient:
+def connect(
+    control_url: str | None, data_dir: Path | None, *, cluster_s: float = CLUSTER_S
+) -> ControlClient:
     """Return a client for the given URL, the URL in the data folder, or the default URL.
 
     It has the given token, or the owner's token if the URL is that of the data folder.
 
     The default URL is used only when neither argument is given: another platform may be there.
+    ``--kube-context`` takes the place of all of these; see ``chosen_target``.
+
+    Args:
+        control_url: Of ``--control-url``.
+        data_dir: Of ``--data-dir``.
+        cluster_s: Longest time for each answer of a cluster.
 
     Raises:
-        InvalidRequest: The URL is not valid, or the data folder may be somebody else's.
-        NoPlatform: No platform runs on the given data folder.
+        InvalidRequest: The URL is not valid, the data folder may be somebody else's, or the context
+            cannot be used.
+        NotAuthorized: Kubernetes does not allow to reach the platform.
+        NoPlatform: No platform runs on the given data folder, or in the given namespace.
     """
+    if target := chosen_target():
+        route = importlib.import_module("fox.cli.support.kube_route")
+        client: ControlClient = route.cluster_client(target, given_token(), cluster_s)
+        return client
     if control_url:
         return _client_of(control_url)
     found = _find(data_dir)
@@ -89,6 +110,8 @@ def requests_url(control_url: str | None, data_dir: Path | None) -> str:
     Raises:
         InvalidRequest: The data folder may be somebody else's.
     """
+    if chosen_target():
+        return ""
     found = None if control_url else _find(data_dir)
     if found is None and (control_url or data_dir is None):
         folder = _folder_of(control_url or _default_url())

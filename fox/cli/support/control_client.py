@@ -1,4 +1,8 @@
-"""Client of the control API: one connection for each request, errors as the platform's own."""
+"""Client of the control API: one connection for each request, errors as the platform's own.
+
+Through a tunnel, a request that may be repeated is sent again if the tunnel leads nowhere any more,
+as when its pod was replaced.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import copy
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
 from fox.cli.support.given_token import GivenToken
 from fox.cli.support.proof import ask_for_proof, provable
+from fox.cli.support.route import Endpoint, Route, TunnelConnection
 from fox.cli.support.tls import given_context, reason_of
 from kubefox.errors import (
     ContinueExpired,
@@ -53,6 +58,19 @@ class _ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     continue_: str = msgspec.field(default="", name="continue")
 
 
+class _Request(NamedTuple):
+    """A request, as ``http.client`` takes it."""
+
+    method: str
+    target: str
+    body: bytes | Iterator[bytes] | None
+    headers: Mapping[str, str]
+
+    def may_repeat(self, *, is_sent: bool) -> bool:
+        """Return whether it does no harm to send it again."""
+        return not is_sent or self.method == "GET"
+
+
 class ControlClient:
     """Client of one platform's control API.
 
@@ -63,6 +81,7 @@ class ControlClient:
         tls: Of an ``https`` URL; None believes the authorities of the system.
         timeout_s: Longest time without data from the server, for one request.
         start_command: The command that starts the platform, for the error message.
+        route: Leads to the control API if the URL does not; ``url`` is that of its endpoint.
 
     Raises:
         InvalidRequest: ``url`` is not an HTTP URL, or the token must not be sent there.
@@ -76,11 +95,13 @@ class ControlClient:
         tls: ssl.SSLContext | None = None,
         timeout_s: float = TIMEOUT_S,
         start_command: str = "fox up",
+        route: Route | None = None,
     ) -> None:
+        self._route = route
         self._credentials = {"authorization": f"Bearer {token.text}"} if token else {}
         self._token_source = token.source if token else ""
         self._start_command = start_command
-        self.url = url.rstrip("/")
+        self.url = self._place = url.rstrip("/")
         self._timeout_s = timeout_s
         try:
             parts = urlsplit(self.url)
@@ -91,6 +112,11 @@ class ControlClient:
             raise _not_valid(url)
         self._tls = (tls or given_context()) if parts.scheme == "https" else None
         self._to_prove = provable(token, self.url, self._host) if token and not self._tls else None
+
+    @property
+    def has_tunnel(self) -> bool:
+        """Whether requests go through a tunnel."""
+        return self._route is not None
 
     def with_timeout(self, timeout_s: float) -> ControlClient:
         """Return a client for the same platform with another time limit."""
@@ -135,7 +161,7 @@ class ControlClient:
     def lines(self, *path: str, **query: object) -> Iterator[Any]:
         """Yield each line of an NDJSON response when it arrives; there is no timeout."""
         with self._response("GET", self._target(path, query), timeout_s=None) as response:
-            for line in response:
+            for line in _lines_of(response):
                 if line.strip():
                     yield self._decoded(line)
 
@@ -165,18 +191,8 @@ class ControlClient:
         *,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = self._connection()
+        connection, response = self._answered(_Request(method, target, body, headers), timeout_s)
         try:
-            connection.connect()
-            if self._to_prove is not None:
-                answer = ask_for_proof(connection, self._prefix, self._to_prove)
-                self._check_adapter(answer.response)
-                answer.check(self.url, self._token_source)
-            connection.sock.settimeout(timeout_s)
-            # A server that refuses a body answers before it has read the whole body.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, body, {**self._credentials, **headers})
-            response = connection.getresponse()
             self._check_adapter(response)
             if response.status >= HTTPStatus.BAD_REQUEST:
                 raise self._error(response)
@@ -186,34 +202,107 @@ class ControlClient:
         finally:
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _answered(
+        self, request: _Request, timeout_s: float | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a request; return its response, and the connection on which it arrives."""
+        attempts = 1 if self._route is None else 2
+        while True:
+            attempts -= 1
+            endpoint = self._endpoint()
+            connection, is_sent = self._connection(endpoint), False
+            try:
+                self._establish(connection, endpoint)
+                is_sent = True
+                return connection, self._response_to(request, connection, timeout_s)
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                may_repeat = attempts and request.may_repeat(is_sent=is_sent)
+                if not (self._lost_tunnel(error) and may_repeat):
+                    raise self._unreachable(error) from error
+            except BaseException:
+                connection.close()
+                raise
+
+    def _endpoint(self) -> Endpoint | None:
+        """Return the end of the tunnel; None without a route."""
+        if self._route is None:
+            return None
+        endpoint = self._route.endpoint()
+        if urlsplit(endpoint.url).scheme != urlsplit(self.url).scheme:
+            raise NoPlatform(
+                f"the platform at {endpoint.place} was at {self.url} before: run the command again"
+            )
+        self._place = endpoint.place
+        return endpoint
+
+    def _connection(self, endpoint: Endpoint | None) -> http.client.HTTPConnection:
         timeout_s = self._timeout_s
+        if endpoint is not None:
+            parts = urlsplit(endpoint.url)
+            host, port = parts.hostname or "", parts.port
+            return TunnelConnection(host, port, endpoint.entrance, timeout_s, self._tls)
         if self._tls is None:
             return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
         return http.client.HTTPSConnection(
             self._host, self._port, timeout=timeout_s, context=self._tls
         )
 
+    def _establish(self, connection: http.client.HTTPConnection, endpoint: Endpoint | None) -> None:
+        """Connect to a server that has proven to be the platform, if a token is to be sent."""
+        connection.connect()
+        if self._to_prove is not None:
+            arrival = endpoint.arrival if endpoint else None
+            answer = ask_for_proof(connection, self._prefix, self._to_prove, arrival)
+            self._check_adapter(answer.response)
+            answer.check(self._place, self._token_source)
+
+    def _response_to(
+        self, request: _Request, connection: http.client.HTTPConnection, timeout_s: float | None
+    ) -> http.client.HTTPResponse:
+        connection.sock.settimeout(timeout_s)
+        headers = {**self._credentials, **request.headers}
+        # A server that refuses a body answers before it has read the whole body.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(request.method, request.target, request.body, headers)
+        return connection.getresponse()
+
+    def _lost_tunnel(self, error: Exception) -> bool:
+        """End a tunnel on which a request has failed; return whether another one may help."""
+        if self._route is None:
+            return False
+        self._route.renew()
+        return not isinstance(error, TimeoutError | ssl.SSLCertVerificationError)
+
     def _check_adapter(self, response: http.client.HTTPResponse) -> None:
         if ADAPTER_HEADER in response.headers:
             raise self._other_server("it is the port for the requests of end users")
 
     def _unreachable(self, error: Exception) -> NoPlatform:
-        if isinstance(error, ssl.SSLError):
-            return NoPlatform(f"the platform at {self.url} cannot be trusted: {reason_of(error)}")
+        is_lost = self._route is not None and not isinstance(error, ssl.SSLCertVerificationError)
+        if isinstance(error, ssl.SSLError) and not is_lost:
+            return NoPlatform(
+                f"the platform at {self._place} cannot be trusted: {reason_of(error)}"
+            )
+        if isinstance(error, TimeoutError):
+            return NoPlatform(f"the platform at {self._place} does not answer in time")
+        reason = str(error) or type(error).__name__
+        if self._route is not None:
+            said = self._route.fault
+            return NoPlatform(
+                f"the connection to the platform at {self._place} was lost: {reason}"
+                + (f"; kubectl says: {said}" if said else "")
+            )
         if isinstance(error, http.client.RemoteDisconnected) and self._tls is None:
             return NoPlatform(
-                f"the platform at {self.url} cannot be reached: the server ended the connection; "
-                "if it speaks TLS, use https://"
+                f"the platform at {self._place} cannot be reached: the server ended the "
+                "connection; if it speaks TLS, use https://"
             )
         if isinstance(error, ConnectionRefusedError):
             return NoPlatform(
-                f"no platform answers at {self.url}: start one with `{self._start_command}`"
+                f"no platform answers at {self._place}: start one with `{self._start_command}`"
             )
-        if isinstance(error, TimeoutError):
-            return NoPlatform(f"the platform at {self.url} does not answer in time")
-        reason = str(error) or type(error).__name__
-        return NoPlatform(f"the platform at {self.url} cannot be reached: {reason}")
+        return NoPlatform(f"the platform at {self._place} cannot be reached: {reason}")
 
     def _error(self, response: http.client.HTTPResponse) -> FoxError:
         if response.headers.get_content_type() != PROBLEM_JSON:
@@ -238,7 +327,16 @@ class ControlClient:
             raise self._other_server(str(error)) from error
 
     def _other_server(self, reason: str) -> InternalError:
-        return InternalError(f"the server at {self.url} is not a control API: {reason}")
+        return InternalError(f"the server at {self._place} is not a control API: {reason}")
+
+
+def _lines_of(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield the lines of a response; iterating over it would hide that it is not complete."""
+    rest = b""
+    while received := response.read1(CHUNK_BYTES):
+        *lines, rest = (rest + received).split(b"\n")
+        yield from lines
+    yield rest
 
 
 def _not_valid(url: str) -> InvalidRequest:

@@ -83,18 +83,28 @@ class ProofAnswer(NamedTuple):
 
 
 def ask_for_proof(
-    connection: http.client.HTTPConnection, prefix: str, token: AccessToken
+    connection: http.client.HTTPConnection,
+    prefix: str,
+    token: AccessToken,
+    arrival: tuple[str, int] | None = None,
 ) -> ProofAnswer:
     """Ask the server at the other end of an open connection to prove that it knows a token.
 
     The connection does not open a second time: another server could answer then.
+
+    Args:
+        connection: To the server.
+        prefix: Of the path.
+        token: The token.
+        arrival: Address and port at which the server is asked; None for those of the connection,
+            which are others through a tunnel.
 
     Raises:
         OSError: The server does not answer.
         http.client.HTTPException: It does not speak HTTP.
     """
     connection.auto_open = 0
-    address, port = connection.sock.getpeername()[:2]
+    address, port = arrival or connection.sock.getpeername()[:2]
     nonce = secrets.token_bytes(NONCE_BYTES)
     connection.request("GET", f"{prefix}/v1/proof?token={token.id}&nonce={nonce.hex()}")
     response = connection.getresponse()
