@@ -35,6 +35,7 @@ class AnyCluster:
         self.kubectl = self._kubectl.run
         self.kubectl_with_warnings = self._kubectl.run_with_warnings
         self.apply = self._kubectl.apply
+        self.start_kubectl = self._kubectl.start
 
     @contextlib.contextmanager
     def namespace(self) -> Iterator[str]:

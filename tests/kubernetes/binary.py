@@ -17,7 +17,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "lab"
 HELM_MODULE = "helm.sh/helm/v3/cmd/helm"
 HELM_VERSION = "v3.22.0"
-_NAMES = ("main.go", "go.mod", "go.sum")
+_NAMES = ("main.go", "streaming.go", "go.mod", "go.sum")
 _KUBERNETES = re.compile(r"k8s\.io/kubernetes (v\d+\.\d+\.\d+)\b")
 
 

@@ -44,6 +44,7 @@ class LabCluster(AnyCluster):
             name,
             str(next(self._numbers)),
             str(folder),
+            str(self.control_plane.program),
         ]
         with (folder / "agent.log").open("ab") as log:
             agent = subprocess.Popen(

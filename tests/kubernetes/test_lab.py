@@ -6,6 +6,8 @@ import signal
 import urllib.request
 from typing import Any
 
+import pytest
+
 from tests.kubernetes import manifests
 from tests.kubernetes.lab_cluster import LabCluster
 
@@ -32,7 +34,7 @@ def server(version: str) -> dict[str, Any]:
 
 def answers(pods: list[dict[str, Any]]) -> list[str]:
     urls = [f"http://{pod['status']['podIP']}:8000/" for pod in pods]
-    return [urllib.request.urlopen(url, timeout=30).read().decode() for url in urls]  # noqa: S310
+    return [urllib.request.urlopen(url, timeout=30).read().decode() for url in urls]
 
 
 def terminated(pod: dict[str, Any], state: str = "state") -> dict[str, Any] | None:
@@ -214,6 +216,44 @@ def test_the_log_of_a_container_is_read_and_followed_to_its_end(
     assert before == "one\ntwo\n"
     assert tail[10:11] + tail[29:] == "TZ two\n"
     assert (later, cut, followed) == ("", "one", "one\ntwo\n")
+
+
+def test_a_command_is_executed_as_the_processes_of_the_container(
+    lab: LabCluster, namespace: str
+) -> None:
+    lab.apply(namespace, manifests.deployment("web", 1, server("one")))
+    lab.wait_available(namespace, "web")
+    command = ("exec", "--namespace", namespace, "deployment/web", "--stdin", "--")
+    script = "import os, sys; print(os.environ['VERSION'], input()); sys.exit(int(sys.argv[1]))"
+
+    printed = lab.kubectl(*command, "python", "-c", script, "0", stdin="two\n")
+    with pytest.raises(AssertionError, match="terminated with exit code 3"):
+        lab.kubectl(*command, "python", "-c", script, "3", stdin="two\n")
+
+    assert printed == "one two\n"
+
+
+def test_a_port_of_a_pod_is_forwarded_until_the_pod_is_gone(
+    lab: LabCluster, namespace: str
+) -> None:
+    lab.apply(namespace, manifests.deployment("web", 1, server("one")))
+    lab.wait_available(namespace, "web")
+    (pod,) = lab.pods(namespace)
+    name = pod["metadata"]["name"]
+
+    command = ("port-forward", "--namespace", namespace, f"pod/{name}", "--address=127.0.0.1")
+    forwarding = lab.start_kubectl(*command, ":8000")
+    assert forwarding.stdout is not None
+    with forwarding.stdout as printed:
+        port = printed.readline().split(" -> ")[0].rpartition(":")[2]
+        url = f"http://127.0.0.1:{port}/"
+        texts = [urllib.request.urlopen(url, timeout=30).read() for _ in range(2)]
+        lab.kubectl("delete", "pod", name, "--namespace", namespace)
+        with pytest.raises(OSError, match=r"closed|reset"):
+            urllib.request.urlopen(url, timeout=30)
+
+        assert forwarding.wait(30) == 1
+    assert texts == [b"one", b"one"]
 
 
 def restarts(lab: LabCluster, namespace: str) -> int:

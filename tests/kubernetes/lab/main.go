@@ -1,5 +1,5 @@
-// Command lab runs the parts of a Kubernetes control plane, and kubectl: its first argument names
-// the part, the others are those of the part.
+// Command lab runs the parts of a Kubernetes control plane, the streaming of a node, and kubectl: its
+// first argument names the part, the others are those of the part.
 package main
 
 import (
@@ -24,6 +24,7 @@ var commands = map[string]func() *cobra.Command{
 	"controller-manager": controllers.NewControllerManagerCommand,
 	"scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 	"kubectl":            kubectl.NewDefaultKubectlCommand,
+	"streaming":          NewStreamingCommand,
 }
 
 func main() {
@@ -45,6 +46,6 @@ func main() {
 }
 
 func fail(fault string) {
-	fmt.Fprintln(os.Stderr, fault+": expected etcd, apiserver, controller-manager, scheduler or kubectl")
+	fmt.Fprintln(os.Stderr, fault+": expected etcd, apiserver, controller-manager, scheduler, streaming or kubectl")
 	os.Exit(2)
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -102,6 +103,17 @@ class Container:
             "restartCount": self._restart_count,
             "state": self._state,
             "lastState": self._last_state,
+        }
+
+    def place(self, command: list[str]) -> Object:
+        """Return how a command runs in it, and the address of its pod."""
+        environ, localized = self._launch.environ, self._localize(command)
+        program = [shutil.which(name, path=environ["PATH"]) or name for name in localized[:1]]
+        return {
+            "address": self._launch.address,
+            "command": [*program, *localized[1:]],
+            "environ": [f"{name}={value}" for name, value in environ.items()],
+            "folder": str(self._launch.folder),
         }
 
     async def run(self) -> None:

@@ -15,6 +15,7 @@ from pods.kubernetes.follow import Following, Meta
 from tests.kubernetes.node_agent.container import Container, timestamp
 from tests.kubernetes.node_agent.pod import PodRun
 from tests.kubernetes.node_agent.server import log_routes, serve_node
+from tests.kubernetes.node_agent.streaming import place_routes, run_streaming
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,12 @@ class Node:
         name: Its name.
         number: Second number of the addresses of its pods.
         folder: For the files of its pods.
+        program: The binary of ``tests.kubernetes.binary``.
     """
 
-    def __init__(self, api: Api, name: str, number: int, folder: Path) -> None:
+    def __init__(self, api: Api, name: str, number: int, folder: Path, program: Path) -> None:
         self._api = api
+        self._program = program
         self._name = name
         self._folder = folder
         self._address = f"127.{number}.0.1"
@@ -78,7 +81,12 @@ class Node:
         pods = Following(
             self._api, "/api/v1/pods", selectors, NodePod, self._on_pod, self._on_deleted
         )
-        async with serve_node(self._address, log_routes(self._find)) as self._port, self._group:
+        routes = [*log_routes(self._find), *place_routes(self._find)]
+        async with (
+            serve_node(self._address, routes) as own_port,
+            run_streaming(self._program, self._address, own_port) as self._port,
+            self._group,
+        ):
             await self._register()
             self._group.create_task(self._beat())
             self._group.create_task(pods.run())

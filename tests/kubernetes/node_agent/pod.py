@@ -56,9 +56,10 @@ class PodRun:
         return self._pod["metadata"]["namespace"], self._pod["metadata"]["name"]
 
     def container(self, name: str) -> Container | None:
-        """Return one of its containers, once they are made."""
+        """Return one of its containers, once they are made; the first one if no name is given."""
         names = (each["name"] for each in self._pod["spec"]["containers"])
-        return dict(zip(names, self._containers, strict=False)).get(name)
+        found = dict(zip(names, self._containers, strict=False))
+        return found.get(name) if name else next(iter(found.values()), None)
 
     def delete(self, grace_s: float) -> None:
         """Begin to end it within a grace time; a shorter one than before shortens it."""
