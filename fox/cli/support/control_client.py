@@ -101,6 +101,7 @@ class ControlClient:
         self._credentials = {"authorization": f"Bearer {token.text}"} if token else {}
         self._token_source = token.source if token else ""
         self._start_command = start_command
+        self._token_command = ""
         self.url = self._place = url.rstrip("/")
         self._timeout_s = timeout_s
         try:
@@ -233,7 +234,7 @@ class ControlClient:
             raise NoPlatform(
                 f"the platform at {endpoint.place} was at {self.url} before: run the command again"
             )
-        self._place = endpoint.place
+        self._place, self._token_command = endpoint.place, endpoint.token_command
         return endpoint
 
     def _connection(self, endpoint: Endpoint | None) -> http.client.HTTPConnection:
@@ -318,6 +319,8 @@ class ControlClient:
         detail = problem.detail
         if response.status == HTTPStatus.UNAUTHORIZED and self._token_source:
             detail = f"{detail}; the token is that in {self._token_source}"
+        elif response.status == HTTPStatus.UNAUTHORIZED and self._token_command:
+            detail = f"{detail}; `{self._token_command}` makes a token in the cluster"
         return from_detail(ErrorDetail(problem.code, detail, problem.hop))
 
     def _decoded(self, text: bytes) -> Any:

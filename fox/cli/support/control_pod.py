@@ -10,7 +10,7 @@ import msgspec
 
 from fox.cli.support.control_client import NoPlatform
 from fox.cli.support.kubectl import KubeTarget, read
-from kubefox.errors import InternalError, InvalidRequest
+from kubefox.errors import InternalError, InvalidRequest, NotAuthorized
 
 _COMMAND = ["fox", "serve", "control"]
 _SELECTOR = "app.kubernetes.io/component=control"
@@ -128,13 +128,28 @@ def find_control(target: KubeTarget, timeout_s: float) -> ControlPod:
         NotAuthorized: Kubernetes does not let the user list pods.
         NoPlatform: No pod of control is ready, or the cluster cannot be asked.
     """
-    pods = f"/api/v1/namespaces/{quote(target.namespace, safe='')}/pods"
-    text = read(target, f"{pods}?labelSelector={quote(_SELECTOR)}", timeout_s)
+    namespace = f"/api/v1/namespaces/{quote(target.namespace, safe='')}"
+    text = read(target, f"{namespace}/pods?labelSelector={quote(_SELECTOR)}", timeout_s)
     try:
         found = msgspec.json.decode(text, type=PodList).items
     except msgspec.MsgspecError as error:
         raise InternalError(f"the pods in {target} cannot be read: {error}") from error
+    if not found:
+        _check_exists(target, namespace, timeout_s)
     return choose(target, found)
+
+
+def _check_exists(target: KubeTarget, path: str, timeout_s: float) -> None:
+    """Check that a namespace exists, if the user may know that."""
+    try:
+        read(target, path, timeout_s)
+    except NoPlatform as error:
+        if "NotFound" in error.detail:
+            raise InvalidRequest(
+                f"{target} does not exist: name the namespace of the platform with --kube-namespace"
+            ) from error
+    except NotAuthorized:
+        pass
 
 
 def choose(target: KubeTarget, pods: Sequence[Pod]) -> ControlPod:

@@ -9,6 +9,8 @@ from fox.cli.support.kubectl import KubeTarget
 from fox.cli.support.route import Endpoint
 from fox.cli.support.tunnel import ADDRESS, Tunnel, open_tunnel
 
+_CREATE_TOKEN = ("--", "fox", "token", "create", "NAME", "--role", "admin")
+
 
 class KubeRoute:
     """Leads to a ready pod of control, and to another one when its tunnel has ended.
@@ -48,6 +50,7 @@ class KubeRoute:
             place=f"{pod.url} in pod {pod.name} in {self._target}",
             entrance=(ADDRESS, self._tunnel.port),
             arrival=(pod.address, pod.port),
+            token_command=" ".join(self._target.command("exec", pod.name, *_CREATE_TOKEN)),
         )
 
     def renew(self) -> None:

@@ -18,12 +18,14 @@ class Endpoint(NamedTuple):
         place: Where that is, for messages.
         entrance: Address and port of this machine that lead there.
         arrival: Address and port at which the control API is asked, for its proof.
+        token_command: Makes a token there, for messages.
     """
 
     url: str
     place: str
     entrance: Address
     arrival: Address
+    token_command: str = ""
 
 
 class Route(Protocol):
