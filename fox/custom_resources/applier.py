@@ -11,6 +11,7 @@ import msgspec
 
 from control.control_plane import ControlPlane
 from control.secret_masks import EnvironmentObject
+from fox.custom_resources.attempts import Attempts
 from fox.custom_resources.audit import ResourceAudit
 from fox.custom_resources.cluster_objects import (
     RECORDS,
@@ -23,7 +24,6 @@ from fox.custom_resources.cluster_objects import (
 )
 from fox.custom_resources.cluster_writer import ClusterWriter
 from fox.custom_resources.conditions import APPLIED, Verdict, verdict_of, with_conditions
-from fox.custom_resources.pace import Attempts
 from fox.custom_resources.readiness import readiness
 from fox.custom_resources.records import digest, needed_records, record_key, stored_object
 from kubefox.custom_resources import (

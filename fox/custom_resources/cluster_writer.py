@@ -13,10 +13,10 @@ from fox.custom_resources.cluster_objects import (
     secret_unavailable,
     secrets_in,
 )
-from fox.custom_resources.pace import Pace
 from kubefox.custom_resources import FINALIZER, ResourceStatus
 from kubefox.yaml_kinds import API_VERSION
 from pods.kubernetes.api import Api, ApiError, Object
+from pods.kubernetes.pace import Pace
 
 WRITES_PER_S, BURST = 20.0, 40
 

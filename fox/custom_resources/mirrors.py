@@ -10,10 +10,10 @@ from typing import NamedTuple
 import msgspec
 
 from control.control_plane import ControlPlane
+from fox.custom_resources.attempts import Attempts
 from fox.custom_resources.cluster_objects import ClusterObject, ResourceKey
 from fox.custom_resources.cluster_writer import ClusterWriter
 from fox.custom_resources.conditions import Verdict, with_conditions
-from fox.custom_resources.pace import Attempts
 from kubefox.custom_resources import (
     APP_DEPLOYMENT,
     RELEASE_MANIFEST,

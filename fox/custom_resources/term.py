@@ -15,11 +15,11 @@ from broker.runtime.background import run_in_background
 from control.access.audit_log import AuditLog
 from control.control_plane import ControlPlane
 from fox.custom_resources.applier import PUT_BACK_S, PUT_BACKS, Applier, Outcome
+from fox.custom_resources.attempts import Attempts
 from fox.custom_resources.audit import ResourceAudit
 from fox.custom_resources.cluster_objects import ClusterObject, ResourceKey
 from fox.custom_resources.cluster_writer import BURST, WRITES_PER_S, ClusterWriter
 from fox.custom_resources.mirrors import Mirrors, all_mirrors, mirrors_of
-from fox.custom_resources.pace import Attempts, Pace
 from fox.custom_resources.records import resource_of
 from fox.custom_resources.work_queue import WorkQueue
 from kubefox.custom_resources import KINDS, MIRRORS, ResourceKind
@@ -28,6 +28,7 @@ from kubefox.records import kind_of
 from kubefox.status import Check, CheckState
 from pods.kubernetes.api import Api, ApiError
 from pods.kubernetes.follow import Following
+from pods.kubernetes.pace import Pace
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,8 @@ import msgspec
 from kubefox.decoding import DECODE_ERRORS
 from pods.kubernetes import deep_json
 from pods.kubernetes.cluster import Cluster
+from pods.kubernetes.pace import Pace
+from pods.kubernetes.throttle import Throttle, retry_after_s
 
 FIELD_MANAGER = "kubefox"
 """Owner of the fields that the driver applies, as ``metadata.managedFields`` shows it."""
@@ -38,11 +40,13 @@ class ApiError(Exception):
     Args:
         status: HTTP status; 0 if there was no answer.
         message: The API's own message.
+        retry_after_s: Time after which the API asks for the same call again; None if it does not.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
 
     @property
     def is_away(self) -> bool:
@@ -94,14 +98,22 @@ T = TypeVar("T")
 class Api:
     """The API of one cluster; made by ``open_api``.
 
+    When the API answers that it has too many calls, all calls wait as long as it asks for. A call
+    is repeated then, for up to ``CALL_S``.
+
     Args:
         session: Connections to use.
         cluster: The cluster.
+        writes: Limits the rate of writes; None for no limit.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, cluster: Cluster) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, cluster: Cluster, writes: Pace | None = None
+    ) -> None:
         self._session = session
         self._cluster = cluster
+        self._writes = writes
+        self._throttle = Throttle(cluster.server)
         self._token = ""
         self._token_until_s = 0.0
 
@@ -251,15 +263,25 @@ class Api:
         parameters: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        async with self._request(
-            method,
-            path,
-            params=parameters,
-            data=None if body is None else _encode(body),
-            headers={"Content-Type": content_type},
-            timeout=aiohttp.ClientTimeout(total=CALL_S),
-        ) as response:
-            return await response.read()
+        if self._writes is not None and method != "GET":
+            await self._writes.take()
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + CALL_S
+        while True:
+            try:
+                async with self._request(
+                    method,
+                    path,
+                    params=parameters,
+                    data=None if body is None else _encode(body),
+                    headers={"Content-Type": content_type},
+                    timeout=aiohttp.ClientTimeout(total=CALL_S),
+                ) as response:
+                    return await response.read()
+            except ApiError as error:
+                wait_s = error.retry_after_s
+                if wait_s is None or loop.time() + wait_s > give_up_s:
+                    raise
 
     def _read(self, body: bytes, read: Callable[[bytes], T]) -> T:
         try:
@@ -274,6 +296,7 @@ class Api:
     async def _request(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        await self._throttle.wait()
         token = await self._current_token()
         login = {"Authorization": f"Bearer {token}"} if token else {}
         try:
@@ -281,12 +304,23 @@ class Api:
                 method, self._cluster.server + path, headers={**(headers or {}), **login}, **options
             ) as response:
                 if not response.ok:
-                    raise _refusal(response.status, await response.read())
+                    raise self._refusal(response, await response.read())
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, f"{self._cluster.server} does not answer: {error!r}") from error
         except DECODE_ERRORS as error:
             raise self._invalid(error) from error
+
+    def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ApiError:
+        wait_s = retry_after_s(response.status, response.headers)
+        if wait_s is not None:
+            self._throttle.hold(wait_s)
+        try:
+            message = _decode_status(body).message
+        except DECODE_ERRORS:
+            message = ""
+        message = message or f"the API answers with status {response.status}"
+        return ApiError(response.status, message, wait_s)
 
     async def _current_token(self) -> str:
         if self._cluster.token_file is None:
@@ -327,18 +361,10 @@ def _abort(response: aiohttp.ClientResponse) -> None:
         connection.transport.abort()
 
 
-def _refusal(status: int, body: bytes) -> ApiError:
-    try:
-        message = _decode_status(body).message
-    except DECODE_ERRORS:
-        message = ""
-    return ApiError(status, message or f"the API answers with status {status}")
-
-
 @contextlib.asynccontextmanager
-async def open_api(cluster: Cluster) -> AsyncIterator[Api]:
-    """Open connections to the API of a cluster."""
+async def open_api(cluster: Cluster, writes: Pace | None = None) -> AsyncIterator[Api]:
+    """Open connections to the API of a cluster; see ``Api``."""
     tls = await asyncio.to_thread(cluster.tls)
     connector = aiohttp.TCPConnector(ssl=tls)
     async with aiohttp.ClientSession(connector=connector) as session:
-        yield Api(session, cluster)
+        yield Api(session, cluster, writes)

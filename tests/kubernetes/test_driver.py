@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from functools import partial
+from typing import Any
 
 import pytest
 
 from kubefox.errors import InternalError
-from pods.base import PodDriver
+from pods.base import PodDriver, PodSpec
 from pods.kubernetes.manifests import workload_name
 from tests.kubernetes.lab_driver import LabDriver
 from tests.pods import programs
@@ -121,6 +124,43 @@ class TestKubernetesDriver(LabDriver, DriverContract):
 
         assert deployment["metadata"]["labels"]["team"] == "shop"
         assert pods[0]["metadata"]["name"] == pod.name
+
+    async def test_another_field_manager_is_refused_or_gets_only_fields_of_its_own(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD)
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+            refused = await self.apply_as_other(spec, {"spec": {"replicas": 3}}, succeeds=False)
+            await self.apply_as_other(spec, {"metadata": {"annotations": {"team": "shop"}}})
+            forced = {"metadata": {"annotations": {"team": "toys"}}, "spec": {"replicas": 2}}
+            await self.apply_as_other(spec, forced, "--force-conflicts")
+
+            def is_back() -> bool:
+                (found,) = self.cluster.get(self.namespace, "deployments")
+                return bool(found["metadata"]["generation"] >= 3 and found["spec"]["replicas"] == 1)
+
+            await asyncio.to_thread(self.cluster.wait, is_back)
+            (deployment,) = await self.deployments()
+
+        assert 'conflict with "kubefox"' in refused
+        assert ".spec.replicas" in refused
+        assert deployment["metadata"]["annotations"]["team"] == "toys"
+
+    async def apply_as_other(
+        self, spec: PodSpec, fields: dict[str, Any], *options: str, succeeds: bool = True
+    ) -> str:
+        """Apply fields of a Deployment as another tool does; return why that is refused, if so."""
+        meta = {"name": workload_name(spec.version), **fields.pop("metadata", {})}
+        manifest = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, **fields}
+        command = ("apply", "--server-side", "--field-manager=gitops", "--filename=-", *options)
+        where = ("--namespace", self.namespace)
+        run = partial(self.cluster.kubectl, *command, *where, stdin=json.dumps(manifest))
+        if succeeds:
+            return await asyncio.to_thread(run)
+        with pytest.raises(AssertionError) as refused:
+            await asyncio.to_thread(run)
+        return str(refused.value)
 
     async def test_a_deployment_that_others_delete_is_put_back(
         self, driver: PodDriver, bundles: Bundles

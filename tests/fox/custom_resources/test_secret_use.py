@@ -8,9 +8,9 @@ import pytest
 
 from fox.custom_resources.cluster_objects import ResourceFault, ResourceKey
 from fox.custom_resources.cluster_writer import ClusterWriter
-from fox.custom_resources.pace import Pace
 from kubefox.custom_resources import ENVIRONMENT, VIRTUAL_ENVIRONMENT
 from pods.kubernetes.api import Api, ApiError
+from pods.kubernetes.pace import Pace
 
 DEV = ResourceKey(ENVIRONMENT, "dev")
 ALLOWING = "kubefox.xigxog.io/environments"

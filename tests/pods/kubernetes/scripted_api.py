@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -27,6 +27,7 @@ class ScriptedApi:
             of ``lists``.
         lists: Bodies of the next lists; the last one is repeated.
         watches: Lines of the next watches; the last one is repeated. Each ends after its lines.
+        busy: Refusals of the next calls: status, and the header ``Retry-After`` unless it is empty.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class ScriptedApi:
         self.collections: dict[str, list[Object]] = {}
         self.lists: list[bytes] = []
         self.watches: list[list[bytes]] = []
+        self.busy: list[tuple[int, str]] = []
         self.url = ""
 
     @property
@@ -51,6 +53,10 @@ class ScriptedApi:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a call."""
         path = request.path
+        if self.busy:
+            self.calls.append(("busy", path))
+            status, wait_s = self.busy.pop(0)
+            return _refusal(status, "too many calls", {"Retry-After": wait_s} if wait_s else {})
         if request.method == "GET":
             return await self._read(request)
         self.calls.append((request.method, path))
@@ -84,8 +90,9 @@ class ScriptedApi:
         return web.Response(body=b"".join(line + b"\n" for line in lines))
 
 
-def _refusal(status: int, message: str) -> web.Response:
-    return web.json_response({"message": message, "code": status}, status=status)
+def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    content = {"message": message, "code": status}
+    return web.json_response(content, status=status, headers=headers)
 
 
 @contextlib.asynccontextmanager
