@@ -1,7 +1,8 @@
 """The logins of pods to NATS: each start of a pod gets credentials of its own.
 
 All credentials of a component version have the same key, so one revocation ends all of them when
-the version is not in use any more.
+the version is not in use any more. That key is derived from the key of the account and a salt. A
+pod runner that takes over pods of a cluster knows the salt, and so can end their credentials too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol
 from broker.nats.access import Access
 from broker.nats.credentials import permissions
 from broker.nats.credentials.login import Login
-from broker.nats.credentials.nkeys import KeyKind, KeyPair
+from broker.nats.credentials.nkeys import KeyPair
 from broker.runtime.tokens import new_token
 from kubefox import subjects
 from kubefox.distill import Version
@@ -31,6 +32,19 @@ Revoke = Callable[[Collection[str]], Awaitable[None]]
 
 class Logins(Protocol):
     """Makes the logins of pods; what a driver needs of ``PodLogins``."""
+
+    @property
+    def issuer(self) -> str:
+        """Another text if the server or the account of the logins is another one."""
+        ...
+
+    def salt(self, version: Version) -> str:
+        """Return the text that, with the key of the account, makes the key of a version."""
+        ...
+
+    def use_salt(self, version: Version, salt: str) -> None:
+        """Go on with the salt of another pod runner for a version, unless it is empty."""
+        ...
 
     def log_in(self, spec: PodSpec) -> Login:
         """Return the login of one start of a pod."""
@@ -54,8 +68,24 @@ class PodLogins:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._salts: dict[Version, str] = {}
         self._users: dict[Version, KeyPair] = {}
         self._retired: asyncio.Queue[str] = asyncio.Queue()
+
+    @property
+    def issuer(self) -> str:
+        """Another text if the server or the account of the logins is another one."""
+        return self._access.issuer
+
+    def salt(self, version: Version) -> str:
+        """Return the text that, with the key of the account, makes the key of a version."""
+        return self._salts.setdefault(version, new_token())
+
+    def use_salt(self, version: Version, salt: str) -> None:
+        """Go on with the salt of another pod runner for a version, unless it is empty."""
+        if salt:
+            self._salts[version] = salt
+            self._users.pop(version, None)
 
     def log_in(self, spec: PodSpec) -> Login:
         """Return the login of one start of a pod."""
@@ -72,14 +102,15 @@ class PodLogins:
 
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; its credentials may be revoked."""
-        user = self._users.pop(version, None)
-        if user is not None and self._access.makes_users:
+        salt, user = self._salts.pop(version, None), self._users.pop(version, None)
+        if salt is not None and self._access.makes_users:
+            user = user or self._access.derive_user(salt)
             self._retired.put_nowait(user.public)
 
     def _user(self, version: Version) -> KeyPair:
         user = self._users.get(version)
         if user is None:
-            user = self._users[version] = KeyPair.generate(KeyKind.USER)
+            user = self._users[version] = self._access.derive_user(self.salt(version))
         return user
 
     async def revoke_retired(self, revoke: Revoke, wait_s: float = REVOKE_S) -> None:

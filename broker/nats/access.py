@@ -7,7 +7,8 @@ import time
 from broker.nats.credentials.account_key import AccountKey
 from broker.nats.credentials.claims import Permissions
 from broker.nats.credentials.login import Credentials, Login
-from broker.nats.credentials.nkeys import KeyPair
+from broker.nats.credentials.nkeys import KeyKind, KeyPair
+from broker.runtime.tokens import new_token
 from kubefox.errors import InvalidRequest
 
 _POD_KEY = (
@@ -33,11 +34,31 @@ class Access:
         self.url = url
         self._source = source
         self._is_insecure = is_insecure
+        key = source if isinstance(source, AccountKey) else None
+        self._issuer = key.derive_user(url).public if key is not None else new_token()
 
     @property
     def makes_users(self) -> bool:
         """Whether each login has a user of its own."""
         return isinstance(self._source, AccountKey)
+
+    @property
+    def issuer(self) -> str:
+        """A text that differs if the server or the account's key does, and tells nothing of them.
+
+        Without a key of the account, it is another one in each process.
+        """
+        return self._issuer
+
+    def derive_user(self, salt: str) -> KeyPair:
+        """Return the key pair of a user that only holders of the account's key can derive.
+
+        Args:
+            salt: Gives each user another one; it need not be secret.
+        """
+        if isinstance(self._source, AccountKey):
+            return self._source.derive_user(salt)
+        return KeyPair.generate(KeyKind.USER)
 
     def login(
         self, process_id: str, permissions: Permissions, user: KeyPair | None = None

@@ -11,11 +11,13 @@ from http import HTTPStatus
 import msgspec
 
 from broker.nats.credentials.login import encode_login
+from pods.base import PodSpec
 from pods.kubernetes import manifests
 from pods.kubernetes.api import Api, ApiError, Object
 from pods.kubernetes.cluster_pod import ClusterPod
 from pods.kubernetes.follow import Meta
 from pods.kubernetes.foreign_changes import ClusterDeployment
+from pods.kubernetes.left_deployments import LeftDeployment, annotated
 from pods.kubernetes.manifests import PodSettings
 from pods.kubernetes.workload import Workload
 from pods.logins import Logins
@@ -116,10 +118,26 @@ class Deployments:
             # Until the answer is here, it is not known. Others may be wanted by now: a process that
             # takes over several pods must not give their Deployment fewer.
             workload.applied, wanted = None, workload.wanted
-            manifest = manifests.deployment(spec, wanted, self._settings)
+            manifest = self._manifest(spec, wanted)
             applied = await self._api.apply(f"{self.deployments}/{workload.name}", manifest)
             workload.generation = _decode_deployment(applied).metadata.generation
             workload.applied = wanted
+
+    def take_over(self, workload: Workload, left: LeftDeployment) -> None:
+        """Keep the pods of an earlier process, and their Deployment unless it is out of date."""
+        workload.take_over(left.replicas)
+        if workload.spec is None:
+            return
+        self._logins.use_salt(workload.spec.version, left.salt)
+        if left.is_up_to_date(self._manifest(workload.spec, left.replicas)):
+            workload.applied, workload.generation = left.replicas, left.generation
+            # It was written before the second pod.
+            workload.has_budget = left.replicas > 1
+
+    def _manifest(self, spec: PodSpec, replicas: int) -> Object:
+        logins = self._logins
+        manifest = manifests.deployment(spec, replicas, self._settings)
+        return annotated(manifest, logins.issuer, logins.salt(spec.version))
 
     async def _stop_pods_of_before(self, workload: Workload) -> None:
         """Give the Deployment no pods that an earlier process has made, if there is one."""

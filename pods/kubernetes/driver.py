@@ -24,7 +24,9 @@ from pods.kubernetes.cluster_pod import ClusterPod, creation_fault
 from pods.kubernetes.deployments import MANAGED, Deployments
 from pods.kubernetes.follow import Following
 from pods.kubernetes.foreign_changes import ClusterDeployment, ForeignChanges
+from pods.kubernetes.left_deployments import LeftDeployment
 from pods.kubernetes.manifests import WORKLOAD_LABEL, PodSettings, version_of, workload_name
+from pods.kubernetes.pace import Pace
 from pods.kubernetes.replica import Replica
 from pods.kubernetes.start_server import serve_starts
 from pods.kubernetes.workload import Workload
@@ -35,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 LIST_S = 10.0
 """How long pods wait until the Deployments of an earlier process are known."""
+
+WRITES_PER_S, BURST = 50.0, 100
+"""Rate of the driver's writes, and how many may be made at once after a pause."""
 
 NODE_LOST_S = 60.0
 """How much longer than its grace time the end of a pod may take; then its node counts as lost."""
@@ -72,15 +77,15 @@ class KubernetesDriver:
         self._bundles = BundleFiles(data_dir / "packed-bundles", fetch)
         self._workloads: dict[str, Workload] = {}
         self._senders: dict[str, Workload] = {}
-        # How many pods an earlier process has left, by the versions that have not run here.
-        self._left: dict[Version, int] = {}
+        # Deployments of an earlier process, by the versions that have not run here yet.
+        self._left: dict[Version, LeftDeployment] = {}
         self._is_detached = False
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         enter = self._stack.enter_async_context
         cluster = await asyncio.to_thread(self._find_cluster)
-        api = await enter(open_api(cluster))
+        api = await enter(open_api(cluster, Pace(WRITES_PER_S, BURST)))
         self._deployments = Deployments(
             api, cluster.namespace, self._logins, self._settings, self._forget_unused
         )
@@ -97,7 +102,7 @@ class KubernetesDriver:
             MANAGED,
             ClusterDeployment,
             partial(self._on_deployment, foreign),
-            foreign.on_deleted,
+            partial(self._on_deployment_deleted, foreign),
         )
         self._stack.callback(foreign.close)
         await enter(serve_starts(self._bus, self._find_spec, self._logins, self._bundles))
@@ -146,10 +151,12 @@ class KubernetesDriver:
             await self._wait_listed()
         except ApiError as error:
             logger.warning("the pods of an earlier process are not known: %s", error)
-        return dict(self._left)
+        return {version: left.replicas for version, left in self._left.items() if left.replicas}
 
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; see ``PodDriver.retire``."""
+        if left := self._left.pop(version, None):
+            self._logins.use_salt(version, left.salt)
         self._logins.retire(version)
         workload = self._workload(workload_name(version))
         workload.end_vacancies()
@@ -169,7 +176,8 @@ class KubernetesDriver:
     async def _settle(self, workload: Workload, replica: Replica) -> None:
         try:
             await self._wait_listed()
-            workload.take_over(self._left.pop(replica.version, 0))
+            if left := self._left.pop(replica.version, None):
+                self._deployments.take_over(workload, left)
             await self._deployments.settle(workload)
         except ApiError as error:
             # It is asked for again soon. The pods of an earlier process must not end meanwhile.
@@ -224,11 +232,16 @@ class KubernetesDriver:
             raise ApiError(0, fault) from error
 
     def _on_deployment(self, foreign: ForeignChanges, found: ClusterDeployment) -> None:
-        if not self._following.listed.is_set() and found.spec.replicas:
-            self._left[version_of(found.metadata.labels)] = found.spec.replicas
+        left, version = LeftDeployment(found), version_of(found.metadata.labels)
+        if not self._following.listed.is_set() or version in self._left:
+            self._left[version] = left
         if workload := self._workloads.get(found.metadata.name):
             workload.on_creation_fault(creation_fault(found.status.conditions))
         foreign.on_deployment(found)
+
+    def _on_deployment_deleted(self, foreign: ForeignChanges, found: ClusterDeployment) -> None:
+        self._left.pop(version_of(found.metadata.labels), None)
+        foreign.on_deleted(found)
 
     def _workload(self, name: str) -> Workload:
         workload = self._workloads.get(name)

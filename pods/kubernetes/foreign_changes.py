@@ -26,6 +26,9 @@ QUIET_S = 600.0
 """After so long without a change by others, the next one is put back at once again."""
 
 
+_NO_SPEC = msgspec.Raw(b"{}")
+
+
 class DeploymentMeta(Meta, frozen=True, kw_only=True, rename="camel"):
     """The metadata of a Deployment.
 
@@ -36,28 +39,29 @@ class DeploymentMeta(Meta, frozen=True, kw_only=True, rename="camel"):
     generation: int = 0
 
 
-class DeploymentSpec(msgspec.Struct, frozen=True):
-    """The wanted state of a Deployment.
-
-    Attributes:
-        replicas: How many pods it is to have.
-    """
-
-    replicas: int = 1
-
-
 class DeploymentStatus(msgspec.Struct, frozen=True):
     """What Kubernetes tells of a Deployment."""
 
     conditions: Sequence[Condition] = ()
 
 
-class ClusterDeployment(msgspec.Struct, frozen=True):
-    """A Deployment of the cluster."""
+class ClusterDeployment(msgspec.Struct):
+    """A Deployment of the cluster.
+
+    Attributes:
+        metadata: Its metadata.
+        spec: JSON of its spec; see ``take_spec``.
+        status: Its status.
+    """
 
     metadata: DeploymentMeta
-    spec: DeploymentSpec = DeploymentSpec()
+    spec: msgspec.Raw = _NO_SPEC
     status: DeploymentStatus = DeploymentStatus()
+
+    def take_spec(self) -> bytes:
+        """Return the JSON of its spec, and forget it: it would keep a whole list in memory."""
+        spec, self.spec = bytes(self.spec), _NO_SPEC
+        return spec
 
 
 class ForeignChanges:

@@ -235,8 +235,16 @@ def _literal(text: str) -> str:
 
 def _resources(settings: PodSettings) -> Object:
     limit, request = settings.memory_bytes, settings.memory_request_bytes
-    requests = {"cpu": settings.cpu_request, "memory": str(min(request, limit or request))}
-    return {"requests": requests, "limits": {"memory": str(limit)} if limit else {}}
+    requests = {"cpu": settings.cpu_request, "memory": _quantity(min(request, limit or request))}
+    return {"requests": requests, "limits": {"memory": _quantity(limit)} if limit else {}}
+
+
+def _quantity(size: int) -> str:
+    """Return a number of bytes as the API writes it, so that it can be compared with the API's."""
+    for unit, unit_bytes in (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if not size % unit_bytes:
+            return f"{size // unit_bytes}{unit}"
+    return str(size)
 
 
 def _startup_probe() -> Object:

@@ -28,6 +28,15 @@ from tests.pods.processes import children, is_gone, reap_zombies, wait_until
 class SameLogins:
     """Logins that are the same for each start of a pod."""
 
+    issuer = "test"
+
+    def salt(self, version: Version) -> str:
+        """Return no salt: there is no key."""
+        return ""
+
+    def use_salt(self, version: Version, salt: str) -> None:
+        """Do nothing: there is no key."""
+
     def log_in(self, spec: PodSpec) -> Login:
         return Login(url="nats://127.0.0.1:4222", process_id=spec.id)
 

@@ -92,3 +92,33 @@ async def test_a_failed_revocation_is_logged_and_the_next_one_is_tried(
         logins.retire(WEB.version)
 
         assert len(await revoked.get()) >= 1
+
+
+def test_runners_with_one_account_and_one_salt_have_one_key_for_a_version() -> None:
+    one, two, other = (
+        PodLogins(Access(url, AccountKey(ACCOUNT.public, ACCOUNT)))
+        for url in ("nats://h:1", "nats://h:1", "nats://h:2")
+    )
+    two.use_salt(API.version, one.salt(API.version))
+
+    keys = [claims(logins.log_in(API))["sub"] for logins in (one, two, other)]
+
+    assert keys[0] == keys[1] != keys[2]
+    assert one.issuer == two.issuer != other.issuer
+
+
+def test_the_key_of_another_account_is_another_one() -> None:
+    other = KeyPair.generate(KeyKind.ACCOUNT)
+    found = [
+        Access("nats://h:1", AccountKey(key.public, key)).derive_user("salt").public
+        for key in (ACCOUNT, other)
+    ]
+
+    assert found[0] != found[1]
+
+
+def test_a_version_that_is_deployed_again_has_another_key(logins: PodLogins) -> None:
+    before = claims(logins.log_in(API))["sub"]
+    logins.retire(API.version)
+
+    assert claims(logins.log_in(API))["sub"] != before

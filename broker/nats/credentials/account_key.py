@@ -36,6 +36,14 @@ class AccountKey:
         )
         return Credentials(token=token, seed=user.seed)
 
+    def derive_user(self, salt: str) -> KeyPair:
+        """Return the key pair of a user; the same salt gives the same key pair.
+
+        Args:
+            salt: Random text. It need not be secret: without this key it tells nothing.
+        """
+        return self._signer.derive(f"kubefox user {salt}".encode(), KeyKind.USER)
+
     @property
     def text(self) -> str:
         """The content of a file that ``credentials_file.parse`` reads."""

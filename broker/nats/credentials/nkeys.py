@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 from enum import Enum
 from typing import Self
 
@@ -72,6 +73,10 @@ class KeyPair:
         """The secret half as text, such as ``SUAB…``."""
         kind = self._kind.value
         return _encode(bytes([_SEED | kind >> 5, (kind & 31) << 3]) + self._private)
+
+    def derive(self, context: bytes, kind: KeyKind) -> KeyPair:
+        """Return a key pair that follows from this one's secret half and ``context`` alone."""
+        return KeyPair(kind, hmac.digest(self._private, context, "sha256"))
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature of ``data``, 64 bytes."""

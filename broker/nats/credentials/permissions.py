@@ -211,7 +211,7 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
         _subscribe("telemetry.spans.*.*", "spans of all processes"),
         _subscribe("telemetry.spans.kept.*.*", "the same"),
         _subscribe("broker.present", "which processes start and end"),
-        _subscribe("leases.free", "which process applies custom resources"),
+        _subscribe("leases.free", "which process applies custom resources, or returns metrics"),
         _publish("leases.free", "the same"),
         _publish("$KV.kubefox-leases.>", "the same"),
         _publish("broker.usage", "which of the platform's keys all processes know"),

@@ -107,14 +107,19 @@ def test_text_that_kubernetes_would_replace_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "requested", "limits"),
-    [(0, 96 << 20, {}), (64 << 20, 64 << 20, {"memory": str(64 << 20)})],
+    [
+        (0, "96Mi", {}),
+        (64 << 20, "64Mi", {"memory": "64Mi"}),
+        (2 << 30, "96Mi", {"memory": "2Gi"}),
+        ((64 << 20) + 1, "67108865", {"memory": "67108865"}),
+    ],
 )
 def test_a_pod_requests_no_more_memory_than_it_may_use(
-    limit: int, requested: int, limits: dict[str, str]
+    limit: int, requested: str, limits: dict[str, str]
 ) -> None:
     found = container(PodSettings(image="i", memory_bytes=limit))["resources"]
 
-    assert found["requests"]["memory"] == str(requested)
+    assert found["requests"]["memory"] == requested
     assert found["limits"] == limits
 
 
