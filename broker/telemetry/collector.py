@@ -16,6 +16,7 @@ from broker.storage.pod_board import PodBoard
 from broker.telemetry import prometheus
 from broker.telemetry.collected import CollectedFigures, Totals
 from broker.telemetry.figures import decode_figures
+from broker.telemetry.scrape_lease import ScrapeLease
 from broker.telemetry.senders import fault_of_figures
 from broker.telemetry.stats import stats_of
 from broker.telemetry.trace_store import TraceStore
@@ -45,11 +46,13 @@ class Collector:
 
     Attributes:
         traces: Recent traces.
+        scrape_lease: Whether this process returns the metrics to a monitor that scrapes several.
     """
 
     def __init__(self, bus: Bus, board: PodBoard) -> None:
         self._bus = bus
         self._board = board
+        self.scrape_lease = ScrapeLease(bus)
         self._collected = CollectedFigures()
         self._pulls = 0
         self._pulling = asyncio.Lock()
@@ -164,7 +167,10 @@ async def open_collector(bus: Bus, board: PodBoard) -> AsyncIterator[Collector]:
         await bus.serve_fast_path(subjects.KEPT_SPANS, collector.receive_kept_spans),
     ]
     try:
-        async with run_in_background(collector.add_figures(), "adding figures"):
+        async with (
+            run_in_background(collector.add_figures(), "adding figures"),
+            run_in_background(collector.scrape_lease.run(), "holding the lease of the metrics"),
+        ):
             yield collector
     finally:
         for subscription in subscriptions:

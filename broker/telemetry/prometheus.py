@@ -83,6 +83,12 @@ def render_events(waiting: int, dead: int) -> str:
     return b"".join(chain.from_iterable(families)).decode()
 
 
+def render_leader(*, is_leader: bool) -> str:
+    """Return the text of ``/metrics?leader_only=true`` that each process adds."""
+    name, meaning = "kubefox_metrics_leader", "1 if this process returns the metrics, else 0"
+    return (_head(name, "gauge", meaning) + _line(name, "", is_leader)).decode()
+
+
 def _requests(all_series: _Labelled) -> Iterator[bytes]:
     yield _head("kubefox_requests_total", "counter", "Events that were answered")
     for labels, series in all_series:

@@ -200,6 +200,17 @@ class StatsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     window_s: Annotated[float, documented(Range(minimum=0, maximum=MAX_WINDOW_S))] = 0
 
 
+class MetricsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Query parameters of the metrics.
+
+    Attributes:
+        leader_only: Return the metrics from one control process of several, and none from the
+            others. A monitor that scrapes all of them counts each event once then.
+    """
+
+    leader_only: bool = False
+
+
 class FollowersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The revision to follow.
 

@@ -73,6 +73,8 @@ MEANINGS: dict[str, str] = {
     "kubefox_route_cache_evictions_total": "Contexts whose routes had to make room for others",
     "kubefox_route_cache_bytes": "Memory of the routes, by estimate; the limit is "
     "`FOX_CONTEXT_CACHE_BYTES`",
+    "kubefox_metrics_leader": "1 in the control process that returns the metrics, 0 in the others; "
+    "with `leader_only=true` alone",
     "kubefox_clock_ahead_seconds": "How far the clock of the process's host is ahead of NATS's",
     "kubefox_snapshot_current": "1 while the process follows the control plane's data, else 0",
     "kubefox_snapshot_revision": "Revision of the data by which the process routes",
@@ -165,7 +167,8 @@ def _rendered() -> str:
     pod = PodStatus(
         id="api-server-0-0", app="shop", component="api-server", hash="0", phase=PodPhase.READY
     )
-    return prometheus.render(totals, (pod,)) + prometheus.render_events(0, 0)
+    leader = prometheus.render_leader(is_leader=True)
+    return prometheus.render(totals, (pod,)) + prometheus.render_events(0, 0) + leader
 
 
 def _labels(text: str, name: str) -> list[str]:

@@ -9,7 +9,7 @@ from broker.runtime.cooperative import run_in_slices
 from broker.storage.pod_logs import MAX_TAIL, LogQuery
 from broker.telemetry import prometheus
 from broker.telemetry.trace_store import MAX_TRACES, TraceQuery
-from control.api.messages import MAX_WINDOW_S, ExplainQuery, StatsQuery
+from control.api.messages import MAX_WINDOW_S, ExplainQuery, MetricsQuery, StatsQuery
 from control.api.operation import ApiRequest, ApiServices, Operation
 from control.api.seen import seen_explanation, seen_lines, seen_stats, seen_traces
 from control.api.url_explanation import ShareCheck, explain_url
@@ -64,11 +64,15 @@ async def _trace(services: ApiServices, request: ApiRequest) -> Trace:
     )
 
 
-async def _metrics(services: ApiServices, _request: ApiRequest) -> AsyncGenerator[bytes, None]:
-    counts = await services.dead_letters.counts()
-    async for block in services.collector.prometheus():
-        yield block
-    yield prometheus.render_events(*counts).encode()
+async def _metrics(services: ApiServices, request: ApiRequest) -> AsyncGenerator[bytes, None]:
+    is_leader = services.collector.scrape_lease.ask() if request.query.leader_only else None
+    if is_leader is not False:
+        counts = await services.dead_letters.counts()
+        async for block in services.collector.prometheus():
+            yield block
+        yield prometheus.render_events(*counts).encode()
+    if is_leader is not None:
+        yield prometheus.render_leader(is_leader=is_leader).encode()
 
 
 async def _explain(services: ApiServices, request: ApiRequest) -> Explanation:
@@ -141,6 +145,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/metrics",
         summary="Get all metrics as Prometheus text",
         stream=_metrics,
+        query=MetricsQuery,
         result=str,
         text=prometheus.MEDIA,
     ),
