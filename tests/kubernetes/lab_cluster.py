@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from broker.runtime.process_tree import end_with_parent
 from tests.kubernetes.any_cluster import WAIT_S, AnyCluster
 from tests.kubernetes.control_plane import STOP_S, ControlPlane
+from tests.kubernetes.node_numbers import claimed_number
 
 _REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -32,17 +32,21 @@ class LabCluster(AnyCluster):
         super().__init__(program, control_plane.kubeconfig, control_plane.folder)
         self.control_plane = control_plane
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
-        self._numbers = itertools.count(1)
 
     @contextlib.contextmanager
     def node(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run a node for the length of the context."""
+        with claimed_number() as number, self._agent(name, number) as agent:
+            yield agent
+
+    @contextlib.contextmanager
+    def _agent(self, name: str, number: int) -> Iterator[subprocess.Popen[bytes]]:
         folder = self.control_plane.folder / name
         folder.mkdir()
         arguments = [
             str(self.control_plane.kubeconfig),
             name,
-            str(next(self._numbers)),
+            str(number),
             str(folder),
             str(self.control_plane.program),
         ]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes import manifests
+from tests.kubernetes import manifests, node_numbers
 from tests.kubernetes.lab_cluster import LabCluster
+from tests.kubernetes.node_numbers import claimed_number
 
 SAY_VERSION = """
 import http.server, os
@@ -273,3 +274,13 @@ def last_state(lab: LabCluster, namespace: str, pod: str, *, grace_s: int) -> di
                 assert found is not None
                 return found
     raise AssertionError("the watch ended")
+
+
+def test_labs_of_one_machine_share_no_number_of_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    with claimed_number() as number:
+        monkeypatch.setattr(node_numbers, "_NUMBERS", range(number, number + 1))
+        with pytest.raises(RuntimeError, match="have claimed all numbers"), claimed_number():
+            raise AssertionError("two labs have one number")
+
+    with claimed_number() as again:
+        assert again == number
