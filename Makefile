@@ -24,7 +24,7 @@ COMPONENTS := $(wildcard examples/*/components/* examples/*/versions/*/component
 	benchmarks/*/app/components/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-faults lab test-kubernetes fuzz fmt crds lint types arch cov docs bench bench-full bench-peers bench-routing bench-streams bench-overload bench-scale docker-lint lock sbom audit clean
+.PHONY: help setup demo test test-fast test-faults lab test-kubernetes fuzz fmt crds lint types arch cov docs bench bench-full bench-peers bench-routing bench-streams bench-overload bench-scale bench-kubernetes docker-lint lock sbom audit clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -128,6 +128,9 @@ bench-overload: setup ## Measure overload, floods and faults into docs/performan
 
 bench-scale: setup ## Measure 100, 10,000 and 100,000 deployments side by side, in 20 minutes
 	$(BIN)/python -m benchmarks.scale
+
+bench-kubernetes: setup ## Measure 500 component versions on a Kubernetes control plane, in 5 minutes
+	$(BIN)/python -m benchmarks.kubernetes
 
 docker-lint: setup ## Check the Dockerfile
 	$(BIN)/hadolint Dockerfile

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from pods.kubernetes.cluster import Cluster
 from tests.kubernetes.any_cluster import AnyCluster
 
 ACCOUNT = "kubefox"
@@ -68,6 +70,25 @@ def make_account(
     user = f"system:serviceaccount:{namespace}:{name}"
     cluster.wait(lambda: _may(cluster, namespace, user, rules[-1]))
     return cluster.kubectl("create", "token", name, "--namespace", namespace).strip()
+
+
+def write_kubeconfig(login: Cluster, folder: Path) -> Path:
+    """Write a kubeconfig for a login, and return its path. This blocks."""
+    authority = folder / "ca.crt"
+    authority.write_text(login.ca_pem)
+    cluster = {"server": login.server, "certificate-authority": str(authority)}
+    context = {"cluster": "lab", "user": "account", "namespace": login.namespace}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": "account", "user": {"token": login.token}}],
+        "contexts": [{"name": "lab", "context": context}],
+        "current-context": "lab",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config))
+    return path
 
 
 def _may(cluster: AnyCluster, namespace: str, user: str, rule: Mapping[str, list[str]]) -> bool:

@@ -54,6 +54,10 @@ class ControlPlane:
         """URL of the API."""
         return f"https://127.0.0.1:{self._port}"
 
+    def pid(self, part: str) -> int:
+        """Return the process id of a running part, such as ``apiserver``."""
+        return self._running[part].pid
+
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.callback(self.stop)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 from pathlib import Path
 
@@ -16,35 +15,16 @@ from examples.demo.platform import Platform
 from fox.control_access import AUDIT_FOLDER
 from fox.data_dir import KEY_FILE
 from kubefox.audit import AuditRecord
-from pods.kubernetes.cluster import Cluster
 from tests.faults.parts import Parts
+from tests.kubernetes.account import write_kubeconfig
 from tests.kubernetes.resources import Resources, environment, virtual_environment
 from tests.support.nats import NatsServer
-
-
-def kubeconfig(login: Cluster, folder: Path) -> Path:
-    """Write a kubeconfig for a login, and return its path."""
-    authority = folder / "ca.crt"
-    authority.write_text(login.ca_pem)
-    cluster = {"server": login.server, "certificate-authority": str(authority)}
-    context = {"cluster": "lab", "user": "control", "namespace": login.namespace}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "lab", "cluster": cluster}],
-        "users": [{"name": "control", "user": {"token": login.token}}],
-        "contexts": [{"name": "lab", "context": context}],
-        "current-context": "lab",
-    }
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(config))
-    return path
 
 
 async def test_a_platform_applies_resources_and_tells_of_them(
     resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = await asyncio.to_thread(kubeconfig, resources.login, tmp_path)
+    config = await asyncio.to_thread(write_kubeconfig, resources.login, tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(config))
     monkeypatch.setenv("FOX_CUSTOM_RESOURCES", "true")
 
@@ -70,7 +50,7 @@ async def test_a_platform_applies_resources_and_tells_of_them(
 async def test_when_the_control_process_that_applies_resources_is_killed_another_one_goes_on(
     resources: Resources, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    config = await asyncio.to_thread(kubeconfig, resources.login, tmp_path)
+    config = await asyncio.to_thread(write_kubeconfig, resources.login, tmp_path)
     environ = {"KUBECONFIG": str(config), "FOX_CUSTOM_RESOURCES": "true"}
     async with contextlib.AsyncExitStack() as stack:
         parts = Parts(own_secured_nats_server, tmp_path, stack, {"control": environ})

@@ -1,0 +1,1 @@
+"""Many component versions on a Kubernetes control plane with nodes that run nothing."""
