@@ -93,15 +93,17 @@ class ClusterPlatform(Platform):
 
     def _find_control(self) -> None:
         """Use a ready pod of control from now on, with the token of its owner."""
-        found = self.cluster.get(
-            self.namespace, "pods", "--selector=app.kubernetes.io/component=control"
-        )
-        ready = [pod for pod in found if is_ready(pod)]
-        assert ready, "no pod of control is ready"
-        self.data_dir = self._folder_of(ready[0]) / "volumes" / "data"
-        info = read_info(self.data_dir)
-        assert info is not None, "control has written no address"
-        self.control_url, self.credentials = info.control_url, credentials(self.data_dir)
+        self.cluster.wait(self._has_found_control)
+
+    def _has_found_control(self) -> bool:
+        role = "--selector=app.kubernetes.io/component=control"
+        for pod in filter(is_ready, self.cluster.get(self.namespace, "pods", role)):
+            self.data_dir = self._folder_of(pod) / "volumes" / "data"
+            # Control is ready before it writes its address.
+            if (info := read_info(self.data_dir)) is not None:
+                self.control_url, self.credentials = info.control_url, credentials(self.data_dir)
+                return True
+        return False
 
     def _folder_of(self, pod: Mapping[str, Any]) -> Path:
         return self.cluster.control_plane.folder.joinpath(
