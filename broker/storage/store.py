@@ -110,11 +110,16 @@ class Store(RecordAccess):
 
     async def wait_revision(self, revision: int) -> Snapshot:
         """Return the snapshot as soon as it holds ``revision``, for example an own write."""
-        return await self.wait_change(revision - 1)
+        while self.snapshot.revision < revision:
+            await self._changed.wait()
+        return self.snapshot
 
-    async def wait_change(self, after: int) -> Snapshot:
-        """Return the snapshot as soon as its revision is above ``after``."""
-        while self.snapshot.revision <= after:
+    async def wait_change(self, seen: int) -> Snapshot:
+        """Return the snapshot as soon as its revision is not ``seen``.
+
+        It is a lower one when NATS was restored to an older state.
+        """
+        while self.snapshot.revision == seen:
             await self._changed.wait()
         return self.snapshot
 

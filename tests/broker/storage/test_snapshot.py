@@ -6,6 +6,7 @@ import asyncio
 import gc
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,29 @@ async def test_the_snapshot_follows_every_change(store: Store) -> None:
     later = await store.wait_change(revision)
     assert later.environments == {}
     assert snapshot.environments == {"dev": dev()}
+
+
+async def test_a_wait_for_a_change_ends_when_nats_is_restored_to_an_older_state(
+    store: Store, own_nats_server: NatsServer, tmp_path: Path
+) -> None:
+    data, backup = own_nats_server.folder / "jetstream", tmp_path / "backup"
+    older = await store.create(KEY, dev())
+    await asyncio.to_thread(own_nats_server.stop)
+    await asyncio.to_thread(shutil.copytree, data, backup)
+    await asyncio.to_thread(own_nats_server.start)
+    await wait_current(store)
+    newer = await store.update(KEY, dev("blue"), older)
+    await store.wait_revision(newer)
+
+    waiting = asyncio.create_task(store.wait_change(newer))
+    await asyncio.to_thread(own_nats_server.stop)
+    await asyncio.to_thread(shutil.rmtree, data)
+    await asyncio.to_thread(shutil.copytree, backup, data)
+    await asyncio.to_thread(own_nats_server.start)
+    restored = await waiting
+
+    assert restored.revision == older
+    assert restored.environments == {"dev": dev()}
 
 
 async def test_every_process_sees_a_write_of_another(
