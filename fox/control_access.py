@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 
 from broker.runtime.settings import Settings
@@ -40,6 +41,7 @@ async def open_access(
         max_bytes=settings.audit_file_bytes,
         max_files=settings.audit_files,
         process=process_id,
+        copies=sys.stdout.fileno() if settings.audit_stdout else None,
     )
     counts = RefusalCounts()
     metrics.watch_counter("control_unauthenticated", lambda: counts.unauthenticated)

@@ -92,6 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         audit_file_bytes: Size of a file of the audit log, in bytes; after that, a new one begins.
         audit_files: Number of files of the audit log, for changes and for refusals each; the oldest
             one is removed.
+        audit_stdout: Whether control also writes each record of the audit log to standard output,
+            as a line ``{"audit": {...}}``, for a log collector.
         pod_driver: Name of the installed driver that runs pods: ``local`` runs them as processes of
             this machine, ``kubernetes`` in a cluster.
         pod_image: Image of the pods in a cluster, with this version of the platform.
@@ -199,6 +201,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_roles: str = ""
     audit_file_bytes: int = 10 * MIB
     audit_files: int = 10
+    audit_stdout: bool = False
     pod_driver: str = "local"
     pod_image: str = ""
     pod_template: str = ""

@@ -46,7 +46,7 @@ class AuditFile:
         try:
             size_bytes = os.fstat(descriptor).st_size
             try:
-                _write(descriptor, lines)
+                write_all(descriptor, lines)
             except OSError:
                 os.ftruncate(descriptor, size_bytes)
                 raise
@@ -79,6 +79,11 @@ class AuditFile:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
 
-def _write(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of ``content``, if need be in several parts.
+
+    Raises:
+        OSError: Not all of it could be written.
+    """
     while content:
         content = content[os.write(descriptor, content) :]

@@ -7,6 +7,9 @@ A change whose record cannot be written, because the disk is full for example, h
 Its record waits in memory, and each further change is refused until it is written. So no change is
 missing in the log, unless the process ends before the disk has room again. Records of refusals are
 dropped in that time, and counted.
+
+A log collector can get a copy of each record, as a line of standard output for example. The files
+decide: a copy that cannot be written is given up, and a log line says so.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from control.access.audit_file import AuditFile
+import msgspec
+
+from control.access.audit_file import AuditFile, write_all
 from kubefox.audit import AuditRecord, Decision
 from kubefox.errors import AuditUnavailable
 
@@ -27,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 CHANGES, REFUSALS = "changes.jsonl", "refusals.jsonl"
 MAX_WAITING_REFUSALS = 1_000
+
+_encode = msgspec.json.Encoder().encode
 
 
 class AuditLog:
@@ -37,12 +44,21 @@ class AuditLog:
         max_bytes: Size of one file.
         max_files: Number of files of changes, and of refusals.
         process: Id of this process, for the records.
+        copies: File descriptor that gets a line for each record that is in a file; None for none.
 
     Attributes:
         lost: Number of refusals that could not be recorded.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, max_files: int, process: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        max_files: int,
+        process: str = "",
+        copies: int | None = None,
+    ) -> None:
         self._changes = AuditFile(folder / CHANGES, max_bytes=max_bytes, max_files=max_files)
         self._refusals = AuditFile(folder / REFUSALS, max_bytes=max_bytes, max_files=max_files)
         self._waiting: list[AuditRecord] = []
@@ -51,6 +67,7 @@ class AuditLog:
         self._has_failed = False
         self._last_id = 0
         self._process = process
+        self._copies = copies
         self.lost = 0
 
     @property
@@ -106,12 +123,22 @@ class AuditLog:
         if not written:
             return True
         try:
-            await asyncio.to_thread(file.append, written)
+            await asyncio.to_thread(self._append, file, written)
         except OSError as error:
             logger.error("the audit log cannot be written: %s", error)  # noqa: TRY400
             return False
         del waiting[: len(written)]
         return True
+
+    def _append(self, file: AuditFile, records: Sequence[AuditRecord]) -> None:
+        file.append(records)
+        if self._copies is None:
+            return
+        lines = b"".join(_encode({"audit": record}) + b"\n" for record in records)
+        try:
+            write_all(self._copies, lines)
+        except OSError as error:
+            logger.error("records of the audit log are in its file alone: %s", error)  # noqa: TRY400
 
     async def newest(
         self, before: str, limit: int, selects: Callable[[AuditRecord], bool]

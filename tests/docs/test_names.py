@@ -24,6 +24,7 @@ ROOMS = "kubefox|routing|broker|control|adapters|pods|fox|tests|docs|benchmarks|
 # Names of other things that look like modules.
 NOT_MODULES = {
     # Values of the chart.
+    "control.audit.stdout",
     "control.resources",
     "control.settings",
     "control.tls.secret",

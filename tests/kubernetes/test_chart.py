@@ -177,6 +177,18 @@ def test_settings_of_a_part_win_whatever_their_values_are(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_audit_log_goes_to_the_log_collector_unless_it_is_turned_off(
+    tmp_path: Path, is_on: bool
+) -> None:
+    values = NATS if is_on else {**NATS, "control": {"audit": {"stdout": False}}}
+
+    control = environment(rendered(tmp_path, values), "control")
+
+    assert control["FOX_AUDIT_STDOUT"] == str(is_on).lower()
+
+
+@pytest.mark.usefixtures("cluster")
 def test_pods_of_components_run_where_the_parts_run(tmp_path: Path) -> None:
     image = {"pullPolicy": "Always", "pullSecrets": [{"name": "registry"}]}
 

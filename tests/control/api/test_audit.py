@@ -230,3 +230,32 @@ async def test_a_change_is_not_refused_for_the_record_of_another_that_is_to_be_w
 
     assert log.is_writable
     assert [int(each.id) for each in await log.newest("", 10, lambda _record: True)] == [3, 2, 1]
+
+
+async def test_a_log_collector_gets_a_line_for_each_record(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    log = AuditLog(tmp_path, max_bytes=1 << 20, max_files=2, copies=writer)
+
+    await log.add(record(1))
+    await log.add(record(2, Decision.REFUSED))
+    os.close(writer)
+    with os.fdopen(reader, "rb") as lines:
+        copies = [json.loads(line) for line in lines]
+
+    files = [json.loads((tmp_path / name).read_bytes()) for name in (CHANGES, REFUSALS)]
+    assert copies == [{"audit": each} for each in files]
+
+
+async def test_a_record_counts_if_its_copy_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = AuditLog(tmp_path, max_bytes=1 << 20, max_files=2, copies=writer)
+
+    await log.add(record(1))
+    await log.check_writable()
+    os.close(writer)
+
+    assert [int(each.id) for each in await log.newest("", 10, lambda _record: True)] == [1]
+    assert "records of the audit log are in its file alone: [Errno 32]" in caplog.text
