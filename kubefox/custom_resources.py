@@ -111,7 +111,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     Attributes:
         type: ``Synced``: whether the platform has this generation. ``Ready``: whether it is in
-            effect too, such as the release of a virtual environment.
+            effect too, such as the release of a virtual environment. A resource that is not ready
+            has one more: ``Stalled`` if only a change of the resource helps, else ``Reconciling``.
         status: ``True`` or ``False``.
         reason: Reason in one word, such as ``Applied`` or ``InUse``.
         message: Description for people.
@@ -131,7 +132,8 @@ class ResourceStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The status of a resource, which the platform writes.
 
     Attributes:
-        observed_generation: Generation of the resource that the status is about.
+        observed_generation: Generation of the resource that the status is about; -1 before the
+            first status.
         revision: Revision of the platform's object.
         conditions: Conditions of the resource.
     """

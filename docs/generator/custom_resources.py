@@ -168,6 +168,8 @@ def _root(kind: ResourceKind) -> Schema:
         schema["properties"]["spec"]["x-kubernetes-map-type"] = "atomic"
     else:
         schema["x-kubernetes-validations"] = [_NAME_RULE]
+        # Tools that wait for a resource take one without a status for one that is in effect.
+        schema["properties"]["status"]["default"] = {"observedGeneration": -1}
     return schema
 
 

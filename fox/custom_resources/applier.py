@@ -23,7 +23,7 @@ from fox.custom_resources.cluster_objects import (
     secret_name,
 )
 from fox.custom_resources.cluster_writer import ClusterWriter
-from fox.custom_resources.conditions import APPLIED, Verdict, verdict_of, with_conditions
+from fox.custom_resources.conditions import APPLIED, Verdict, verdict_of, verdicts, with_conditions
 from fox.custom_resources.readiness import readiness
 from fox.custom_resources.records import digest, needed_records, record_key, stored_object
 from kubefox.custom_resources import (
@@ -252,9 +252,8 @@ class Applier:
         return with_conditions(
             status,
             found.metadata.generation,
-            synced=synced,
-            ready=ready,
-            now=datetime.datetime.now(datetime.UTC),
+            verdicts(synced=synced, ready=ready),
+            datetime.datetime.now(datetime.UTC),
             revision=self._revision(key),
         )
 

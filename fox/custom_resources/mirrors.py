@@ -13,7 +13,7 @@ from control.control_plane import ControlPlane
 from fox.custom_resources.attempts import Attempts
 from fox.custom_resources.cluster_objects import ClusterObject, ResourceKey
 from fox.custom_resources.cluster_writer import ClusterWriter
-from fox.custom_resources.conditions import Verdict, with_conditions
+from fox.custom_resources.conditions import READY, SYNCED, Verdict, with_conditions
 from kubefox.custom_resources import (
     APP_DEPLOYMENT,
     RELEASE_MANIFEST,
@@ -114,9 +114,8 @@ class Mirrors:
         status = with_conditions(
             found.status_of(key.kind),
             found.metadata.generation,
-            synced=_MIRRORED,
-            ready=wanted.ready,
-            now=datetime.datetime.now(datetime.UTC),
+            {SYNCED: _MIRRORED, READY: wanted.ready},
+            datetime.datetime.now(datetime.UTC),
             revision=wanted.revision,
         )
         return await self._writer.write_status(key, found, status)

@@ -79,3 +79,8 @@ def test_limits_of_the_platform_are_those_of_the_definition() -> None:
     assert virtual["data"]["properties"]["vars"]["maxProperties"] == 10_000
     assert adapter["headers"]["maxProperties"] == 100
     assert adapter["url"]["pattern"].startswith("^((?:https?://")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_a_resource_of_users_has_a_status_from_the_beginning(kind: ResourceKind) -> None:
+    assert schema_of(kind)["properties"]["status"]["default"] == {"observedGeneration": -1}

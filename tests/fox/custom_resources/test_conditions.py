@@ -16,7 +16,7 @@ from fox.custom_resources.cluster_objects import (
     secret_name,
     secrets_in,
 )
-from fox.custom_resources.conditions import APPLIED, Verdict, verdict_of, with_conditions
+from fox.custom_resources.conditions import APPLIED, Verdict, verdict_of, verdicts, with_conditions
 from fox.custom_resources.readiness import readiness
 from kubefox.custom_resources import ENVIRONMENT, VIRTUAL_ENVIRONMENT, ResourceStatus
 from kubefox.errors import Problem, ProblemsFound
@@ -38,23 +38,64 @@ def release(apps: dict[str, ReleasedApp], *problems: Problem) -> Release:
     return Release(id="r1", apps=apps, manifest=None, requested_at_s=1, problems=problems)
 
 
+def told(synced: Verdict, ready: Verdict) -> dict[str, Verdict]:
+    return verdicts(synced=synced, ready=ready)
+
+
 def test_the_time_of_a_condition_changes_with_its_truth_alone() -> None:
-    failed = with_conditions(ResourceStatus(), 1, synced=NOT_APPLIED, ready=NOT_APPLIED, now=FIRST)
     other = NOT_APPLIED._replace(reason="InUse")
-    still = with_conditions(failed, 2, synced=other, ready=other, now=LATER)
-    synced = with_conditions(still, 3, synced=APPLIED, ready=other, now=LATER)
+    failed = with_conditions(ResourceStatus(), 1, told(NOT_APPLIED, NOT_APPLIED), FIRST)
+    still = with_conditions(failed, 2, told(other, other), LATER)
+    synced = with_conditions(still, 3, told(APPLIED, other), LATER)
 
     times = [
-        [condition.last_transition_time for condition in status.conditions]
+        {condition.type: condition.last_transition_time[11:13] for condition in status.conditions}
         for status in (failed, still, synced)
     ]
 
     assert times == [
-        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"],
-        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"],
-        ["2026-01-01T01:00:00Z", "2026-01-01T00:00:00Z"],
+        {"Synced": "00", "Ready": "00", "Stalled": "00"},
+        {"Synced": "00", "Ready": "00", "Reconciling": "01"},
+        {"Synced": "01", "Ready": "00", "Reconciling": "01"},
     ]
-    assert [condition.observed_generation for condition in synced.conditions] == [3, 3]
+    assert [condition.observed_generation for condition in synced.conditions] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "abnormal"),
+    [
+        (["EnvironmentNotFound"], "Reconciling"),
+        (["EnvironmentNotFound", "InvalidName"], "Stalled"),
+    ],
+)
+def test_problems_of_the_resource_itself_stall_it(kinds: list[str], abnormal: str) -> None:
+    problems = tuple(Problem(type=kind, message="m", path="p") for kind in kinds)
+    verdict = verdict_of(ProblemsFound("it has problems", problems))
+
+    assert told(verdict, verdict).keys() == {"Synced", "Ready", abnormal}
+
+
+@pytest.mark.parametrize(
+    ("reason", "abnormal"),
+    [
+        ("Invalid", {"Stalled"}),
+        ("InvalidRequest", {"Stalled"}),
+        ("ReleaseReplaced", {"Stalled"}),
+        ("ProblemsFound", {"Reconciling"}),
+        ("SecretUnavailable", {"Reconciling"}),
+        ("ReleasePending", {"Reconciling"}),
+        ("ChangedOutside", {"Reconciling"}),
+    ],
+)
+def test_a_resource_is_stalled_if_nothing_but_its_change_helps(
+    reason: str, abnormal: set[str]
+) -> None:
+    ready = Verdict(False, reason, "x")
+
+    more = told(APPLIED, ready).items() - {"Synced": APPLIED, "Ready": ready}.items()
+
+    assert dict(more) == {name: Verdict(True, reason, "x") for name in abnormal}
+    assert told(APPLIED, APPLIED).keys() == {"Synced", "Ready"}
 
 
 def test_a_failure_names_its_first_problems_and_how_many_more_there_are() -> None:
