@@ -16,6 +16,15 @@ from broker.nats.credentials.nkeys import KeyKind, KeyPair, is_public
 from broker.runtime import secret_file
 from kubefox.errors import InvalidRequest
 
+_USER = """\
+-----BEGIN NATS USER JWT-----
+{token}
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+{seed}
+------END USER NKEY SEED------
+"""
 _find_token = re.compile(r"^[\w-]+\.[\w-]+\.[\w-]+$", re.MULTILINE).search
 _find_user_seed = re.compile(r"^SU[A-Z2-7]+$", re.MULTILINE).search
 _find_account_seed = re.compile(r"^SA[A-Z2-7]+$", re.MULTILINE).search
@@ -36,6 +45,11 @@ def read(path: Path) -> AccountKey | Credentials:
         raise InvalidRequest(
             f"the credentials file of NATS {path} is not valid: {error}"
         ) from error
+
+
+def user_text(credentials: Credentials) -> str:
+    """Return the content of a file with the credentials of a user, for tools of NATS."""
+    return _USER.format(token=credentials.token, seed=credentials.seed)
 
 
 def parse(text: str) -> AccountKey | Credentials:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import secrets
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from broker.nats.credentials import credentials_file
+from broker.nats.credentials.claims import ALL
 from fox.nats_config import (
     Address,
     cluster_config,
@@ -23,6 +26,7 @@ from kubefox.errors import Conflict
 from pods import private_files
 
 CONFIG_FILE = "nats.conf"
+TOOL_FILE = "tool.creds"
 _DATA_FOLDER = "data"
 _PASSWORD_BYTES = 32
 
@@ -54,8 +58,9 @@ def init_nats(
 
     With several addresses, each server of the cluster gets a file, to copy to its host. The servers
     reach each other at a port that is 2000 higher: 6222 for 4222. The keys are those of an operator
-    and an account of their own. A NATS server with an operator needs only an account for the
-    platform, and no new keys.
+    and an account of their own; with `tool.creds`, tools of NATS can do everything in this account,
+    such as a backup. A NATS server with an operator needs only an account for the platform, and no
+    new keys.
     """
     addresses = [parse_address(text) for text in listen or ["127.0.0.1:4222"]]
     configs = _configs(addresses, folder.absolute(), store_dir, keys := new_keys())
@@ -91,5 +96,7 @@ def _write(target: Path, configs: dict[str, str], keys: NatsKeys) -> None:
         raise Conflict(f"folder {target} is not empty: name a new one")
     private_files.create(target / KEYS_FILE, keys.stored)
     private_files.create(target / ACCOUNT_KEY_FILE, keys.account_key.text.encode())
+    tool = keys.account_key.mint(TOOL_FILE, ALL, time.time())
+    private_files.create(target / TOOL_FILE, credentials_file.user_text(tool).encode())
     for name, config in configs.items():
         private_files.create(target / name, config.encode())

@@ -19,6 +19,7 @@ from broker.nats.bus import Bus, connect
 from broker.nats.cluster_start import wait_for_leader
 from broker.nats.credentials import credentials_file
 from broker.nats.credentials.claims import ALL
+from fox.cli.commands.init_nats import TOOL_FILE
 from fox.nats_keys import ACCOUNT_KEY_FILE
 from tests.fox.cli.conftest import Cli
 from tests.support.nats import NatsServer
@@ -105,10 +106,24 @@ async def test_a_server_without_the_password_does_not_join(
         await wait_for(lambda: "Authorization Violation" in "".join(server.log))
 
 
+async def test_a_tool_of_nats_reaches_the_data_of_the_platform(
+    folder: Path, bus: Bus, servers: list[NatsServer]
+) -> None:
+    await make_stream_with_three_copies(bus)
+    user = await asyncio.to_thread(credentials_file.read, folder / TOOL_FILE)
+    login = Access(servers[2].url, user).login("tool", ALL)
+
+    async with connect(login.url, process_id="tool", credentials=login.credentials) as tool:
+        (stream,) = await tool.jetstream().streams_info()
+
+    assert stream.config.name == "orders"
+
+
 def test_the_files_are_private_and_name_no_seed(folder: Path) -> None:
+    for file in folder.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for name in NAMES:
         file = folder / f"{name}.conf"
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert not re.search(r"\bS[AUO][A-Z2-7]{56}", file.read_text())
 
 
