@@ -47,10 +47,10 @@ NOT_RUN_BLOCKS = {
     "how-to/rotate-keys": 1,
     "how-to/share-a-preview": 1,
     "how-to/stop-idle-versions": 1,
-    "how-to/use-kubectl": 5,
+    "how-to/use-kubectl": 7,
     "operations/backup": 2,
     "operations/install": 3,
-    "operations/kubernetes": 9,
+    "operations/kubernetes": 13,
 }
 _MEASURED = re.compile(r"<!-- \S+: measured -->.*?<!-- \S+: end -->", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
