@@ -151,6 +151,7 @@ class PodsPart:
             bus=bus,
             image=settings.pod_image,
             template=settings.pod_template,
+            image_repositories=settings.pod_image_repositories,
         )
 
     async def _collect_files(self) -> None:

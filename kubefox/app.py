@@ -40,6 +40,18 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     modules: dict[str, Module] = {}
 
 
+class RuntimeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The field ``runtime`` of ``component.yaml``.
+
+    Attributes:
+        kind: Language runtime; only ``python`` today.
+        entry: Module file in the component's folder that defines ``kit``.
+    """
+
+    kind: str = RuntimeSpec().kind
+    entry: str = RuntimeSpec().entry
+
+
 class ComponentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of ``components/<name>/component.yaml``, which may be missing.
 
@@ -47,7 +59,15 @@ class ComponentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         include: Files and folders outside the component's folder that belong to it, such as shared
             code and lock files; paths are relative to the app's folder.
         runtime: Runtime of the component; it is part of the content hash.
+        image: Container image in which the component runs in a Kubernetes cluster, in place of the
+            platform's: registry, repository and digest. It is part of the content hash.
     """
 
     include: tuple[str, ...] = ()
-    runtime: RuntimeSpec = RuntimeSpec()
+    runtime: RuntimeSection = RuntimeSection()
+    image: str = ""
+
+    @property
+    def runtime_spec(self) -> RuntimeSpec:
+        """How the component's files are run."""
+        return RuntimeSpec(kind=self.runtime.kind, entry=self.runtime.entry, image=self.image)

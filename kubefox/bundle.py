@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from kubefox.decoding import DECODE_ERRORS
-from kubefox.digest import FileMode, RuntimeSpec, SourceFile, content_hash
+from kubefox.digest import FileMode, RuntimeSpec, SourceFile, content_hash, encode_runtime
 from kubefox.errors import BodyTooLarge, InvalidBundle, Problem, ProblemsFound
 
 RUNTIME_PATH = ".runtime.json"
@@ -52,7 +52,7 @@ def pack(
     ordered = _checked(files, max_bytes, max_files)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
-        _add(tar, RUNTIME_PATH, FileMode.REGULAR, _encode_runtime(runtime))
+        _add(tar, RUNTIME_PATH, FileMode.REGULAR, encode_runtime(runtime))
         for file in ordered:
             _add(tar, file.path, file.mode, file.content)
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
@@ -174,13 +174,9 @@ def _runtime(first: SourceFile | None) -> RuntimeSpec:
     except DECODE_ERRORS as error:
         raise InvalidBundle(f"{RUNTIME_PATH} of the bundle cannot be read: {error}") from error
     # A field of a later version would be dropped, and the hash would differ from the sender's.
-    if _encode_runtime(runtime) != first.content:
+    if encode_runtime(runtime) != first.content:
         raise InvalidBundle(f"{RUNTIME_PATH} of the bundle has unknown fields")
     return runtime
-
-
-def _encode_runtime(runtime: RuntimeSpec) -> bytes:
-    return msgspec.json.encode(runtime, order="sorted")
 
 
 def _checked(files: Iterable[SourceFile], max_bytes: int, max_files: int) -> tuple[SourceFile, ...]:

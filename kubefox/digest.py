@@ -1,8 +1,9 @@
 """The content hash that is a component's version.
 
 Two folders with equal content have equal hashes on every machine, whatever the commit: the hash
-covers sorted (path, mode, content) and the runtime spec. Each part is preceded by its length, so
-that different inputs never give the same bytes.
+covers sorted (path, mode, content) and the runtime spec, with the digest of an image of the
+component's own. Each part is preceded by its length, so that different inputs never give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable
 from enum import Enum
 
 import msgspec
+
+from kubefox.formats import OptionalImage
 
 HASH_LENGTH = 32
 
@@ -44,10 +47,23 @@ class RuntimeSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: Language runtime; only ``python`` today.
         entry: Module file in the component's folder that defines ``kit``.
+        image: Container image in which they run in a cluster; empty for that of the platform.
     """
 
     kind: str = "python"
     entry: str = "main.py"
+    image: OptionalImage = ""
+
+
+def encode_runtime(runtime: RuntimeSpec) -> bytes:
+    """Return a runtime spec as the JSON that the hash covers.
+
+    An image that is not set is left out: hashes without one are those of earlier versions.
+    """
+    fields = msgspec.to_builtins(runtime)
+    if not runtime.image:
+        del fields["image"]
+    return msgspec.json.encode(fields, order="sorted")
 
 
 def content_hash(files: Iterable[SourceFile], runtime: RuntimeSpec) -> str:
@@ -61,7 +77,7 @@ def content_hash(files: Iterable[SourceFile], runtime: RuntimeSpec) -> str:
         ValueError: Two files have the same path.
     """
     digest = hashlib.sha256()
-    _feed(digest, b"runtime", msgspec.json.encode(runtime, order="sorted"))
+    _feed(digest, b"runtime", encode_runtime(runtime))
     previous = None
     for file in sorted(files, key=lambda file: file.path):
         if file.path == previous:

@@ -221,6 +221,26 @@ HOST = Format(
     max_length=253,
     expected="a name or an address in lower case, without a port",
 )
+_HOST_PART = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_PORT = ":[0-9]{1,5}"
+_PATH_PART = "[a-z0-9]+(?:(?:[.]|__?|-+)[a-z0-9]+)*"
+REGISTRY = f"(?:(?:localhost|{_HOST_PART}(?:[.]{_HOST_PART})+)(?:{_PORT})?|{_HOST_PART}{_PORT})"
+"""The host of a registry: without a dot or a port, it would be a folder of Docker Hub."""
+IMAGE = Format(
+    noun="image",
+    pattern=f"{REGISTRY}(?:/{_PATH_PART})+(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+    "@sha256:[0-9a-f]{64}",
+    max_length=512,
+    expected="the registry, the repository and the digest, as in "
+    "registry.example/team/api@sha256:<64 hexadecimal digits>; a tag alone may be moved",
+)
+"""A container image whose content cannot change."""
+IMAGE_REPOSITORY = Format(
+    noun="image repository",
+    pattern=f"{REGISTRY}(?:/{_PATH_PART})*",
+    max_length=255,
+    expected="a registry, a folder of it or a repository, as in registry.example/team",
+)
 DEADLINE_S = Range(minimum=0, maximum=7 * 24 * 3_600, is_above_minimum=True)
 """How long a release or a rollout may take."""
 
@@ -234,6 +254,7 @@ OptionalPodId = Annotated[str, checked(optional(POD_ID))]
 OptionalReleaseId = Annotated[str, documented(optional(RELEASE_ID))]
 Continue = Annotated[str, checked(CONTINUE)]
 Label = Annotated[str, checked(LABEL)]
+OptionalImage = Annotated[str, checked(optional(IMAGE))]
 OptionalHost = Annotated[str, checked(optional(HOST))]
 Index = Annotated[int, checked(Range(minimum=0, maximum=MAX_ENTRIES))]
 Generation = Annotated[int, checked(Range(minimum=1, maximum=_MAX_INTEGER))]

@@ -35,6 +35,7 @@ class PodDriverFactory(Protocol):
         bus: Bus,
         image: str,
         template: str,
+        image_repositories: str,
     ) -> PodDriver:
         """Return a driver that runs no pod yet.
 
@@ -51,6 +52,8 @@ class PodDriverFactory(Protocol):
             bus: Connection of the platform to NATS.
             image: Image of the pods, for drivers that need one.
             template: Further fields of the pods, as JSON, for drivers of a cluster.
+            image_repositories: Repositories of the images that components may name, separated by
+                commas, for drivers of a cluster.
         """
 
 

@@ -50,6 +50,7 @@ class LocalDriver:
         bus: Not needed.
         image: Not needed.
         template: Not needed.
+        image_repositories: Not needed: a component runs from its folder, whatever image it names.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class LocalDriver:
         bus: Bus | None = None,
         image: str = "",
         template: str = "",
+        image_repositories: str = "",
     ) -> None:
         self._bundles = BundleFolders(data_dir / "bundles", fetch)
         self._logs = logs

@@ -97,6 +97,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pod_driver: Name of the installed driver that runs pods: ``local`` runs them as processes of
             this machine, ``kubernetes`` in a cluster.
         pod_image: Image of the pods in a cluster, with this version of the platform.
+        pod_image_repositories: Registries, their folders and repositories, separated by commas,
+            such as ``registry.example/team``: the images that components name must be there. If it
+            is empty, components can name no image.
         pod_template: Further fields of the pods in a cluster, as a JSON object: ``nodeSelector``,
             ``tolerations``, ``affinity``, ``priorityClassName``, ``runtimeClassName``,
             ``schedulerName``, ``imagePullSecrets`` and ``imagePullPolicy``.
@@ -204,6 +207,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_stdout: bool = False
     pod_driver: str = "local"
     pod_image: str = ""
+    pod_image_repositories: str = ""
     pod_template: str = ""
     custom_resources: bool = False
     pod_liveness_s: float = 4

@@ -39,7 +39,7 @@ class ComponentSource(msgspec.Struct, frozen=True, kw_only=True):
         name: Name of its folder.
         hash: Content hash of ``files`` and ``runtime``.
         files: The files of its folder and of ``include``, sorted by path.
-        runtime: The runtime of its ``component.yaml``.
+        runtime: The runtime and the image of its ``component.yaml``.
     """
 
     name: str
@@ -165,9 +165,9 @@ def _component(tree: Tree, name: str, problems: list[Problem]) -> ComponentSourc
     problems.extend(component_problems(name, spec, files, missing))
     return ComponentSource(
         name=name,
-        hash=content_hash(files.values(), spec.runtime),
+        hash=content_hash(files.values(), spec.runtime_spec),
         files=tuple(files.values()),
-        runtime=spec.runtime,
+        runtime=spec.runtime_spec,
     )
 
 

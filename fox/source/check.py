@@ -10,6 +10,7 @@ from kubefox.app import AppSpec, ComponentSpec
 from kubefox.bundle import check_file, check_parents
 from kubefox.digest import FileMode, SourceFile
 from kubefox.errors import InvalidBundle, InvalidRequest, Problem
+from kubefox.formats import IMAGE
 from kubefox.names import check_name
 
 APP_FILE = "app.yaml"
@@ -61,8 +62,10 @@ def component_problems(
         text = f"runtime {spec.runtime.kind!r} is not known: expected {_one_of(RUNTIMES)}"
         yield problem("RuntimeNotFound", file, "runtime.kind", text)
     if f"{folder}/{spec.runtime.entry}" not in files:
-        text = _no_entry(folder, spec.runtime.entry)
+        text = _no_entry(folder, spec.runtime.entry, has_image=bool(spec.image))
         yield problem("EntryNotFound", file, "runtime.entry", text)
+    if fault := IMAGE.fault(spec.image) if spec.image else "":
+        yield problem("InvalidImage", file, "image", fault)
     for include in missing:
         path = f"include[{spec.include.index(include)}]"
         text = f"there is no committed file or folder {include!r} in the app"
@@ -105,7 +108,12 @@ def _contains(files: Mapping[str, SourceFile], path: str) -> bool:
     return path in files or any(file.startswith(f"{path}/") for file in files)
 
 
-def _no_entry(folder: str, entry: str) -> str:
+def _no_entry(folder: str, entry: str, *, has_image: bool) -> str:
+    if has_image:
+        return (
+            f"there is no file {folder}/{entry}: a component with an image has code in its folder "
+            "too, which may import the packages of the image"
+        )
     return (
         f"there is no file {folder}/{entry}: every folder in {COMPONENTS}/ is a component; move "
         "shared code elsewhere, and name it in include"

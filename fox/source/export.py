@@ -28,6 +28,10 @@ TIMEOUT_S = 30.0
 CONCURRENT = 2
 SHOWN_LINES = 8
 SHOWN_CHARACTERS = 500
+_PACKAGES_OF_IMAGE = (
+    "the code is loaded on this machine, without its image: install the package beside fox, or "
+    "import it in the handlers"
+)
 # Equal code must give equal definitions for every user, so it sees few of the user's variables.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
@@ -153,6 +157,8 @@ def _err(component: ComponentSource, folder: Path) -> Path:
 def _failed(component: ComponentSource, output: str) -> ComponentFailed:
     # Python marks a part of the line above with a line of carets.
     last = [line for line in output.strip().splitlines() if line.strip(" ^~")][-SHOWN_LINES:]
+    if component.runtime.image and "ModuleNotFoundError" in output:
+        last.append(_PACKAGES_OF_IMAGE)
     lines = "".join(f"\n  {line[:SHOWN_CHARACTERS]}" for line in last)
     return ComponentFailed(
         f"component {component.name}: its code cannot be loaded:{lines}", hop=component.name

@@ -8,8 +8,10 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from kubefox.bundle import unpack
 from kubefox.component import short
-from kubefox.errors import InternalError
+from kubefox.digest import RuntimeSpec, content_hash
+from kubefox.errors import InternalError, InvalidBundle
 from pods.bundle_folders import FetchBundle
 
 _ROOT_PERMISSIONS = 0o700
@@ -48,6 +50,14 @@ class BundleFiles:
                     f"bundle {short(digest)} cannot be written to {self._root}: {error.strerror}"
                 ) from error
 
+    async def check(self, digest: str, runtime: RuntimeSpec) -> None:
+        """Check a stored bundle and its runtime against its hash.
+
+        Raises:
+            FoxError: They differ, or it cannot be read.
+        """
+        await asyncio.to_thread(_check, self._root / digest, digest, runtime)
+
     async def read(self, digest: str, offset: int, length: int) -> tuple[bytes, int]:
         """Return a part of a stored bundle, and the size of the whole.
 
@@ -81,6 +91,17 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _check(path: Path, digest: str, runtime: RuntimeSpec) -> None:
+    try:
+        files, _ = unpack(path.read_bytes())
+    except OSError as error:
+        raise InternalError(f"bundle {short(digest)} cannot be read: {error.strerror}") from error
+    if content_hash(files, runtime) != digest:
+        raise InvalidBundle(
+            f"bundle {short(digest)} has other content, or another image, than its hash says"
+        )
 
 
 def _read(path: Path, offset: int, length: int) -> tuple[bytes, int]:

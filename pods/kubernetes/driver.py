@@ -26,6 +26,7 @@ from pods.kubernetes.follow import Following
 from pods.kubernetes.foreign_changes import ClusterDeployment, ForeignChanges
 from pods.kubernetes.left_deployments import LeftDeployment
 from pods.kubernetes.manifests import WORKLOAD_LABEL, PodSettings, version_of, workload_name
+from pods.kubernetes.own_images import check_image
 from pods.kubernetes.pace import Pace
 from pods.kubernetes.replica import Replica
 from pods.kubernetes.start_server import serve_starts
@@ -127,7 +128,7 @@ class KubernetesDriver:
         self, spec: PodSpec, has_replica: HasReplica = has_no_replica
     ) -> AsyncIterator[Replica]:
         """Run a pod for the length of the context; see ``PodDriver.run``."""
-        await self._bundles.store(spec.hash)
+        await self._store(spec)
         replica = Replica(spec, self._settings.grace_s, self._kill)
         workload = self._workload(workload_name(spec.version))
         workload.spec = spec
@@ -172,6 +173,15 @@ class KubernetesDriver:
             return
         for name in unused:
             self._deployments.delete_soon(self._workload(name))
+
+    async def _store(self, spec: PodSpec) -> None:
+        """Fetch the code of a pod, and check the image that it names."""
+        if spec.runtime.image:
+            check_image(spec.runtime.image, self._settings.image_repositories)
+        await self._bundles.store(spec.hash)
+        if spec.runtime.image:
+            # The pod checks its code with a program of this image, so it cannot check the image.
+            await self._bundles.check(spec.hash, spec.runtime)
 
     async def _settle(self, workload: Workload, replica: Replica) -> None:
         try:

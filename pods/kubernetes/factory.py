@@ -13,6 +13,7 @@ from pods.bundle_folders import FetchBundle
 from pods.kubernetes.cluster import load_cluster
 from pods.kubernetes.driver import KubernetesDriver
 from pods.kubernetes.manifests import PodSettings
+from pods.kubernetes.own_images import parse_repositories
 from pods.kubernetes.pod_template import parse_template
 from pods.liveness import Liveness, LivenessBounds
 from pods.logins import Logins
@@ -35,11 +36,12 @@ def kubernetes_driver(
     bus: Bus,
     image: str,
     template: str,
+    image_repositories: str,
 ) -> KubernetesDriver:
     """Return a driver that runs no pod yet; see ``pods.drivers.PodDriverFactory``.
 
     Raises:
-        InvalidRequest: No image is set, or the template is not valid.
+        InvalidRequest: No image is set, or the template or a repository is not valid.
     """
     if not image:
         raise InvalidRequest(
@@ -48,6 +50,7 @@ def kubernetes_driver(
     beats = Liveness(liveness)
     settings = PodSettings(
         image=image,
+        image_repositories=parse_repositories(image_repositories),
         template=parse_template(template),
         environ={
             **for_cluster(os.environ, rights.pass_on),

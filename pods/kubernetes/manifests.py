@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from kubefox.component import short
+from kubefox.digest import encode_runtime
 from kubefox.distill import Version
 from pods.base import PodSpec
 from pods.kubernetes.api import Object
@@ -43,7 +44,8 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that all pods of the driver share.
 
     Attributes:
-        image: The platform's image.
+        image: The platform's image, for components that name no other one.
+        image_repositories: Where the images that components name may be.
         template: Where the pods run, and how their image is pulled.
         environ: Further environment variables.
         command: Program that serves a pod, as ``python -m fox.kit.pod`` does.
@@ -57,6 +59,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     image: str
+    image_repositories: tuple[str, ...] = ()
     template: PodTemplate = PodTemplate()
     environ: Mapping[str, str] = {}
     command: tuple[str, ...] = POD_COMMAND
@@ -179,7 +182,7 @@ def _container(spec: PodSpec, settings: PodSettings) -> Object:
     login = {"name": "login", "mountPath": _LOGIN_FOLDER, "readOnly": True}
     container = {
         "name": CONTAINER,
-        "image": settings.image,
+        "image": spec.runtime.image or settings.image,
         **settings.template.container_fields(),
         "command": [*START_COMMAND],
         "args": [_literal(part) for part in settings.command],
@@ -207,7 +210,7 @@ def _environment(spec: PodSpec, settings: PodSettings) -> list[Object]:
         "FOX_COMPONENT": spec.component,
         "FOX_HASH": spec.hash,
         "FOX_ENTRY": spec.runtime.entry,
-        "FOX_RUNTIME": msgspec.json.encode(spec.runtime).decode(),
+        "FOX_RUNTIME": encode_runtime(spec.runtime).decode(),
         "FOX_START_LOGIN": f"{_LOGIN_FOLDER}/{LOGIN_KEY}",
         "FOX_RUN_FOLDER": _RUN_FOLDER,
         **_beats(settings),

@@ -28,7 +28,13 @@ from kubefox.digest import RuntimeSpec
 from kubefox.errors import DeadlineExceeded, FoxError, InternalError, NatsUnavailable, NoPodReady
 from kubefox.senders import Sender
 from pods.bundle_folders import BundleFolders
-from pods.kubernetes.start_exchange import StartReply, StartRequest, decode_reply, encode
+from pods.kubernetes.start_exchange import (
+    PLATFORM_VERSION,
+    StartReply,
+    StartRequest,
+    decode_reply,
+    encode,
+)
 
 EXIT_FAILED = 1
 _RETRY_S = 0.5
@@ -70,7 +76,8 @@ async def _prepare(environ: Mapping[str, str], folder: Path) -> tuple[Login, Pat
 
 
 async def _fetch(bus: Bus, subject: str, pod: str) -> tuple[Login, bytes]:
-    first = await _request(bus, subject, StartRequest(pod=pod, offset=0))
+    beginning = StartRequest(pod=pod, offset=0, version=PLATFORM_VERSION)
+    first = await _request(bus, subject, beginning)
     parts, size = [first.part], len(first.part)
     while size < first.size_bytes:
         reply = await _request(bus, subject, StartRequest(pod=pod, offset=size))

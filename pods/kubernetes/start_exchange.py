@@ -6,9 +6,14 @@ else. The subject proves the version: NATS lets nobody else publish on it.
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import msgspec
 
 from broker.nats.credentials.login import Login
+
+PLATFORM_VERSION = importlib.metadata.version("kubefox")
+"""Version of the platform that this process runs."""
 
 CHUNK_BYTES = 256 << 10
 """A part of a bundle; NATS carries messages of 1 MiB by default."""
@@ -20,10 +25,12 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         pod: Its name in the cluster.
         offset: Where the wanted part of the bundle begins.
+        version: Version of the platform in its image; empty in that of an earlier version.
     """
 
     pod: str
     offset: int
+    version: str = ""
 
 
 class StartReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from pods.kubernetes.bundle_files import BundleFiles
 from pods.kubernetes.manifests import workload_name
 from pods.kubernetes.start_exchange import (
     CHUNK_BYTES,
+    PLATFORM_VERSION,
     StartReply,
     StartRequest,
     decode_request,
@@ -89,8 +90,18 @@ class StartServer:
         part, size = await self._bundles.read(spec.hash, request.offset, CHUNK_BYTES)
         login = None
         if request.offset == 0:
+            _warn_of_other_version(request, spec)
             login = self._logins.log_in(msgspec.structs.replace(spec, id=request.pod))
         return StartReply(login=login, part=part, size_bytes=size)
+
+
+def _warn_of_other_version(request: StartRequest, spec: PodSpec) -> None:
+    # An upgrade of the platform does not change an image that a component names.
+    if spec.runtime.image and request.version != PLATFORM_VERSION:
+        logger.warning(
+            "pod %s has version %s of the platform, and this is %s: build image %s anew",
+            *(request.pod, request.version or "unknown", PLATFORM_VERSION, spec.runtime.image),
+        )
 
 
 def _is_of(pod: str, spec: PodSpec) -> bool:

@@ -26,6 +26,7 @@ users: [{name: shop, user: {token: secret}}]
     [
         ({"KUBECONFIG": ""}, "there is no cluster"),
         ({"FOX_POD_IMAGE": ""}, "FOX_POD_IMAGE is not set"),
+        ({"FOX_POD_IMAGE_REPOSITORIES": "team"}, "image repository 'team' is not valid"),
         ({"FOX_POD_TEMPLATE": '{"hostPID": true}'}, "unknown field `hostPID`"),
     ],
 )

@@ -56,7 +56,10 @@ def test_a_change_of_any_part_of_a_file_changes_the_hash(changed: SourceFile) ->
     assert content_hash([changed], PYTHON) != content_hash([MAIN], PYTHON)
 
 
-@pytest.mark.parametrize("runtime", [RuntimeSpec(entry="app.py"), RuntimeSpec(kind="other")])
+@pytest.mark.parametrize(
+    "runtime",
+    [RuntimeSpec(entry="app.py"), RuntimeSpec(kind="other"), RuntimeSpec(image="a.b/c@sha256:0")],
+)
 def test_the_runtime_is_part_of_the_hash(runtime: RuntimeSpec) -> None:
     assert content_hash([MAIN], runtime) != content_hash([MAIN], PYTHON)
 

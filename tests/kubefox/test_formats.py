@@ -96,3 +96,61 @@ def test_a_size_names_a_key_of_another_format() -> None:
     assert size.fault({"a": 1, "b": 2}) == ""
     assert "'b.*'" in size.fault({"a": 1, "b.*": 2})
     assert "3 entries" in size.fault({"a": 1, "b": 2, "c": 3})
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "registry.example/api@{}",
+        "registry.example/team/api:1.0@{}",
+        "registry.example:5000/team/a_b/c__d/e--f.g@{}",
+        "localhost/api@{}",
+        "registry:5000/api@{}",
+        "10.0.0.7:5000/api:V_1.-@{}",
+    ],
+)
+def test_an_image_has_a_registry_a_repository_and_a_digest(image: str) -> None:
+    assert formats.IMAGE.accepts(image.format("sha256:" + "0f" * 32))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "registry.example/team/api",
+        "registry.example/team/api:1.0",
+        "api@sha256:{0}",
+        "team/api@sha256:{0}",
+        "registry.example@sha256:{0}",
+        "registry.example/@sha256:{0}",
+        "registry.example//api@sha256:{0}",
+        "registry.example/Api@sha256:{0}",
+        "registry.example/a..b@sha256:{0}",
+        "registry.example/a___b@sha256:{0}",
+        "registry.example/api:@sha256:{0}",
+        "registry.example:x/api@sha256:{0}",
+        "https://registry.example/api@sha256:{0}",
+        "registry.example/api@sha256:{0}0",
+        "registry.example/api@sha256:F{0}",
+        "registry.example/api@sha512:{0}",
+        "registry.example/api@sha256:{0}\n",
+        " registry.example/api@sha256:{0}",
+    ],
+)
+def test_an_image_whose_content_or_place_is_open_is_not_valid(image: str) -> None:
+    text = image.format("0f" * 32)
+
+    assert "as in registry.example/team/api@sha256:" in formats.IMAGE.fault(text)
+
+
+@given(texts_of(formats.IMAGE), st.sampled_from(" \t\n\0,*ä?"), st.data())
+def test_one_odd_character_anywhere_makes_an_image_invalid(
+    image: str, odd: str, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(image)))
+
+    assert not formats.IMAGE.accepts(image[:at] + odd + image[at:])
+
+
+@given(texts_of(formats.IMAGE), st.integers(1, 71))
+def test_an_image_with_a_part_of_its_digest_is_not_valid(image: str, missing: int) -> None:
+    assert not formats.IMAGE.accepts(image[:-missing])

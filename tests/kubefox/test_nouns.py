@@ -53,6 +53,8 @@ def test_app_yaml_is_decoded_with_its_modules() -> None:
         (AppSpec, {"name": "a", "modul": {}}),
         (Module, {"component": []}),
         (ComponentSpec, {"includes": []}),
+        (ComponentSpec, {"runtime": {"entri": "start.py"}}),
+        (ComponentSpec, {"runtime": {"image": ""}}),
     ],
 )
 def test_a_misspelt_field_is_refused(kind: type[msgspec.Struct], content: object) -> None:
@@ -61,7 +63,9 @@ def test_a_misspelt_field_is_refused(kind: type[msgspec.Struct], content: object
 
 
 def test_component_yaml_is_optional() -> None:
-    assert msgspec.convert({}, ComponentSpec).runtime == RuntimeSpec(kind="python", entry="main.py")
+    spec = msgspec.convert({}, ComponentSpec)
+
+    assert spec.runtime_spec == RuntimeSpec(kind="python", entry="main.py", image="")
 
 
 def test_a_component_version_is_named_by_its_definition() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from broker.runtime.process_tree import end_with_parent
 from tests.kubernetes.any_cluster import WAIT_S, AnyCluster
 from tests.kubernetes.control_plane import STOP_S, ControlPlane
+from tests.kubernetes.node_agent.images import IMAGES, Images
 from tests.kubernetes.node_numbers import claimed_number
 
 _REPOSITORY = Path(__file__).parent.parent.parent
@@ -25,12 +26,14 @@ class LabCluster(AnyCluster):
 
     Attributes:
         agents: The processes of its nodes; the pods of one end with it.
+        images: The images that its nodes can pull.
     """
 
     def __init__(self, control_plane: ControlPlane) -> None:
         program = (control_plane.program, "kubectl")
         super().__init__(program, control_plane.kubeconfig, control_plane.folder)
         self.control_plane = control_plane
+        self.images = Images(control_plane.folder / IMAGES)
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
 
     @contextlib.contextmanager

@@ -26,11 +26,13 @@ from pods.logs import PodLogs
 from tests.kubernetes.account import make_account
 from tests.kubernetes.lab_cluster import LabCluster
 from tests.pods import programs
-from tests.pods.driver_contract import Bundles
+from tests.pods.driver_contract import IMAGE, Bundles
 from tests.pods.processes import wait_until
 from tests.support.nats import NatsServer
 
 PROCESS = "pods-of-the-test"
+REPOSITORY = "registry.lab/team"
+"""Where the images are that components may name."""
 Objects = list[dict[str, Any]]
 
 
@@ -59,6 +61,7 @@ class LabDriver:
         admin = await asyncio.to_thread(read_kubeconfig, lab.kubeconfig)
         self.login = msgspec.structs.replace(admin.in_namespace(namespace), token=token)
         self.cluster, self.namespace = lab, namespace
+        await asyncio.to_thread(lab.images.add, IMAGE, {})
         self.server, self.data_dir = own_secured_nats_server, tmp_path
         self.logs = PodLogs(LogFiles(tmp_path / "logs"))
         rights = permissions.for_platform([Role.PODS], PROCESS)
@@ -86,6 +89,7 @@ class LabDriver:
             logs=self.logs,
             settings=PodSettings(
                 image="lab",
+                image_repositories=(REPOSITORY,),
                 template=parse_template(template),
                 command=programs.COMMAND,
                 grace_s=grace_s,

@@ -204,6 +204,17 @@ def test_pods_of_components_run_where_the_parts_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
+def test_components_name_images_of_the_listed_repositories_alone(tmp_path: Path) -> None:
+    image = {"componentRepositories": ["registry.example/team", "localhost:5000"]}
+
+    without = environment(rendered(tmp_path, NATS), "pods")
+    listed = environment(rendered(tmp_path, {**NATS, "image": image}), "pods")
+
+    assert "FOX_POD_IMAGE_REPOSITORIES" not in without
+    assert listed["FOX_POD_IMAGE_REPOSITORIES"] == "registry.example/team,localhost:5000"
+
+
+@pytest.mark.usefixtures("cluster")
 def test_the_template_of_component_pods_can_be_another_one(tmp_path: Path) -> None:
     own = '{"nodeSelector": {"pool": "components"}}'
     values = {**NATS, **PLACEMENT, "pods": {"settings": {"FOX_POD_TEMPLATE": own}}}

@@ -9,10 +9,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker.storage.pod_logs import LogQuery
+from kubefox.digest import RuntimeSpec
 from kubefox.errors import NotFound
 from pods.base import PodDriver, PodSpec
 from pods.logs import PodLogs
 from tests.pods import programs
+
+IMAGE = "registry.lab/team/contract@sha256:" + "0f" * 32
+"""An image that a driver of a cluster can pull."""
 
 
 class Bundles:
@@ -21,11 +25,18 @@ class Bundles:
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
 
-    def add(self, source: str, *, component: str = "api-server", pod: str = "pod-1") -> PodSpec:
+    def add(
+        self,
+        source: str,
+        *,
+        component: str = "api-server",
+        pod: str = "pod-1",
+        runtime: RuntimeSpec = programs.RUNTIME,
+    ) -> PodSpec:
         """Keep the bundle of a component whose entry file is ``source``; return its pod."""
-        digest, data = programs.bundle(source, component)
+        digest, data = programs.bundle(source, component, runtime)
         self.held[digest] = data
-        return PodSpec(id=pod, app="order-app", component=component, hash=digest)
+        return PodSpec(id=pod, app="order-app", component=component, hash=digest, runtime=runtime)
 
     async def get(self, digest: str) -> bytes:
         if digest not in self.held:
@@ -64,6 +75,16 @@ class DriverContract(ABC):
     ) -> None:
         async with driver.run(bundles.add(programs.GOOD)) as pod:
             assert await pod.wait_ready()
+
+    async def test_a_pod_whose_component_names_an_image_runs_its_code(
+        self, driver: PodDriver, bundles: Bundles
+    ) -> None:
+        spec = bundles.add(programs.GOOD, runtime=RuntimeSpec(image=IMAGE))
+
+        async with driver.run(spec) as pod:
+            assert await pod.wait_ready()
+
+        assert pod.end.is_clean
 
     async def test_leaving_the_context_drains_the_pod(
         self, driver: PodDriver, bundles: Bundles

@@ -47,8 +47,10 @@ NEVER_READY = UNTIL_LIFELINE_ENDS
 BROKEN = "raise RuntimeError('no such table: orders')\n"
 
 
-def bundle(source: str, component: str = "api-server") -> tuple[str, bytes]:
+def bundle(
+    source: str, component: str = "api-server", runtime: RuntimeSpec = RUNTIME
+) -> tuple[str, bytes]:
     """Return the hash and the bundle of a component whose entry file is ``source``."""
     path = f"components/{component}/main.py"
     file = SourceFile(path=path, mode=FileMode.REGULAR, content=source.encode())
-    return content_hash([file], RUNTIME), pack([file], RUNTIME)
+    return content_hash([file], runtime), pack([file], runtime)

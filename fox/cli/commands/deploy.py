@@ -38,6 +38,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         plan: The pods that the deployment starts and stops.
+        images: The images that components name, by component.
         loaded: The components whose code is loaded on this machine to read their definitions; with
             ``--dry-run`` alone, those whose code would be.
         deployment: The stored deployment, with its state; None after ``--dry-run``. With
@@ -48,6 +49,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     plan: Plan
+    images: Mapping[str, str] = {}
     loaded: tuple[str, ...] = ()
     deployment: DeploymentStatus | None = None
     pods: tuple[PodStatus, ...] = ()
@@ -129,10 +131,10 @@ def deploy(
     plan = _plan(control, deployment)
     if is_loaded:
         plan = _plan(control, deployment, _new_definitions(app, plan))
-    loaded = _new_components(plan)
+    loaded, images = _new_components(plan), _images(app)
     if output is Output.TABLE:
-        _print_plan(plan, loaded if is_dry_run and not is_loaded else ())
-    result = Result(plan=plan, loaded=loaded)
+        _print_plan(plan, images, loaded if is_dry_run and not is_loaded else ())
+    result = Result(plan=plan, images=images, loaded=loaded)
     if is_dry_run:
         print_warnings(plan.warnings)
     else:
@@ -140,9 +142,8 @@ def deploy(
         serving = ServingPods()
         if wait:
             stored, serving = _wait_serving(control, stored, timeout_s)
-        result = Result(
-            plan=plan,
-            loaded=loaded,
+        result = msgspec.structs.replace(
+            result,
             deployment=stored,
             pods=serving.pods,
             idle_versions=serving.idle_versions,
@@ -159,8 +160,15 @@ def _check_options(ref: str | None, *, is_dirty: bool, is_dry_run: bool, is_load
         raise typer.BadParameter("--load belongs to --dry-run: without it, code is always loaded")
 
 
-def _print_plan(plan: Plan, not_loaded: tuple[str, ...]) -> None:
+def _images(app: AppSource) -> dict[str, str]:
+    components = app.components.values()
+    return {each.name: each.runtime.image for each in components if each.runtime.image}
+
+
+def _print_plan(plan: Plan, images: Mapping[str, str], not_loaded: tuple[str, ...]) -> None:
     print_plan(plan)
+    for name, image in images.items():
+        sys.stdout.write(f"in a cluster, {name} runs in the image {image}\n")
     if not_loaded:
         sys.stdout.write(f"fox deploy would load the code of {', '.join(not_loaded)}\n")
 

@@ -65,6 +65,21 @@ def test_a_dry_run_names_the_code_that_it_does_not_run(fox: Cli, tmp_path: Path)
     assert not canary.exists()
 
 
+def test_a_plan_names_the_images_of_components(fox: Cli, tmp_path: Path) -> None:
+    shop = make(tmp_path, "imaged")
+    image = "registry.example/team/api@sha256:" + "0f" * 32
+    shop.write({"components/api/component.yaml": f"image: {image}"})
+    shop.commit()
+
+    printed = fox("deploy", "--app", shop.folder, "--dry-run").stdout
+    document = json.loads(fox("deploy", "--app", shop.folder, "-o", "json").stdout)
+
+    assert f"in a cluster, api runs in the image {image}\n" in printed
+    assert document["images"] == {"api": image}
+    # On one machine, it runs from its folder.
+    assert {pod["phase"] for pod in document["pods"]} == {"ready"}
+
+
 def test_a_dry_run_loads_the_code_when_asked(fox: Cli, tmp_path: Path) -> None:
     shop = make(tmp_path, "seen")
     good = fox("deploy", "--app", shop.folder, "--dry-run", "--load").stdout

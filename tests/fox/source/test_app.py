@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fox.data_dir import PlatformInfo, open_data_dir
@@ -9,7 +10,7 @@ from fox.source import app as source_app
 from fox.source import tree
 from fox.source.app import find_app, read_app
 from kubefox.bundle import pack, verify
-from kubefox.digest import FileMode
+from kubefox.digest import FileMode, content_hash
 from kubefox.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound, ProblemsFound
 from tests.support.repository import Repository, app_files
 
@@ -168,6 +169,48 @@ def test_the_entry_file_can_be_set(repository: Repository) -> None:
     repository.commit()
 
     assert read_app(repository.folder).components["api"].runtime.entry == "start.py"
+
+
+IMAGE = "registry.example/team/api@sha256:" + "0f" * 32
+
+
+def test_an_image_is_part_of_the_hash_and_of_the_bundle(repository: Repository) -> None:
+    repository.write({"components/api/component.yaml": f"image: {IMAGE}"})
+    repository.commit()
+
+    component = read_app(repository.folder).components["api"]
+
+    without = msgspec.structs.replace(component.runtime, image="")
+    verify(pack(component.files, component.runtime), component.hash)
+    assert component.runtime.image == IMAGE
+    assert content_hash(component.files, without) != component.hash
+
+
+@pytest.mark.parametrize("image", ["registry.example/team/api:1.0", "api", "''x"])
+def test_an_image_without_a_digest_is_a_problem_of_its_field(
+    repository: Repository, image: str
+) -> None:
+    repository.write({"components/api/component.yaml": f'image: "{image}"'})
+    repository.commit()
+
+    with pytest.raises(ProblemsFound) as found:
+        read_app(repository.folder)
+
+    (problem,) = found.value.problems
+    assert (problem.type, problem.path) == ("InvalidImage", "components/api/component.yaml: image")
+    assert "a tag alone may be moved" in problem.message
+
+
+def test_a_component_with_an_image_needs_code_in_its_folder_too(repository: Repository) -> None:
+    repository.write({"components/third/component.yaml": f"image: {IMAGE}"})
+    repository.commit()
+
+    with pytest.raises(ProblemsFound) as found:
+        read_app(repository.folder)
+
+    (problem,) = found.value.problems
+    assert problem.path == "components/third/component.yaml: runtime.entry"
+    assert "a component with an image has code in its folder too" in problem.message
 
 
 def test_all_problems_of_an_app_are_reported_together(repository: Repository) -> None:

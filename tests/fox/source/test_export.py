@@ -51,6 +51,21 @@ def test_code_that_raises_is_reported_with_the_end_of_its_traceback(repository: 
     assert "^^^" not in failed.value.detail
 
 
+def test_a_package_that_only_the_image_has_is_explained(repository: Repository) -> None:
+    image = "registry.example/team/web@sha256:" + "0f" * 32
+    repository.write(
+        {
+            "components/web/main.py": "import nothing_of_this_name\n",
+            "components/web/component.yaml": f"image: {image}",
+        }
+    )
+
+    with pytest.raises(ComponentFailed, match="No module named 'nothing_of_this_name'") as failed:
+        export(repository)
+
+    assert failed.value.detail.endswith("import it in the handlers")
+
+
 def test_code_that_blocks_is_stopped_at_the_timeout(repository: Repository) -> None:
     repository.write({"components/web/main.py": "import signal\nsignal.pause()\n"})
     (repository.folder / "components/api/main.py").unlink()

@@ -13,6 +13,7 @@ import msgspec
 from pods.kubernetes.api import STRATEGIC, Api, ApiError, Object
 from pods.kubernetes.follow import Following, Meta
 from tests.kubernetes.node_agent.container import Container, timestamp
+from tests.kubernetes.node_agent.images import IMAGES, Images
 from tests.kubernetes.node_agent.pod import PodRun
 from tests.kubernetes.node_agent.server import log_routes, serve_node
 from tests.kubernetes.node_agent.streaming import place_routes, run_streaming
@@ -57,7 +58,7 @@ class Node:
         api: The API.
         name: Its name.
         number: Second number of the addresses of its pods.
-        folder: For the files of its pods.
+        folder: For the files of its pods. Its images are in the folder ``images`` beside it.
         program: The binary of ``tests.kubernetes.binary``.
     """
 
@@ -66,6 +67,7 @@ class Node:
         self._program = program
         self._name = name
         self._folder = folder
+        self._images = Images(folder.parent / IMAGES)
         self._address = f"127.{number}.0.1"
         self._port = 0
         self._addresses = (f"127.{number}.{at // 250}.{at % 250 + 2}" for at in itertools.count())
@@ -140,7 +142,7 @@ class Node:
         if uid in self._ended:
             return None
         run = self._runs[uid] = PodRun(
-            self._api, pod.as_object(), next(self._addresses), self._folder / uid
+            self._api, pod.as_object(), next(self._addresses), self._folder / uid, self._images
         )
         self._tasks[uid] = self._group.create_task(self._run(uid, run))
         return run

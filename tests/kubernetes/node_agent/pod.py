@@ -16,6 +16,7 @@ from pathlib import Path
 from pods.kubernetes.api import STRATEGIC, Api, ApiError, Object
 from tests.kubernetes.node_agent.container import Container, Launch, timestamp
 from tests.kubernetes.node_agent.fields import UnsupportedError, expand, pod_field, with_mounts
+from tests.kubernetes.node_agent.images import ImagePullError, Images
 from tests.kubernetes.node_agent.volumes import Sources, mount_volumes
 
 logger = logging.getLogger(__name__)
@@ -33,18 +34,20 @@ class PodRun:
         pod: The pod as the scheduler has bound it.
         address: Its IP address.
         folder: For its volumes and logs; it is removed at its end.
+        images: Those that its node can pull.
     """
 
-    def __init__(self, api: Api, pod: Object, address: str, folder: Path) -> None:
+    def __init__(self, api: Api, pod: Object, address: str, folder: Path, images: Images) -> None:
         self._api = api
         self._pod = pod
         self._folder = folder
+        self._images = images
         self._started_s = time.time()
         self._containers: list[Container] = []
         self._changed = asyncio.Event()
         self._deleting = asyncio.Event()
         self._end_s = float("inf")
-        self._waiting = "ContainerCreating"
+        self._waiting = {"reason": "ContainerCreating"}
         pod.setdefault("status", {}).update(podIP=address, hostIP=address)
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         self._path = f"/api/v1/namespaces/{namespace}/pods/{name}"
@@ -87,16 +90,21 @@ class PodRun:
         while not self._deleting.is_set():
             try:
                 await self._make_containers()
+            except ImagePullError as error:
+                await self._wait_for_retry("ImagePullBackOff", error)
             except (ApiError, UnsupportedError, KeyError) as error:
-                logger.info("%s cannot start yet: %r", self._path, error)
-                self._waiting = "CreateContainerConfigError"
-                self._changed.set()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._deleting.wait(), _RETRY_S)
+                await self._wait_for_retry("CreateContainerConfigError", error)
             else:
                 self._changed.set()
                 return True
         return False
+
+    async def _wait_for_retry(self, reason: str, error: Exception) -> None:
+        logger.info("%s cannot start yet: %r", self._path, error)
+        self._waiting = {"reason": reason, "message": str(error)}
+        self._changed.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._deleting.wait(), _RETRY_S)
 
     async def _make_containers(self) -> None:
         spec = self._pod["spec"]
@@ -108,6 +116,7 @@ class PodRun:
     async def _container(self, spec: Object, volumes: Mapping[str, Path]) -> Container:
         if not spec.get("command"):
             raise UnsupportedError(f"container {spec['name']} without a command")
+        programs = self._images.pull(spec["image"]) or _PROGRAMS
         mounts = {
             mount["mountPath"]: volumes[mount["name"]] / mount.get("subPath", "")
             for mount in spec.get("volumeMounts", ())
@@ -127,7 +136,7 @@ class PodRun:
         launch = Launch(
             command=localize([*spec["command"], *spec.get("args", ())]),
             environ={
-                "PATH": f"{_PROGRAMS}:{os.environ['PATH']}",
+                "PATH": f"{programs}:{_PROGRAMS}:{os.environ['PATH']}",
                 "HOME": str(folder),
                 **_coverage(),
                 **{name: with_mounts(value, mounts) for name, value in variables.items()},
@@ -262,7 +271,7 @@ class PodRun:
                 "imageID": "",
                 "ready": False,
                 "restartCount": 0,
-                "state": {"waiting": {"reason": self._waiting}},
+                "state": {"waiting": self._waiting},
             }
             for each in self._pod["spec"]["containers"]
         ]

@@ -19,6 +19,7 @@ from broker.nats.access import Access
 from broker.nats.credentials import permissions
 from broker.nats.credentials.login import encode_login
 from broker.nats.credentials.permissions import Role
+from kubefox.digest import RuntimeSpec, encode_runtime
 from kubefox.errors import InternalError
 from pods.base import PodSpec
 from pods.kubernetes.bundle_files import BundleFiles
@@ -31,6 +32,7 @@ from tests.pods.driver_contract import Bundles
 from tests.support.nats import NatsServer
 
 PROCESS = "pods-of-the-test"
+OWN_IMAGE = RuntimeSpec(image="registry.example/team/api@sha256:" + "0f" * 32)
 TELL = """
 import json, os
 login = json.loads(os.read(int(os.environ["FOX_NATS_OWN_LOGIN_FD"]), 65536))
@@ -68,8 +70,8 @@ class Starting:
         ):
             yield
 
-    async def add(self, source: str) -> PodSpec:
-        spec = self.bundles.add(source)
+    async def add(self, source: str, runtime: RuntimeSpec = programs.RUNTIME) -> PodSpec:
+        spec = self.bundles.add(source, runtime=runtime)
         await self.files.store(spec.hash)
         self.specs[spec.sender.tokens] = spec
         return spec
@@ -85,7 +87,7 @@ class Starting:
             "FOX_COMPONENT": spec.component,
             "FOX_HASH": spec.hash,
             "FOX_ENTRY": spec.runtime.entry,
-            "FOX_RUNTIME": msgspec.json.encode(spec.runtime).decode(),
+            "FOX_RUNTIME": encode_runtime(spec.runtime).decode(),
             "FOX_POD": pod,
             "FOX_START_LOGIN": str(login),
             "FOX_RUN_FOLDER": str(run),
@@ -148,6 +150,46 @@ async def test_files_of_an_earlier_container_are_removed_before_the_platform_is_
     output, _ = await process.communicate()
 
     assert output == b"kept\n"
+
+
+async def test_the_image_is_part_of_what_a_pod_verifies(starting: Starting) -> None:
+    spec = await starting.add(TELL, OWN_IMAGE)
+    name = f"{workload_name(spec.version)}-1"
+    other = msgspec.structs.replace(spec, runtime=programs.RUNTIME)
+
+    async with starting.answering():
+        good = await starting.start(spec, name)
+        _, good_errors = await good.communicate()
+        bad = await starting.start(other, name)
+        _, bad_errors = await bad.communicate()
+
+    assert (good.returncode, good_errors) == (0, b"")
+    assert bad.returncode == 1
+    assert b"has other content than its hash says" in bad_errors
+
+
+@pytest.mark.parametrize(
+    ("runtime", "is_told"), [(programs.RUNTIME, False), (OWN_IMAGE, True)], ids=["platform", "own"]
+)
+async def test_an_image_of_another_version_of_the_platform_is_named(
+    starting: Starting,
+    runtime: RuntimeSpec,
+    is_told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("pods.kubernetes.start_server.PLATFORM_VERSION", "9.8.7")
+    spec = await starting.add(TELL, runtime)
+    name = f"{workload_name(spec.version)}-1"
+
+    async with starting.answering():
+        process = await starting.start(spec, name)
+        await process.communicate()
+
+    told = [record.message for record in caplog.records if "build image" in record.message]
+    assert process.returncode == 0
+    assert bool(told) is is_told
+    assert all(f"pod {name} has version" in line and "this is 9.8.7" in line for line in told)
 
 
 async def test_large_code_arrives_in_parts(starting: Starting) -> None:
