@@ -19,7 +19,7 @@ from fox.cli.support.completion import (
     complete_virtual_environment,
 )
 from fox.cli.support.connection import ControlUrl, DataDir, connect
-from fox.cli.support.control_client import ControlClient
+from fox.cli.support.control_client import ControlClient, NoPlatform
 from fox.cli.support.kinds import DEPLOYMENTS, PODS, VIRTUAL_ENVIRONMENTS, Kind
 from fox.cli.support.log_text import readable
 from fox.cli.support.objects import fetch_object
@@ -145,6 +145,11 @@ def logs(
         print_line(line)
         sys.stdout.flush()
         is_empty = False
+    if can_follow:
+        raise NoPlatform(
+            f"the control API at {control.place} has ended the log, as it does when it stops: run "
+            "the command again; --tail 0 leaves out the lines until now"
+        )
     if is_empty and has_notice:
         raise typer.Exit(1)
     if is_empty:

@@ -119,6 +119,11 @@ class ControlClient:
         """Whether requests go through a tunnel."""
         return self._route is not None
 
+    @property
+    def place(self) -> str:
+        """The URL, and where that is if a tunnel leads there; for messages."""
+        return self._place
+
     def with_timeout(self, timeout_s: float) -> ControlClient:
         """Return a client for the same platform with another time limit."""
         changed = copy(self)
