@@ -50,7 +50,7 @@ NOT_RUN_BLOCKS = {
     "how-to/use-kubectl": 7,
     "operations/backup": 2,
     "operations/install": 3,
-    "operations/kubernetes": 14,
+    "operations/kubernetes": 15,
 }
 _MEASURED = re.compile(r"<!-- \S+: measured -->.*?<!-- \S+: end -->", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")

@@ -20,6 +20,7 @@ from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.timeout(900)
 
+PAGE = "operations/kubernetes"
 SEALED = """\
 apiVersion: kubefox.xigxog.io/v1alpha1
 kind: Environment
@@ -99,7 +100,9 @@ async def wait_page(shop: Shop, version: str) -> None:
 async def test_a_lost_namespace_and_an_older_state_are_restored(
     lab: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    keep, restore, go_back, *_ = commands("operations/kubernetes", "## Back up and restore")
+    keep, *_ = commands(PAGE, "## Back up and restore")
+    restore, *_ = commands(PAGE, "### Restore a lost namespace or cluster")
+    (go_back,) = commands(PAGE, "### Go back to an older state")
     operator = tmp_path / "operator"
     shell = Shell(lab, namespace, operator)
     drill = Drill(own_secured_nats_server, operator)
