@@ -116,6 +116,14 @@ def test_objects_of_other_projects_are_made_on_request(tmp_path: Path, name: str
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_monitor_asks_each_replica_for_metrics_that_one_of_them_returns(tmp_path: Path) -> None:
+    (monitor,) = of_kind(rendered(tmp_path, CUSTOM["monitor"]), "ServiceMonitor")
+
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert (endpoint["path"], endpoint["params"]) == ("/metrics", {"leader_only": ["true"]})
+
+
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize(
     ("values", "message"),
     [
