@@ -92,7 +92,7 @@ def _keep(context: Any, param: Any, value: str | None) -> None:
 
 
 def _in_file(named: _NamedFile) -> GivenToken:
-    # The package imports nats-py, which takes 0.1 s: most commands need none of it.
+    # Most commands need none of it.
     secret_file = importlib.import_module("broker.runtime.secret_file")
     text: str = secret_file.read(named.path, "token file", named_by=named.named_by)
     source = f"the token file {named.path} of {named.named_by}"

@@ -82,3 +82,23 @@ def test_a_sigterm_between_two_programs_ends_the_second_one(
 
     assert said == "held\n"
     assert process.returncode == 128 + signal.SIGTERM, errors
+
+
+def loaded(module: str, *unwanted: str) -> set[str]:
+    """Return the unwanted modules that a new process has loaded with a module."""
+    script = f"import sys, {module}; print(*{{*{unwanted!r}}} & {{*sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return {*done.stdout.split()}
+
+
+def test_a_process_can_handle_sigterm_before_it_loads_nats() -> None:
+    assert not loaded("broker.runtime.first_process", "nats", "aiohttp")
+
+
+@pytest.mark.parametrize(
+    "module", ["broker.nats.bus", "broker.storage.bundles", "broker.events.outbox"]
+)
+def test_the_client_of_nats_does_not_load_aiohttp(module: str) -> None:
+    assert loaded(module, "nats", "aiohttp") == {"nats"}
