@@ -42,6 +42,7 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
         runner: Name of the pod runner that runs it.
         name: Its name in the cluster, for the Kubernetes driver.
         node: Name of its node in the cluster, for the Kubernetes driver.
+        image: Container image that its component names, for the Kubernetes driver; or empty.
     """
 
     id: str
@@ -57,6 +58,7 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     runner: str = ""
     name: str = ""
     node: str = ""
+    image: str = ""
 
     @property
     def nats_id(self) -> str:

@@ -75,6 +75,7 @@ class PodReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Its name in the cluster; empty while there is no such pod.
         node: Name of the machine that it runs on; empty while it has none.
+        image: Container image that its component names and in which it runs; or empty.
         restarts: How often its container was started again.
         fault: Why it does not get ready, or cannot be reached, for people; or empty.
         is_lost: Whether it was ready, and its node does not answer any more.
@@ -82,6 +83,7 @@ class PodReport(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = ""
     node: str = ""
+    image: str = ""
     restarts: int = 0
     fault: str = ""
     is_lost: bool = False

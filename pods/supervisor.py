@@ -196,6 +196,7 @@ class PodSupervisor:
             phase=phase,
             message=message,
             node=report.node,
+            image=report.image,
             name=report.name,
             restarts=max(self.status.restarts, report.restarts),
         )

@@ -106,14 +106,15 @@ class Replica:
         """Tell what is known of its pod."""
         if self._on_report is None or self.is_gone:
             return
-        pod = self.pod
+        pod, image = self.pod, self._spec.runtime.image
         if pod is None:
-            self._on_report(PodReport(fault=self.creation_fault))
+            self._on_report(PodReport(image=image, fault=self.creation_fault))
             return
         self._on_report(
             PodReport(
                 name=pod.metadata.name,
                 node=pod.spec.node_name,
+                image=image,
                 restarts=pod.restarts,
                 fault=pod.fault,
                 is_lost=pod.is_lost and self._was_ready,

@@ -151,6 +151,7 @@ async def test_components_with_allowed_images_serve_requests(
             each["metadata"]["labels"]["kubefox.io/component"]: image_of(each)
             for each in await platform.objects("deployments")
         }
+        wide = await platform.fox("get", "pods", "-o", "wide")
         app.write({"components/greeter/component.yaml": f"image: registry.lab/other/{image[18:]}"})
         app.commit()
         refused = await platform.run("deploy", "second", "--app", app.folder)
@@ -164,6 +165,7 @@ async def test_components_with_allowed_images_serve_requests(
     assert (answered.status, text) == (200, GREETING)
     assert images["greeter"] == image != images["web"]
     assert f"in a cluster, greeter runs in the image {image}" in told
+    assert image in wide
     assert refused.code != 0
     assert "image repository registry.lab/other/words is not allowed" in refused.err
     assert len(after) == len(images)

@@ -280,8 +280,8 @@ PODS = Kind(
         "MESSAGE",
     ),
     rows=_pod_rows,
-    wide_columns=("PID", "NAME", "CONTENT-HASH"),
-    wide_cells=lambda pod: (pod.pid, pod.name, pod.hash),
+    wide_columns=("PID", "NAME", "IMAGE", "CONTENT-HASH"),
+    wide_cells=lambda pod: (pod.pid, pod.name, pod.image, pod.hash),
     filters=_filters("app", "component", "deployment", "runner", state="phase"),
     states=tuple(phase.value for phase in PodPhase),
 )

@@ -14,12 +14,15 @@ from broker.nats.access import Access
 from kubefox import formats
 from kubefox.digest import RuntimeSpec
 from kubefox.errors import FoxError, InvalidRequest
-from pods.base import PodSpec
+from pods.base import PodReport, PodSpec
 from pods.kubernetes import manifests
 from pods.kubernetes.cluster import Cluster
+from pods.kubernetes.cluster_pod import ClusterPod
 from pods.kubernetes.driver import KubernetesDriver
+from pods.kubernetes.follow import Meta
 from pods.kubernetes.manifests import PodSettings
 from pods.kubernetes.own_images import check_image, parse_repositories
+from pods.kubernetes.replica import Replica
 from pods.log_files import LogFiles
 from pods.logins import PodLogins
 from pods.logs import PodLogs
@@ -51,6 +54,23 @@ def test_a_pod_runs_the_image_that_its_component_names() -> None:
     # Command, probes, rights and volumes are those of all pods.
     assert {**found, "image": "kubefox:1", "env": None} == {**plain, "env": None}
     assert [each for each in found["env"] if each != runtime] == others
+
+
+def test_a_pod_reports_the_image_that_its_component_names() -> None:
+    spec = PodSpec(id="api-1", app="shop", component="api", hash="a" * 32)
+    own = msgspec.structs.replace(spec, runtime=RuntimeSpec(image=IMAGE))
+    pod = ClusterPod(metadata=Meta(name="api-x", uid="u"))
+    reports: list[PodReport] = []
+
+    for each in (spec, own):
+        replica = Replica(each, 30, lambda _pod: None)
+        replica.listen(reports.append)
+        replica.bind(pod)
+        replica.report()
+
+    assert {report.image for report in reports if report.name} == {"", IMAGE}
+    assert reports[0].image == ""
+    assert reports[-1].image == IMAGE
 
 
 def found_value(container: dict[str, list[dict[str, str]]], name: str) -> str:
