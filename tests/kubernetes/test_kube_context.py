@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.timeout(900)
 
+LARGE_BYTES = 16 << 20
 CREATE_TOKEN = ("fox", "token", "create", "admin", "--role", "admin")
 
 
@@ -65,13 +67,31 @@ async def test_commands_reach_the_platform_of_a_context(
     deploy = ("deploy", "order-app-v1", "--ref", "v1", "--version", "v1", "--wait")
     assert "is ready: 3 pods" in await fox.out(*deploy, cwd=repository)
     await fox.out("release", "order-app-v1", "--virtual-env", "team-a", "--wait")
-    typed = {"_FOX_COMPLETE": "complete_bash", "COMP_CWORD": "5"}
-    fox.environ |= {**typed, "COMP_WORDS": f"fox --kube-context {CONTEXT} describe deployments "}
+
+    await complete_a_name(fox)
+    await upload_much(fox, repository)
+    await end_in_every_way(fox)
+    await replace_control(fox, platform)
+
+
+async def complete_a_name(fox: KubeFox) -> None:
+    """Have bash complete the name of a deployment."""
+    words = f"fox --kube-context {CONTEXT} describe deployments "
+    typed = {"_FOX_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "5"}
+    fox.environ |= typed
+
     assert (await fox.out()).split() == ["order-app-v1"]
     fox.environ = {name: value for name, value in fox.environ.items() if name not in typed}
 
-    await end_in_every_way(fox)
-    await replace_control(fox, platform)
+
+async def upload_much(fox: KubeFox, repository: Path) -> None:
+    """Deploy a component with a large file, which no compression makes smaller."""
+    (repository / "components" / "api-server" / "large").write_bytes(os.urandom(LARGE_BYTES))
+
+    printed = await fox.out("deploy", "large", "--dirty", "--no-wait", cwd=repository)
+
+    assert "deployment large" in printed
+    assert "large" in await fox.out("get", "deployments", "large")
 
 
 async def end_in_every_way(fox: KubeFox) -> None:
