@@ -130,13 +130,21 @@ def merged(values: Values, changes: Values) -> Values:
     return result
 
 
-def secrets(nats: NatsServer) -> list[dict[str, Any]]:
-    """Return the Secrets that the chart needs."""
-    account_key = (nats.folder / ACCOUNT_KEY_FILE).read_text()
+def secrets(folder: Path) -> list[dict[str, Any]]:
+    """Return the Secrets that the chart needs.
+
+    Args:
+        folder: With the keys of NATS, and with the configurations of servers of the chart, if there
+            are to be some.
+    """
+    account_key = (folder / ACCOUNT_KEY_FILE).read_text()
     key = base64.b64encode(bytes(range(32))).decode()
     contents = {
         "kubefox-nats": {"account.key": account_key},
         "kubefox-keys": {"key-encryption-keys": f"{key}\n"},
+        "kubefox-nats-servers": {
+            file.name: file.read_text() for file in folder.glob("nats-*.conf")
+        },
     }
     return [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": content}
@@ -146,22 +154,24 @@ def secrets(nats: NatsServer) -> list[dict[str, Any]]:
 
 @contextlib.asynccontextmanager
 async def open_platform(
-    cluster: LabCluster, namespace: str, nats: NatsServer, folder: Path, values: Values
+    cluster: LabCluster, namespace: str, nats: NatsServer | Path, folder: Path, values: Values
 ) -> AsyncIterator[ClusterPlatform]:
     """Install a platform, and remove it at the end.
 
     Args:
         cluster: The cluster.
         namespace: It enforces the restricted Pod Security Standard from now on.
-        nats: Its NATS, in operator mode.
+        nats: Its NATS, in operator mode; or the folder with the keys and configurations of servers
+            of the chart.
         folder: For files.
         values: Of the chart, besides those that the lab needs.
     """
     await asyncio.to_thread(cluster.kubectl, "label", "namespace", namespace, RESTRICTED)
-    await asyncio.to_thread(cluster.apply, namespace, *secrets(nats))
+    keys = nats if isinstance(nats, Path) else nats.folder
+    await asyncio.to_thread(cluster.apply, namespace, *secrets(keys))
     own: Values = {
         "image": {"repository": "lab"},
-        "nats": {"url": nats.url},
+        "nats": {"server": {"enabled": True}} if isinstance(nats, Path) else {"url": nats.url},
         "http": {"port": HTTP_PORT, "selection": "open", "preStopSeconds": 2},
     }
     platform = ClusterPlatform(

@@ -68,7 +68,7 @@ class Shop:
 async def open_shop(
     cluster: LabCluster,
     namespace: str,
-    nats: NatsServer,
+    nats: NatsServer | Path,
     folder: Path,
     values: Values | None = None,
 ) -> AsyncIterator[Shop]:

@@ -16,6 +16,7 @@ from tests.kubernetes.node_agent.container import Container, timestamp
 from tests.kubernetes.node_agent.images import IMAGES, Images
 from tests.kubernetes.node_agent.pod import PodRun
 from tests.kubernetes.node_agent.server import log_routes, serve_node
+from tests.kubernetes.node_agent.stable_names import stable_address
 from tests.kubernetes.node_agent.streaming import place_routes, run_streaming
 
 logger = logging.getLogger(__name__)
@@ -141,9 +142,9 @@ class Node:
         uid = pod.metadata.uid
         if uid in self._ended:
             return None
-        run = self._runs[uid] = PodRun(
-            self._api, pod.as_object(), next(self._addresses), self._folder / uid, self._images
-        )
+        found = pod.as_object()
+        address = stable_address(found) or next(self._addresses)
+        run = self._runs[uid] = PodRun(self._api, found, address, self._folder / uid, self._images)
         self._tasks[uid] = self._group.create_task(self._run(uid, run))
         return run
 

@@ -17,7 +17,8 @@ from pods.kubernetes.api import STRATEGIC, Api, ApiError, Object
 from tests.kubernetes.node_agent.container import Container, Launch, timestamp
 from tests.kubernetes.node_agent.fields import UnsupportedError, expand, pod_field, with_mounts
 from tests.kubernetes.node_agent.images import ImagePullError, Images
-from tests.kubernetes.node_agent.volumes import Sources, mount_volumes
+from tests.kubernetes.node_agent.stable_names import StableNames
+from tests.kubernetes.node_agent.volumes import Sources, localize_files, mount_volumes
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +112,14 @@ class PodRun:
         if spec.get("initContainers"):
             raise UnsupportedError("init containers")
         volumes = await mount_volumes(self._sources, self._pod, self._folder / "volumes")
-        self._containers = [await self._container(each, volumes) for each in spec["containers"]]
+        names = await self._sources.names(self._pod["metadata"]["namespace"])
+        self._containers = [
+            await self._container(each, volumes, names) for each in spec["containers"]
+        ]
 
-    async def _container(self, spec: Object, volumes: Mapping[str, Path]) -> Container:
+    async def _container(
+        self, spec: Object, volumes: Mapping[str, Path], names: StableNames
+    ) -> Container:
         if not spec.get("command"):
             raise UnsupportedError(f"container {spec['name']} without a command")
         programs = self._images.pull(spec["image"]) or _PROGRAMS
@@ -123,6 +129,11 @@ class PodRun:
             # Else each path below /tmp of this machine would be taken for one of the mount.
             if not Path(mount["mountPath"]).exists()
         }
+
+        def local(text: str) -> str:
+            return with_mounts(names.resolved(text), mounts)
+
+        localize_files(self._pod, volumes, local)
         variables = await self._variables(spec)
         if ACCOUNT_FOLDER in mounts:
             variables["KUBECONFIG"] = str(self._kubeconfig(mounts[ACCOUNT_FOLDER]))
@@ -131,7 +142,7 @@ class PodRun:
         place = with_mounts(spec.get("workingDir", ""), mounts) or str(folder)
 
         def localize(command: list[str]) -> list[str]:
-            return [with_mounts(expand(part, variables), mounts) for part in command]
+            return [local(expand(part, variables)) for part in command]
 
         launch = Launch(
             command=localize([*spec["command"], *spec.get("args", ())]),
@@ -139,7 +150,7 @@ class PodRun:
                 "PATH": f"{programs}:{_PROGRAMS}:{os.environ['PATH']}",
                 "HOME": str(folder),
                 **_coverage(),
-                **{name: with_mounts(value, mounts) for name, value in variables.items()},
+                **{name: local(value) for name, value in variables.items()},
             },
             folder=Path(place),
             log=folder.with_suffix(".log"),

@@ -1,13 +1,14 @@
-"""The volumes of a pod as folders: Secrets, ConfigMaps, tokens, fields, empty folders."""
+"""The volumes of a pod as folders: Secrets, ConfigMaps, tokens, fields, claims, empty folders."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pods.kubernetes.api import Api, Object
 from tests.kubernetes.node_agent.fields import UnsupportedError, pod_field
+from tests.kubernetes.node_agent.stable_names import StableNames
 
 Files = dict[str, bytes]
 
@@ -33,6 +34,27 @@ class Sources:
         """Return the content of a ConfigMap."""
         found = await self._api.get(f"{self._core}/configmaps/{name}")
         return {key: text.encode() for key, text in (found.get("data") or {}).items()}
+
+    async def claimed(self, name: str) -> Path:
+        """Return the folder of the volume that a claim has got.
+
+        Raises:
+            KeyError: It has got none yet, or one of another kind.
+        """
+        claim = await self._api.get(f"{self._core}/persistentvolumeclaims/{name}")
+        volume = claim["spec"]["volumeName"]
+        found = await self._api.get(f"/api/v1/persistentvolumes/{volume}")
+        return Path(found["spec"]["hostPath"]["path"])
+
+    async def names(self, namespace: str) -> StableNames:
+        """Return the names of the pods that Services of the namespace name."""
+        found = await self._api.get(f"{self._core}/services")
+        headless = (
+            each["metadata"]["name"]
+            for each in found["items"]
+            if each["spec"].get("clusterIP") == "None"
+        )
+        return StableNames(namespace, headless)
 
     async def token(self, pod: Object, wanted: Object) -> bytes:
         """Return a new token of the pod's service account."""
@@ -64,7 +86,7 @@ class Sources:
             UnsupportedError: The kind of volume is not supported.
         """
         match volume:
-            case {"emptyDir": _}:
+            case {"emptyDir": _} | {"persistentVolumeClaim": _}:
                 return {}
             case {"secret": dict(source)}:
                 return _chosen(await self.secret(source["secretName"]), source)
@@ -95,7 +117,10 @@ async def mount_volumes(sources: Sources, pod: Object, folder: Path) -> Mapping[
     """Write the volumes of a pod below ``folder``; return the folder of each, by its name."""
     folders: dict[str, Path] = {}
     for volume in pod["spec"].get("volumes", ()):
-        place = folders[volume["name"]] = folder / volume["name"]
+        place = folder / volume["name"]
+        if claim := volume.get("persistentVolumeClaim"):
+            place = await sources.claimed(claim["claimName"])
+        folders[volume["name"]] = place
         place.mkdir(parents=True, exist_ok=True)
         for path, content in (await sources.files(pod, volume)).items():
             file = place / path
@@ -103,6 +128,23 @@ async def mount_volumes(sources: Sources, pod: Object, folder: Path) -> Mapping[
             file.write_bytes(content)
             file.chmod(_mode(volume))
     return folders
+
+
+def localize_files(
+    pod: Object, folders: Mapping[str, Path], localize: Callable[[str], str]
+) -> None:
+    """Change the texts in the files of Secrets and ConfigMaps."""
+    for volume in pod["spec"].get("volumes", ()):
+        if "secret" not in volume and "configMap" not in volume:
+            continue
+        for file in filter(Path.is_file, folders[volume["name"]].iterdir()):
+            content = file.read_bytes()
+            changed = localize(content.decode(errors="surrogateescape"))
+            changed_content = changed.encode(errors="surrogateescape")
+            if changed_content != content:
+                file.unlink()
+                file.write_bytes(changed_content)
+                file.chmod(_mode(volume))
 
 
 def _mode(volume: Object) -> int:
