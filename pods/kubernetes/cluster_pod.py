@@ -157,7 +157,7 @@ class ClusterPod(msgspec.Struct, frozen=True):
         if self.is_lost:
             return f"is on node {self.spec.node_name}, which does not answer"
         if self.is_over:
-            return f"has ended for good: {_joined(self.status.reason, self.status.message)}"
+            return _joined("has ended for good", self.status.reason, self.status.message)
         for condition in self.status.conditions:
             if condition.type == "PodScheduled" and condition.status == "False":
                 return f"cannot be scheduled: {_joined(condition.message or condition.reason)}"
@@ -196,7 +196,8 @@ def creation_fault(conditions: Sequence[Condition]) -> str:
 
 def _joined(*texts: str) -> str:
     """Return texts of the cluster in one line that is not too long."""
-    return printable.one_line(": ".join(filter(None, texts)))[:_MAX_CHARACTERS]
+    words = ": ".join(filter(None, texts)).split()
+    return printable.one_line(" ".join(words))[:_MAX_CHARACTERS]
 
 
 def _describe(code: int, reason: str) -> str:

@@ -103,8 +103,8 @@ class Replica:
         self.report()
 
     def report(self) -> None:
-        """Tell what is known of its pod."""
-        if self._on_report is None or self.is_gone:
+        """Tell what is known of its pod, unless its end was asked for."""
+        if self._on_report is None or self.is_gone or self._was_stopped:
             return
         pod, image = self.pod, self._spec.runtime.image
         if pod is None:

@@ -78,7 +78,10 @@ class LabDriver:
         grace_s: float = 30,
         alive_s: float = math.inf,
         template: str = "",
+        image: str = "lab",
+        **settings: Any,
     ) -> KubernetesDriver:
+        """Return a driver that is not open yet; ``settings`` are further ones of its pods."""
         assert self.server.keys is not None
         return KubernetesDriver(
             find_cluster=lambda: self.login,
@@ -88,12 +91,13 @@ class LabDriver:
             fetch=bundles.get,
             logs=self.logs,
             settings=PodSettings(
-                image="lab",
+                image=image,
                 image_repositories=(REPOSITORY,),
                 template=parse_template(template),
                 command=programs.COMMAND,
                 grace_s=grace_s,
                 alive_s=alive_s,
+                **settings,
             ),
         )
 

@@ -53,6 +53,10 @@ async def test_the_pods_of_a_lost_node_run_on_another_one(
 
         await shop.wait_pods(lambda pods: {each["spec"]["nodeName"] for each in pods} == {OTHER})
         await wait_parts(shop.platform)
+        while {(pod["phase"], pod["node"]) for pod in await shop.platform.get("pods")} != {
+            ("ready", OTHER)
+        }:
+            await asyncio.sleep(0.5)
         repository = folder / "order-app"
         async with shop.no_request_fails():
             for command in (

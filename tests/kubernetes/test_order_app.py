@@ -112,6 +112,37 @@ async def kill_a_pod(platform: ClusterPlatform, browser: Browser) -> None:
     assert name not in {pod["metadata"]["name"] for pod in await platform.objects("pods")}
 
 
+async def test_a_quota_that_holds_a_deployment_up_is_told(
+    platform: ClusterPlatform, tmp_path: Path
+) -> None:
+    repository = tmp_path / "order-app"
+    build(repository)
+    await platform.fox("apply", "-f", ENVIRONMENTS, cwd=repository)
+    parts = len(platform.cluster.pods(platform.namespace))
+    await platform.kubectl("create", "quota", "few", f"--hard=pods={parts}")
+    quota = "--for=jsonpath={.status.hard}"
+    await platform.kubectl("wait", "quota/few", quota, f"--timeout={WAIT_S}s")
+
+    deploy = ("deploy", "v1", "--ref", "v1", "--version", "v1")
+    await platform.fox(*deploy, "--no-wait", cwd=repository)
+    pods = await platform.get("pods")
+    while not pods or not all(pod["message"] for pod in pods):
+        await asyncio.sleep(0.5)
+        pods = await platform.get("pods")
+    waited = await platform.run(*deploy, "--wait", "--timeout", "5", cwd=repository)
+    listed = await platform.fox("get", "pods", "-o", "wide")
+    status = await platform.run("status")
+    await platform.kubectl("delete", "quota", "few")
+    while {pod["phase"] for pod in await platform.get("pods")} != {"ready"}:
+        await asyncio.sleep(0.5)
+
+    assert waited.code
+    assert {pod["phase"] for pod in pods} == {"starting"}
+    for text in (waited.err, listed, status.out, *(pod["message"] for pod in pods)):
+        assert "cannot be created: " in text
+    assert "exceeded quota: few" in pods[0]["message"]
+
+
 async def test_control_of_the_chart_applies_custom_resources(
     lab: LabCluster, namespace: str, own_secured_nats_server: NatsServer, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from broker.dispatch.pod_runners import PodRunners
 from broker.storage.pod_logs import LogQuery
 from kubefox.pod import LogLine, RunnerStatus
 from pods.base import PodSpec
-from pods.logs import PodLogs, open_logs
+from pods.logs import LogReader, PodLogs, open_logs
 from pods.runner_server import serve_runner
 from tests.pods.platform import Platform
 
@@ -124,3 +124,46 @@ async def test_a_request_that_cannot_be_read_is_counted_and_the_next_one_answere
 
         assert await read(runners, LogQuery()) == ["there"]
     assert platform.bus.malformed.count == 1
+
+
+class Kept:
+    """The lines that a cluster keeps; a ``pods.log_source.LogSource``."""
+
+    def __init__(self, *texts: str) -> None:
+        self._lines = [
+            LogLine(pod="api-1", app="shop", component="api", hash="a" * 32, line=text, at_s=at_s)
+            for at_s, text in enumerate(texts, 1_000)
+        ]
+
+    def open_reader(self, query: LogQuery) -> LogReader:
+        lines = list(filter(query.matches, self._lines))
+        return LogReader(query, lines, 1000, lambda _reader: None)
+
+
+async def test_a_follower_gets_each_line_once_when_another_process_has_the_same_ones(
+    platform: Platform, runners: PodRunners, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(LONG_S):
+        async with running(platform, tmp_path, "one") as one:
+            with one.logs.read_from(Kept("1", "2")):
+                lines = runners.read(LogQuery(follow=True))
+                before = [await anext(lines), await anext(lines)]
+                reading = asyncio.ensure_future(anext(lines))
+                await asyncio.sleep(0)
+        async with running(platform, tmp_path, "one") as successor:
+            with successor.logs.read_from(Kept("1", "2", "3")):
+                after = await reading
+        await lines.aclose()
+
+    assert [line.line for line in (*before, after)] == ["1", "2", "3"]
+
+
+async def test_output_that_cannot_be_read_is_told_before_the_lines(
+    platform: Platform, runners: PodRunners, tmp_path: Path
+) -> None:
+    told = LogLine(pod="", component="", hash="", line="it is away", is_notice=True)
+    kept = Kept("1")
+    kept._lines.append(told)
+    async with running(platform, tmp_path, "one") as one:
+        with one.logs.read_from(kept):
+            assert await read(runners, LogQuery()) == ["it is away", "1"]

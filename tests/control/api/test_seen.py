@@ -53,6 +53,16 @@ async def test_lines_of_other_apps_and_environments_are_left_out(
     assert [(line.app, line.fields.get("virtual_environment", "")) for line in found] == seen
 
 
+async def test_a_notice_is_seen_by_those_who_see_the_app_that_it_is_about() -> None:
+    async def notices() -> AsyncGenerator[LogLine, None]:
+        for app in ("shop", "cart", ""):
+            yield LogLine(pod="p", component="c", hash="h", line="x", app=app, is_notice=True)
+
+    found = [line.app async for line in seen_lines(notices(), sees("view:shop"))]
+
+    assert found == ["shop", ""]
+
+
 def row(app: str, virtual_environment: str, requests: int) -> Row:
     total = Summary(requests=requests, errors=0)
     return Row(app=app, deployment="d", virtual_environment=virtual_environment, total=total)

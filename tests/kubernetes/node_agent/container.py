@@ -18,6 +18,7 @@ import msgspec
 from broker.runtime.process_tree import end_with_parent
 from pods.kubernetes.api import Object
 from tests.kubernetes.node_agent.container_log import ContainerLog
+from tests.kubernetes.node_agent.memory import memory_limit, wait_exceeded
 from tests.kubernetes.node_agent.probes import Prober, run_to_end
 
 _MAX_RESTART_S = 10.0
@@ -75,6 +76,7 @@ class Container:
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._is_out_of_memory = False
         self._is_ready = False
         self._is_started = False
         self._restart_count = 0
@@ -167,19 +169,24 @@ class Container:
         self._set_state({"running": {"startedAt": timestamp(started_s)}})
         copying = asyncio.create_task(self.log.copy(pipe))
         probing = asyncio.create_task(self._probe())
+        self._is_out_of_memory = False
+        watching = asyncio.create_task(self._watch_memory(process.pid))
         try:
             code = await process.wait()
         finally:
             probing.cancel()
+            watching.cancel()
             _kill_session(process.pid)
             # A process of another session may hold the pipe open.
             await asyncio.wait([copying], timeout=_OUTPUT_S)
             copying.cancel()
-            await asyncio.wait([probing, copying])
+            await asyncio.wait([probing, watching, copying])
             self.log.end()
         self._is_ready = self._is_started = False
         code = 128 - code if code < 0 else code
         reason = "Completed" if code == 0 else "Error"
+        if self._is_out_of_memory:
+            reason = "OOMKilled"
         self._set_state(_ended(code, reason, self._message(code), started_s))
         return code
 
@@ -220,6 +227,11 @@ class Container:
         self.log.append(f"the container is killed: {failure}\n".encode())
         assert self._process is not None
         _kill_session(self._process.pid)
+
+    async def _watch_memory(self, pid: int) -> None:
+        await wait_exceeded(pid, memory_limit(self._spec))
+        self._is_out_of_memory = True
+        _kill_session(pid)
 
     async def _exec(self, command: list[str]) -> int:
         folder = str(self._launch.folder)

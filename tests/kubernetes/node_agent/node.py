@@ -135,6 +135,8 @@ class Node:
         run = self._runs.get(uid)
         if run is None:
             run = self._start(pod)
+        else:
+            run.see(pod.status)
         if pod.metadata.deletion_timestamp is not None and run is not None:
             run.delete(pod.metadata.deletion_grace_period_seconds)
 

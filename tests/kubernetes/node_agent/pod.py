@@ -65,6 +65,15 @@ class PodRun:
         found = dict(zip(names, self._containers, strict=False))
         return found.get(name) if name else next(iter(found.values()), None)
 
+    def see(self, status: Object) -> None:
+        """Report its state again, as a kubelet does, if others have written that it is not ready.
+
+        Kubernetes does so while the node does not answer.
+        """
+        shown = {each["type"]: each["status"] for each in status.get("conditions", ())}
+        if shown.get("Ready") == "False" and self._is_ready:
+            self._changed.set()
+
     def delete(self, grace_s: float) -> None:
         """Begin to end it within a grace time; a shorter one than before shortens it."""
         self._end_s = min(self._end_s, time.monotonic() + grace_s)
@@ -219,6 +228,10 @@ class PodRun:
         await self._deleting.wait()
         await asyncio.gather(*(each.stop(self._remaining_s) for each in self._containers))
 
+    @property
+    def _is_ready(self) -> bool:
+        return bool(self._containers) and all(each.is_ready for each in self._containers)
+
     def _remaining_s(self) -> float:
         return self._end_s - time.monotonic()
 
@@ -252,7 +265,7 @@ class PodRun:
         await self._api.delete(self._path, uid=self._pod["metadata"]["uid"], grace_s=0)
 
     def _status(self) -> Object:
-        is_ready = bool(self._containers) and all(each.is_ready for each in self._containers)
+        is_ready = self._is_ready
         conditions = {
             "PodReadyToStartContainers": bool(self._containers),
             "Initialized": True,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import msgspec
 
-from pods.base import PodSpec
+from pods.base import PodReport, PodSpec
 from pods.kubernetes.cluster_pod import (
     ClusterPod,
     Condition,
     ContainerStatus,
     PodConditions,
+    PodPlace,
     State,
     Terminated,
     Waiting,
@@ -34,6 +36,8 @@ def pod(
     state: State = RUNNING,
     last: State = RUNNING,
     restarts: int = 0,
+    phase: str = "Running",
+    is_lost: bool = False,
 ) -> ClusterPod:
     return ClusterPod(
         metadata=Meta(
@@ -41,8 +45,13 @@ def pod(
             uid=uid,
             deletion_timestamp="2026-01-01T00:00:00Z" if is_leaving else None,
         ),
+        spec=PodPlace(node_name="n-1"),
         status=PodConditions(
-            conditions=[Condition(type="Ready", status=str(is_ready))],
+            phase=phase,
+            conditions=[
+                Condition(type="Ready", status=str(is_ready)),
+                Condition(type="ContainersReady", status=str(is_ready or is_lost)),
+            ],
             container_statuses=[
                 ContainerStatus(restart_count=restarts, state=state, last_state=last)
             ],
@@ -50,8 +59,8 @@ def pod(
     )
 
 
-def replica(grace_s: float = 30) -> Replica:
-    return Replica(SPEC, grace_s, lambda _pod: None)
+def replica(grace_s: float = 30, id: str = "api-1") -> Replica:  # noqa: A002
+    return Replica(msgspec.structs.replace(SPEC, id=id), grace_s, lambda _pod: None)
 
 
 async def workload(*pods: ClusterPod) -> Workload:
@@ -266,3 +275,101 @@ async def test_a_pod_that_another_process_takes_over_has_lost_no_event() -> None
     wanted.leave_running()
 
     assert wanted.end.is_clean
+
+
+async def test_a_pod_that_has_ended_for_good_is_not_waited_for() -> None:
+    found = await workload(pod("evicted", phase="Failed"), pod("one"))
+    first = replica()
+    found.add(first)
+
+    found.on_pod(pod("one", phase="Failed"))
+    found.on_pod(pod("two", is_ready=True))
+
+    assert await first.wait_ready()
+    assert first.name == "api-two"
+
+
+async def test_a_ready_pod_that_is_evicted_ends_its_replica() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first = replica()
+    found.add(first)
+
+    found.on_pod(pod("one", phase="Failed"))
+
+    assert first.is_gone
+    assert first.end.message == "has ended for good"
+
+
+async def test_a_pod_on_a_lost_node_gives_its_place_up_when_it_is_deleted() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first, second = replica(), replica()
+    found.add(first)
+
+    found.on_pod(pod("one", is_lost=True))
+    while_lost = first.is_gone
+    found.on_pod(pod("one", is_lost=True, is_leaving=True))
+    found.vacate(first)
+    found.on_pod(pod("two", is_ready=True))
+    found.add(second)
+
+    assert not while_lost
+    assert first.end.message == "is on node n-1, which does not answer"
+    assert second.name == "api-two"
+
+
+async def test_what_is_known_of_a_pod_is_told_whenever_it_changes() -> None:
+    found = await workload()
+    first = replica()
+    told: list[PodReport] = []
+    first.listen(told.append)
+    found.add(first)
+
+    found.on_creation_fault("cannot be created: no quota")
+    found.on_creation_fault("cannot be created: no quota")
+    found.on_pod(pod("one"))
+    found.on_creation_fault("")
+    found.on_pod(pod("one", is_ready=True))
+
+    reports = [report for report, _ in itertools.groupby(told)]
+    assert reports == [
+        PodReport(),
+        PodReport(fault="cannot be created: no quota"),
+        PodReport(name="api-one", node="n-1"),
+    ]
+
+
+async def test_a_lost_pod_is_told_as_such_until_its_node_is_back() -> None:
+    found = await workload(pod("one", is_ready=True))
+    first = replica()
+    told: list[PodReport] = []
+    found.add(first)
+    first.listen(told.append)
+
+    found.on_pod(pod("one", is_lost=True))
+    found.on_pod(pod("one", is_ready=True))
+
+    assert [report.is_lost for report in told] == [False, True, False]
+    assert told[1].fault == "is on node n-1, which does not answer"
+
+
+async def test_a_restarted_pod_keeps_its_id() -> None:
+    found = await workload()
+    first, second = replica(id="api-1"), replica(id="api-2")
+    found.add(first)
+    found.add(second)
+    pods = {name: pod(name) for name in ("one", "two")}
+    for each in pods.values():
+        found.on_pod(each)
+    for name, crashed in (("one", first), ("two", second)):
+        found.on_pod(pod(name, state=CRASHED))
+        found.vacate(crashed)
+
+    # They are started again in another order.
+    again = [replica(id="api-2"), replica(id="api-1")]
+    for one in again:
+        found.add(one)
+
+    assert [one.name for one in again] == ["api-two", "api-one"]
+    assert found.id_of(pods["one"]) == "api-1"
+    assert found.id_of(pod("unknown")) == "api-unknown"
+    found.end_vacancies()
