@@ -19,19 +19,22 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from control.access.audit_file import AuditFile, write_all
 from kubefox.audit import AuditRecord, Decision
-from kubefox.errors import AuditUnavailable
+from kubefox.errors import AuditUnavailable, FoxError, InternalError
 
 logger = logging.getLogger(__name__)
 
 CHANGES, REFUSALS = "changes.jsonl", "refusals.jsonl"
 MAX_WAITING_REFUSALS = 1_000
+
+Result = TypeVar("Result")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -170,6 +173,31 @@ class AuditLog:
             if not before or record.id < before:
                 before = record.id
                 yield record
+
+
+async def run_noted(
+    run: Callable[[], Awaitable[Result]], note: Callable[[FoxError | None], Awaitable[None]]
+) -> Result:
+    """Run a change, and note how it has ended before its result is returned.
+
+    Args:
+        run: The change.
+        note: Gets the error; None if there is none, or if the change was cancelled.
+
+    Raises:
+        Exception: Any error of the change.
+    """
+    error: FoxError | None = None
+    try:
+        return await run()
+    except FoxError as failure:
+        error = failure
+        raise
+    except Exception:
+        error = InternalError("internal error: see the log of the control process")
+        raise
+    finally:
+        await note(error)
 
 
 def _id(record: AuditRecord) -> str:

@@ -8,12 +8,12 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from control.access.audit_log import AuditLog
+from control.access.audit_log import AuditLog, run_noted
 from control.access.caller import Caller
 from control.api.audit_details import details_of, revision_of
 from control.api.operation import ApiRequest, Operation
 from kubefox.audit import AuditRecord, Decision
-from kubefox.errors import FoxError, InternalError, NotAuthorized, Unauthenticated
+from kubefox.errors import FoxError, NotAuthorized, Unauthenticated
 from kubefox.printable import shortened
 from routing.snapshot.snapshot import Snapshot
 
@@ -56,16 +56,8 @@ class Auditor:
         await self._log.check_writable()
         name = api_request.path.get("name", "")
         before = revision_of(operation.path, name, self._snapshot())
-        error: FoxError | None = None
-        try:
-            return await run()
-        except FoxError as failure:
-            error = failure
-            raise
-        except Exception:
-            error = InternalError("internal error: see the log of the control process")
-            raise
-        finally:
+
+        async def note(error: FoxError | None) -> None:
             after = revision_of(operation.path, name, self._snapshot())
             await self._add(
                 request,
@@ -75,6 +67,8 @@ class Auditor:
                 error=error,
                 revisions=(before, after),
             )
+
+        return await run_noted(run, note)
 
     async def refusal(
         self, request: web.Request, operation: str, caller: Caller, error: FoxError

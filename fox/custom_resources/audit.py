@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import TypeVar
 
-from control.access.audit_log import AuditLog
+from control.access.audit_log import AuditLog, run_noted
 from control.api.audit_details import revision_of
 from fox.custom_resources.cluster_objects import ClusterObject, ResourceKey
 from kubefox.audit import AuditRecord, Decision
 from kubefox.custom_resources import ENVIRONMENT, HTTP_ADAPTER, VIRTUAL_ENVIRONMENT, ResourceKind
-from kubefox.errors import FoxError, InternalError
+from kubefox.errors import FoxError
 from routing.snapshot.snapshot import Snapshot
 
 _PATHS: Mapping[ResourceKind, str] = {
@@ -63,19 +63,13 @@ class ResourceAudit:
         await self._log.check_writable()
         path = _RELEASES if method == "POST" else _PATHS[key.kind]
         before = revision_of(path, key.name, self._snapshot())
-        error: FoxError | None = None
-        try:
-            return await run()
-        except FoxError as failure:
-            error = failure
-            raise
-        except Exception:
-            error = InternalError("internal error: see the log of the control process")
-            raise
-        finally:
+
+        async def note(error: FoxError | None) -> None:
             if self._is_new(key, method, found, error):
                 after = revision_of(path, key.name, self._snapshot())
                 await self._add(f"{method} {path}", key, found, error, (before, after))
+
+        return await run_noted(run, note)
 
     def forget(self, key: ResourceKey) -> None:
         """Forget the failures of a resource that is gone."""
