@@ -32,7 +32,9 @@ def open_umask() -> Iterator[None]:
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
     """A folder that everybody can reach, as ``/srv`` is."""
-    for folder in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & stat.S_IXOTH:
+            break
         folder.chmod(0o755)
     return tmp_path
 
