@@ -305,12 +305,15 @@ class ClusterLogReader:
 
     async def _new_lines(self, log: PodLog) -> AsyncGenerator[list[LogLine], None]:
         if not log.has_tail:
-            yield await self._tail(log)
-        if log.has_tail:
-            async with contextlib.aclosing(log.new_texts()) as parts:
-                async for texts in parts:
-                    lines = (self._logs.line(log.pod, text) for text in texts)
-                    yield list(filter(self._query.matches, lines))
+            tail = await self._tail(log)
+            if not log.has_tail:
+                # The fault has been told.
+                return
+            yield tail
+        async with contextlib.aclosing(log.new_texts()) as parts:
+            async for texts in parts:
+                lines = (self._logs.line(log.pod, text) for text in texts)
+                yield list(filter(self._query.matches, lines))
 
     def _matches(self, log: PodLog, text: TimedText) -> bool:
         return self._query.matches(self._logs.line(log.pod, text))

@@ -259,6 +259,27 @@ async def test_a_log_that_is_refused_is_told_and_the_others_are_read(logs: Logs)
     assert (told.app, line.line) == ("shop", "2")
 
 
+async def test_a_follower_is_told_once_of_a_log_that_cannot_be_read_for_long(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MIN_RETRY_S", 0.001)
+    monkeypatch.setattr(module, "MAX_RETRY_S", 0.01)
+    logs.node.logs["api-1"] = log("1")
+    logs.node.refused["api-1"] = (500, "the node does not answer")
+    logs.on_pod(pod("api-1"))
+    reader = logs.open_reader(LogQuery(follow=True))
+    await wait_until(lambda: len(logs.node.queries) > 5)
+    (told,) = reader.drain()
+
+    logs.node.refused.clear()
+    (line,) = await next_lines(reader, 1)
+
+    assert told.line == (
+        "the output of pod api-1-id cannot be read, retrying: the node does not answer"
+    )
+    assert line.line == "1"
+
+
 async def test_a_pod_that_comes_later_is_followed_from_its_first_line(logs: Logs) -> None:
     reader = logs.open_reader(LogQuery(component="api", tail=0, follow=True))
     await asyncio.sleep(0)
