@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_S = 1.0
 """The pause if the API names none, or a date."""
+MIN_S = 0.2
+"""The shortest pause: a refused call must not be repeated at once, again and again."""
 MAX_S = 30.0
 """The longest pause; the next call asks again."""
 
@@ -31,7 +33,7 @@ def retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
         return None
     if text is None or not text.isdecimal():
         return DEFAULT_S
-    return min(float(text), MAX_S)
+    return min(max(float(text), MIN_S), MAX_S)
 
 
 class Throttle:

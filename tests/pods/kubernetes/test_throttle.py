@@ -38,6 +38,7 @@ def asked_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (429, None, 1),
         (429, "Wed, 21 Oct 2026 07:28:00 GMT", 1),
         (429, "86400", 30),
+        (429, "0", throttle.MIN_S),
         (503, "2", 2),
         (503, None, None),
         (500, "1", 1),
