@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
@@ -70,6 +71,8 @@ class PodLogins:
         self._access = access
         self._salts: dict[Version, str] = {}
         self._users: dict[Version, KeyPair] = {}
+        # Public keys that were in use before the salt of another pod runner was known.
+        self._replaced: defaultdict[Version, set[str]] = defaultdict(set)
         self._retired: asyncio.Queue[str] = asyncio.Queue()
 
     @property
@@ -83,9 +86,10 @@ class PodLogins:
 
     def use_salt(self, version: Version, salt: str) -> None:
         """Go on with the salt of another pod runner for a version, unless it is empty."""
-        if salt:
+        if salt and salt != self._salts.get(version):
             self._salts[version] = salt
-            self._users.pop(version, None)
+            if user := self._users.pop(version, None):
+                self._replaced[version].add(user.public)
 
     def log_in(self, spec: PodSpec) -> Login:
         """Return the login of one start of a pod."""
@@ -103,9 +107,12 @@ class PodLogins:
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; its credentials may be revoked."""
         salt, user = self._salts.pop(version, None), self._users.pop(version, None)
-        if salt is not None and self._access.makes_users:
-            user = user or self._access.derive_user(salt)
-            self._retired.put_nowait(user.public)
+        users = self._replaced.pop(version, set())
+        if salt is None or not self._access.makes_users:
+            return
+        user = user or self._access.derive_user(salt)
+        for public in {*users, user.public}:
+            self._retired.put_nowait(public)
 
     def _user(self, version: Version) -> KeyPair:
         user = self._users.get(version)

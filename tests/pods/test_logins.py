@@ -73,6 +73,22 @@ async def test_the_credentials_of_retired_versions_are_revoked_together(
     assert claims(logins.log_in(API))["sub"] not in users
 
 
+async def test_credentials_from_before_the_salt_of_another_runner_was_known_are_revoked_too(
+    logins: PodLogins,
+) -> None:
+    revoked: asyncio.Queue[Collection[str]] = asyncio.Queue()
+    early = claims(logins.log_in(API))["sub"]
+    logins.use_salt(API.version, "that of the other runner")
+    late = claims(logins.log_in(API))["sub"]
+
+    async with run_in_background(logins.revoke_retired(revoked.put, wait_s=0.05), "revoking"):
+        logins.retire(API.version)
+        found = await revoked.get()
+
+    assert early != late
+    assert set(found) == {early, late}
+
+
 async def test_a_failed_revocation_is_logged_and_the_next_one_is_tried(
     logins: PodLogins, caplog: pytest.LogCaptureFixture
 ) -> None:
