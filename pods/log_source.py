@@ -8,7 +8,18 @@ from broker.storage.pod_logs import LogQuery
 from kubefox.pod import LogLine
 
 DRAIN_BYTES = 256 << 10
-"""About how many bytes of lines one answer has."""
+"""About how many bytes of lines one answer has; see ``line_bytes``."""
+
+_NAMES_BYTES = 300
+_MAX_CHARACTER_BYTES = 4
+
+
+def line_bytes(text: str) -> int:
+    """Return about how many bytes a line has in an answer, and in memory.
+
+    The names of its pod and its version count too: a short line has more of them than text.
+    """
+    return _NAMES_BYTES + len(text) * (1 if text.isascii() else _MAX_CHARACTER_BYTES)
 
 
 class LineReader(Protocol):

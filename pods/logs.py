@@ -15,7 +15,7 @@ from broker.storage.pod_logs import LogQuery
 from kubefox.pod import LogLine
 from pods.base import PodSpec
 from pods.log_files import LogFiles
-from pods.log_source import DRAIN_BYTES, LineReader, LogSource
+from pods.log_source import DRAIN_BYTES, LineReader, LogSource, line_bytes
 
 LINES_PER_POD = 1000
 MAX_PODS = 200
@@ -144,7 +144,7 @@ class LogReader:
         size = 0
         while size < max_bytes and (waiting := self._tail or self._lines):
             drained.append(waiting.popleft())
-            size += len(drained[-1].line)
+            size += line_bytes(drained[-1].line)
         if self._is_empty:
             self._offered.clear()
         return tuple(drained)

@@ -24,7 +24,7 @@ from pods.kubernetes.cluster_pod import ClusterPod
 from pods.kubernetes.log_texts import TimedText
 from pods.kubernetes.manifests import version_of
 from pods.kubernetes.pod_log import PodLog
-from pods.log_source import DRAIN_BYTES
+from pods.log_source import DRAIN_BYTES, line_bytes
 from pods.logs import LINES_PER_POD, MAX_PODS
 
 logger = logging.getLogger(__name__)
@@ -173,6 +173,7 @@ class ClusterLogReader:
         self._group: asyncio.TaskGroup | None = None
         self._lines: deque[LogLine] = deque()
         self._bytes = 0
+        self._tail_bytes = TAIL_BYTES
         # The last notice about each pod, by its uid; that about all of them has an empty one.
         self._told: dict[str, str] = {}
         self._has_ended = False
@@ -190,7 +191,7 @@ class ClusterLogReader:
         size = 0
         while self._lines and size < max_bytes:
             drained.append(self._lines.popleft())
-            size += len(drained[-1].line)
+            size += line_bytes(drained[-1].line)
         self._bytes -= size
         self._drained.set()
         if not self._lines and not self._has_ended:
@@ -263,12 +264,13 @@ class ClusterLogReader:
         return log
 
     async def _read_tails(self, logs: list[PodLog]) -> None:
-        max_bytes = TAIL_BYTES // max(len(logs), 1)
-        tails = await asyncio.gather(*(self._tail(log, max_bytes) for log in logs))
+        # A tail that is read later, such as one after a fault, gets no more room.
+        self._tail_bytes = TAIL_BYTES // max(len(logs), 1)
+        tails = await asyncio.gather(*map(self._tail, logs))
         for line in sorted((line for tail in tails for line in tail), key=_time):
             self._offer(line)
 
-    async def _tail(self, log: PodLog, max_bytes: int = TAIL_BYTES) -> list[LogLine]:
+    async def _tail(self, log: PodLog) -> list[LogLine]:
         """Return the latest wanted lines of a pod; tell why they cannot be read."""
         query = self._query
         # As on one machine: lines of a deployment are looked for in the latest ones of the pod.
@@ -277,7 +279,7 @@ class ClusterLogReader:
         wanted = partial(self._matches, log)
         try:
             async with self._logs.tails:
-                texts = await log.tail(count, query.since_s, wanted, max_bytes)
+                texts = await log.tail(count, query.since_s, wanted, self._tail_bytes)
         except ApiError as error:
             self._tell_fault(log, error)
             return []
@@ -328,7 +330,7 @@ class ClusterLogReader:
 
     def _offer(self, line: LogLine) -> None:
         self._lines.append(line)
-        self._bytes += len(line.line)
+        self._bytes += line_bytes(line.line)
         self._offered.set()
 
     def _tell_fault(self, log: PodLog | None, error: ApiError) -> None:

@@ -12,6 +12,7 @@ from pods.kubernetes.api import Api, ApiError
 from pods.kubernetes.cluster_pod import ClusterPod
 from pods.kubernetes.log_texts import Position, TimedText, TimedTexts, format_time
 from pods.kubernetes.manifests import CONTAINER
+from pods.log_source import line_bytes
 
 # The pod, its container, or the process before is not there, or not yet.
 _MISSING = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
@@ -69,7 +70,7 @@ class PodLog:
             count: How many lines to read.
             since_s: Unix time; older lines are left out, to the second.
             wanted: Returns whether a line is to be returned.
-            max_bytes: About how many bytes of text to keep; the oldest lines are left out.
+            max_bytes: About how many bytes to keep; the oldest lines are left out.
 
         Raises:
             ApiError: They cannot be read.
@@ -161,16 +162,16 @@ class _Kept:
         """Add a line if it is wanted; the oldest ones make room."""
         if self._wanted(text):
             self.texts.append(text)
-            self._bytes += len(text.text)
+            self._bytes += line_bytes(text.text)
             while self._bytes > self._max_bytes and len(self.texts) > 1:
-                self._bytes -= len(self.texts.popleft().text)
+                self._bytes -= line_bytes(self.texts.popleft().text)
 
     def prepend(self, earlier: _Kept) -> None:
         """Add the lines of an earlier log."""
         while earlier.texts and self._bytes < self._max_bytes:
             text = earlier.texts.pop()
             self.texts.appendleft(text)
-            self._bytes += len(text.text)
+            self._bytes += line_bytes(text.text)
 
 
 @contextlib.contextmanager

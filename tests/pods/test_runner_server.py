@@ -7,15 +7,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from broker.dispatch.pod_runners import PodRunners
+from broker.nats.client import LEAST_PAYLOAD_BYTES
 from broker.storage.pod_logs import LogQuery
 from kubefox.pod import LogLine, RunnerStatus
 from pods.base import PodSpec
-from pods.logs import LogReader, PodLogs, open_logs
+from pods.logs import LINES_PER_POD, LogReader, PodLogs, open_logs
 from pods.runner_server import serve_runner
-from tests.pods.platform import Platform
+from tests.pods.platform import Platform, open_platform
+from tests.support.nats import NatsServer
 
 API = PodSpec(id="api-1", app="shop", component="api", hash="a" * 32)
 WEB = PodSpec(id="web-1", app="shop", component="web", hash="b" * 32)
@@ -78,6 +81,25 @@ async def test_many_long_lines_are_read_whole(
         one.logs.write(API, lines)
 
         assert await read(runners, LogQuery(tail=1000)) == lines
+
+
+async def test_answers_with_short_lines_fit_into_the_messages_of_any_server(tmp_path: Path) -> None:
+    folder = tmp_path / "nats"
+    folder.mkdir()
+    pods = [msgspec.structs.replace(API, id=f"api-{number}") for number in range(20)]
+    with NatsServer(folder, f"max_payload: {LEAST_PAYLOAD_BYTES}") as server:
+        async with (
+            open_platform(server.url, tmp_path / "data") as platform,
+            running(platform, tmp_path, "one") as one,
+        ):
+            for pod in pods:
+                one.logs.write(pod, ["x"] * LINES_PER_POD)
+
+            lines = await read(
+                PodRunners(platform.bus, platform.board), LogQuery(tail=LINES_PER_POD)
+            )
+
+    assert len(lines) == len(pods) * LINES_PER_POD
 
 
 async def test_new_lines_are_followed_also_of_a_runner_that_starts_later(
