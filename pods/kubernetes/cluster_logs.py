@@ -236,15 +236,24 @@ class ClusterLogReader:
             pods = await self._wait_pods()
             logs = [self._add(pod) for pod in filter(self._is_wanted, pods)]
             if self._query.follow:
-                self._group = group
-            elif len(logs) > MAX_PODS:
+                await self._follow_all(logs, group)
+                return
+            if len(logs) > MAX_PODS:
                 few = f"{MAX_PODS} of {len(logs)} pods"
                 self._tell(f"the output of {few} is read: name a component or a pod")
             await self._read_tails(logs[:MAX_PODS])
-            if self._query.follow:
-                for log in logs:
-                    group.create_task(self._follow(log))
-                await asyncio.Event().wait()
+
+    async def _follow_all(self, logs: list[PodLog], group: asyncio.TaskGroup) -> None:
+        """Follow these logs, and those of pods that come later, until cancelled."""
+        self._group = group
+        try:
+            await self._read_tails(logs[:MAX_PODS])
+            for log in logs:
+                group.create_task(self._follow(log))
+            await asyncio.Event().wait()
+        finally:
+            # A group that ends takes no more tasks.
+            self._group = None
 
     async def _wait_pods(self) -> tuple[ClusterPod, ...]:
         """Return the pods; one that follows waits for them until they are known."""

@@ -294,6 +294,20 @@ async def test_a_pod_that_comes_later_is_followed_from_its_first_line(logs: Logs
     assert "tailLines" not in logs.node.queries[0]
 
 
+async def test_a_pod_may_come_while_a_reader_ends(logs: Logs) -> None:
+    logs.on_pod(pod("api-1"))
+    reader = logs.open_reader(LogQuery(tail=0, follow=True))
+    await wait_until(lambda: logs.open_streams == 1)
+
+    reader.close()
+    for number in range(10):
+        await asyncio.sleep(0)
+        logs.on_pod(pod(f"later-{number}"))
+    await wait_until(lambda: reader.is_done)
+
+    assert logs.open_streams == 0
+
+
 async def test_faults_of_the_reader_itself_end_it(
     logs: Logs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
