@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from msgspec.structs import replace
 
 from broker.storage.pod_logs import MAX_TAIL, LogQuery
@@ -32,5 +34,7 @@ class SeenLines:
         if not self._latest_s:
             return query
         self._before_s = dict(self._latest_s)
-        since_s = max(query.since_s, max(self._before_s.values()) - OVERLAP_S)
+        # The clock of one node may be ahead of those of the others.
+        latest_s = min(max(self._before_s.values()), time.time())
+        since_s = max(query.since_s, latest_s - OVERLAP_S)
         return replace(query, since_s=since_s, tail=MAX_TAIL)

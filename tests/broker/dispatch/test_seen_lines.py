@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from broker.dispatch.seen_lines import OVERLAP_S, SeenLines
 from broker.storage.pod_logs import MAX_TAIL, LogQuery
 from kubefox.pod import LogLine
 
-NOW_S = 1_796_119_200.0
+NOW_S = 1_700_000_000.0
 
 
 def line(text: str, at_s: float, *, pod: str = "api-1", is_notice: bool = False) -> LogLine:
@@ -39,6 +41,17 @@ def test_a_query_never_reaches_further_back_than_before() -> None:
     seen.take(line("1", NOW_S))
 
     assert seen.rest(LogQuery(since_s=NOW_S - 1)).since_s == NOW_S - 1
+
+
+def test_a_clock_that_is_ahead_hides_no_lines_of_other_pods() -> None:
+    seen = SeenLines()
+    seen.take(line("1", time.time() + 3600))
+    later = line("later", time.time(), pod="api-2")
+
+    rest = seen.rest(LogQuery(follow=True))
+
+    assert rest.matches(later)
+    assert seen.take(later)
 
 
 def test_each_notice_is_new() -> None:
