@@ -27,6 +27,7 @@ from fox.cli.support.output import Output, to_text
 from fox.cli.support.pages import documents
 from fox.cli.support.tables import console_for
 from fox.cli.support.times import read_since
+from kubefox import printable
 from kubefox.errors import NotFound
 from kubefox.pod import LogLine
 
@@ -139,7 +140,7 @@ def logs(
     for document in documents:
         line = msgspec.convert(document, LogLine)
         if line.is_notice:
-            sys.stderr.write(f"warning: {line.line}\n")
+            sys.stderr.write(f"warning: {printable.one_line(line.line)}\n")
             has_notice = True
             continue
         print_line(line)

@@ -43,6 +43,14 @@ def test_the_command_fails_if_nothing_else_came(
     assert capsys.readouterr() == ("", "warning: it is away\n")
 
 
+def test_it_cannot_control_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read(monkeypatch, {**TOLD, "line": "it is\x1b[2J away\nerror: other"}, LINE)
+
+    assert capsys.readouterr().err == "warning: it is\\x1b[2J away\\nerror: other\n"
+
+
 def test_the_other_lines_are_shown_without_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
