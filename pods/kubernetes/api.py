@@ -25,6 +25,9 @@ CALL_S = 30.0
 WATCH_S = 300
 """How long a watch lasts before it is made again; a connection that died unnoticed is found."""
 
+PART_BYTES = 64 << 10
+"""The largest part of a stream that is handed on at once."""
+
 _TOKEN_S = 60.0
 _APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -247,7 +250,7 @@ class Api:
         try:
             async with self._request("GET", path, params=parameters, timeout=timeout) as response:
                 try:
-                    async for part in response.content.iter_any():
+                    async for part in response.content.iter_chunked(PART_BYTES):
                         yield part
                 finally:
                     _abort(response)

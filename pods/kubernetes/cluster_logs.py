@@ -331,10 +331,10 @@ class ClusterLogReader:
 
     async def _put(self, lines: list[LogLine]) -> None:
         """Offer lines as soon as there is room for them."""
-        while self._bytes >= WAITING_BYTES:
-            self._drained.clear()
-            await self._drained.wait()
         for line in lines:
+            while self._bytes >= WAITING_BYTES:
+                self._drained.clear()
+                await self._drained.wait()
             self._offer(line)
 
     def _offer(self, line: LogLine) -> None:
