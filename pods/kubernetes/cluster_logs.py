@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 import msgspec
 
@@ -276,11 +276,11 @@ class ClusterLogReader:
         # A tail that is read later, such as one after a fault, gets no more room.
         self._tail_bytes = TAIL_BYTES // max(len(logs), 1)
         tails = await asyncio.gather(*map(self._tail, logs))
-        for line in sorted((line for tail in tails for line in tail), key=_time):
+        for line in sorted(chain.from_iterable(filter(None, tails)), key=_time):
             self._offer(line)
 
-    async def _tail(self, log: PodLog) -> list[LogLine]:
-        """Return the latest wanted lines of a pod; tell why they cannot be read."""
+    async def _tail(self, log: PodLog) -> list[LogLine] | None:
+        """Return the latest wanted lines of a pod; tell why they cannot be read, if so."""
         query = self._query
         # As on one machine: lines of a deployment are looked for in the latest ones of the pod.
         selects = query.deployment or query.virtual_environment
@@ -291,7 +291,7 @@ class ClusterLogReader:
                 texts = await log.tail(count, query.since_s, wanted, self._tail_bytes)
         except ApiError as error:
             self._tell_fault(log, error)
-            return []
+            return None
         latest = islice(texts, max(len(texts) - query.tail, 0), None)
         return [self._logs.line(log.pod, text) for text in latest]
 
@@ -317,8 +317,7 @@ class ClusterLogReader:
     async def _new_lines(self, log: PodLog) -> AsyncGenerator[list[LogLine], None]:
         if not log.has_tail:
             tail = await self._tail(log)
-            if not log.has_tail:
-                # The fault has been told.
+            if tail is None:
                 return
             yield tail
         async with contextlib.aclosing(log.new_texts()) as parts:
