@@ -28,6 +28,7 @@ ADDRESSES: Values = {
     "health": {"host": "$(POD_IP)"},
     "control": {"host": "$(POD_IP)"},
     "http": {"host": "$(POD_IP)"},
+    "nats": {"server": {"host": "$(POD_IP)"}},
 }
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sysconfig
 import time
@@ -20,6 +22,9 @@ from tests.fox.cli.conftest import FOX
 from tests.kubernetes.chart import CHART, Values, of_kind, rendered
 
 SERVERS: Values = {"nats": {"server": {"enabled": True}}}
+# Each server has an address of its own here, as in a pod.
+AT_OWN_ADDRESS: Values = {"nats": {"server": {"enabled": True, "host": "$(POD_IP)"}}}
+PORT = 4222
 MONITOR_PORT = 8222
 WAIT_S = 120.0
 POLL_S = 0.05
@@ -43,13 +48,23 @@ def hosts() -> list[str]:
 
 
 @contextlib.contextmanager
-def running(container: dict[str, Any], folder: Path, number: int) -> Iterator[None]:
-    """Run a server of the StatefulSet on this machine, with the files in ``folder``."""
+def running(container: dict[str, Any], folder: Path, number: int, host: str) -> Iterator[None]:
+    """Run a server of the StatefulSet on this machine.
+
+    Args:
+        container: Of the StatefulSet.
+        folder: With the configurations.
+        number: Of the server.
+        host: Address of its pod.
+    """
     (arguments,) = container["args"]
+    variables = {"POD": f"kubefox-nats-{number}", "POD_IP": host}
+    for name, value in variables.items():
+        arguments = arguments.replace(f"$({name})", value)
     programs = sysconfig.get_path("scripts")
     process = subprocess.Popen(
         [*container["command"], arguments.replace("/etc/nats", str(folder))],
-        env={"PATH": f"{programs}:{os.environ['PATH']}", "POD": f"kubefox-nats-{number}"},
+        env={"PATH": f"{programs}:{os.environ['PATH']}", **variables},
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -78,6 +93,14 @@ def wait_probed(probe: dict[str, Any], host: str, expected: int) -> None:
         time.sleep(POLL_S)
 
 
+def told_address(host: str) -> tuple[str, int]:
+    """Return the address at which a server tells clients that it is reached."""
+    with socket.create_connection((host, PORT), timeout=WAIT_S) as connection:
+        line = connection.makefile().readline()
+    told = json.loads(line.removeprefix("INFO "))
+    return told["host"], told["port"]
+
+
 @pytest.mark.usefixtures("cluster")
 def test_an_upgrade_of_the_platform_leaves_the_servers_alone(tmp_path: Path) -> None:
     newer = tmp_path / "newer"
@@ -94,20 +117,20 @@ def test_an_upgrade_of_the_platform_leaves_the_servers_alone(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("cluster")
 def test_a_server_is_ready_when_its_jetstream_is(tmp_path: Path) -> None:
-    container = server(tmp_path, SERVERS)
+    container = server(tmp_path, AT_OWN_ADDRESS)
     files = tmp_path / "nats"
-    options = [part for host in hosts() for part in ("--listen", f"{host}:4222")]
+    options = [part for host in hosts() for part in ("--listen", f"{host}:{PORT}")]
     subprocess.run([*FOX, "init-nats", files, *options], check=True, stdout=subprocess.DEVNULL)
     first, *_ = hosts()
     startup, readiness = container["startupProbe"], container["readinessProbe"]
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(running(container, files, 0))
+        stack.enter_context(running(container, files, 0, first))
         # It accepts clients, but its cluster has no leader.
         wait_probed(startup, first, 503)
         alone = probed(readiness, first)
-        for number in (1, 2):
-            stack.enter_context(running(container, files, number))
+        for number, host in enumerate(hosts()[1:], 1):
+            stack.enter_context(running(container, files, number, host))
         for host in hosts():
             wait_probed(startup, host, 200)
             wait_probed(readiness, host, 200)
@@ -115,6 +138,28 @@ def test_a_server_is_ready_when_its_jetstream_is(tmp_path: Path) -> None:
     assert alone == 503
     assert startup["httpGet"]["port"] == readiness["httpGet"]["port"] == "monitor"
     assert {"name": "monitor", "containerPort": MONITOR_PORT} in container["ports"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_server_listens_on_every_address_of_its_pod_and_tells_clients_its_name(
+    tmp_path: Path,
+) -> None:
+    usual = server(tmp_path, SERVERS)
+    one = {"nats": {"server": {**AT_OWN_ADDRESS["nats"]["server"], "replicas": 1}}}
+    container = server(tmp_path, one)
+    files = tmp_path / "nats"
+    configured, *_, host = hosts()
+    listen = ("--listen", f"{configured}:{PORT}")
+    subprocess.run([*FOX, "init-nats", files, *listen], check=True, stdout=subprocess.DEVNULL)
+
+    with running(container, files, 0, host):
+        wait_probed(container["startupProbe"], host, 200)
+        told = told_address(host)
+        at_configured = probed(container["startupProbe"], configured)
+
+    assert "--addr 0.0.0.0 " in usual["args"][0]
+    assert told == ("kubefox-nats-0.kubefox-nats", PORT)
+    assert at_configured == 0
 
 
 def test_the_servers_have_the_version_that_the_platform_is_tested_with() -> None:
