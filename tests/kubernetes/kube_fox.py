@@ -115,24 +115,26 @@ class KubeFox:
         await process.communicate()
         return process.returncode or 0
 
-    @staticmethod
-    def tunnels() -> list[int]:
-        """Return the process ids of the tunnels that run."""
-        return [pid for pid, command in _commands() if {"port-forward", CONTEXT} <= {*command}]
+    def tunnels(self) -> list[int]:
+        """Return the process ids of the tunnels of this user that run."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command, environ = (
+                    (folder / name).read_bytes().split(b"\0") for name in ("cmdline", "environ")
+                )
+            except OSError:  # It has ended, or is another user's.
+                continue
+            if b"port-forward" in command and self._kubeconfig in environ:
+                found.append(int(folder.name))
+        return found
 
     async def wait_no_tunnel(self) -> None:
         """Return when no tunnel runs."""
         while self.tunnels():
             await asyncio.sleep(0.05)
 
-
-def _commands() -> list[tuple[int, list[str]]]:
-    """Return the command line of each process of this machine."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (folder / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:  # It has ended.
-            continue
-        found.append((int(folder.name), text.split("\0")))
-    return found
+    @property
+    def _kubeconfig(self) -> bytes:
+        """The variable that only commands of this user have."""
+        return f"KUBECONFIG={self.environ['KUBECONFIG']}".encode()

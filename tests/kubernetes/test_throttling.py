@@ -61,6 +61,8 @@ class TestThrottledDriver(LabDriver):
             assert all(await asyncio.gather(*started))
 
 
+# It limits calls for the whole cluster, and reads the figures of the one API server.
+@pytest.mark.usefixtures("lab")
 async def test_a_resource_is_applied_when_the_api_takes_calls_again(
     applying: Applying, resources: Resources, plane: Plane
 ) -> None:
