@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.kubernetes import manifests, node_numbers
+from tests.kubernetes.any_cluster import WAIT_S
 from tests.kubernetes.lab_cluster import LabCluster
 from tests.kubernetes.node_numbers import claimed_number
 
@@ -155,18 +156,7 @@ def test_a_container_whose_liveness_probe_fails_is_started_again(
 
 
 def test_a_pod_may_drain_within_its_grace_time(lab: LabCluster, namespace: str) -> None:
-    drains = manifests.script(
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit(0)))\n"
-        "print('up', flush=True); open('/ready/file', 'w').close()\n"
-        "time.sleep(600)",
-        readinessProbe={"exec": {"command": ["test", "-e", "/ready/file"]}, "periodSeconds": 1},
-        volumeMounts=[{"name": "ready", "mountPath": "/ready"}],
-    )
-    pod = manifests.pod("drains", drains, volumes=[{"name": "ready", "emptyDir": {}}])
-    lab.apply(namespace, pod)
-    scope = ("--namespace", namespace)
-    lab.kubectl("wait", "pod/drains", "--for=condition=Ready", "--timeout=120s", *scope)
+    start_with_handler(lab, namespace, "drains", "lambda *_: (time.sleep(0.5), sys.exit(0))")
 
     last = last_state(lab, namespace, "drains", grace_s=60)
 
@@ -174,11 +164,7 @@ def test_a_pod_may_drain_within_its_grace_time(lab: LabCluster, namespace: str) 
 
 
 def test_a_pod_is_killed_after_its_grace_time(lab: LabCluster, namespace: str) -> None:
-    main = manifests.script(
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    )
-    lab.apply(namespace, manifests.pod("stubborn", main))
-    lab.wait(lambda: bool(lab.get(namespace, "pods")[0]["status"].get("podIP")))
+    start_with_handler(lab, namespace, "stubborn", "signal.SIG_IGN")
 
     last = last_state(lab, namespace, "stubborn", grace_s=1)
 
@@ -255,6 +241,22 @@ def test_a_port_of_a_pod_is_forwarded_until_the_pod_is_gone(
 
         assert forwarding.wait(30) == 1
     assert texts == [b"one", b"one"]
+
+
+def start_with_handler(lab: LabCluster, namespace: str, name: str, handler: str) -> None:
+    """Run a pod, and return when it has a handler of SIGTERM."""
+    main = manifests.script(
+        "import signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, {handler})\n"
+        "open('/ready/file', 'w').close()\n"
+        "time.sleep(600)",
+        readinessProbe={"exec": {"command": ["test", "-e", "/ready/file"]}, "periodSeconds": 1},
+        volumeMounts=[{"name": "ready", "mountPath": "/ready"}],
+    )
+    pod = manifests.pod(name, main, volumes=[{"name": "ready", "emptyDir": {}}])
+    lab.apply(namespace, pod)
+    scope = ("--namespace", namespace)
+    lab.kubectl("wait", f"pod/{name}", "--for=condition=Ready", f"--timeout={WAIT_S}s", *scope)
 
 
 def restarts(lab: LabCluster, namespace: str) -> int:
