@@ -6,7 +6,7 @@ started, restarted and stopped. ``pods.drivers`` finds the installed drivers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
@@ -173,6 +173,13 @@ class PodDriver(Protocol):
         """Return how many pods an earlier process has left, by version.
 
         A version is in it until it runs here. The mapping is empty if no pod outlives its process.
+        """
+        ...
+
+    def pods_of(self, version: Version) -> Collection[str]:
+        """Return the ids on NATS of further pods that may have events of a version.
+
+        While a cluster replaces pods, their successors serve before anybody has asked for them.
         """
         ...
 

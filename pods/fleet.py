@@ -92,7 +92,7 @@ class Fleet:
         self._group = group
         self._limits = limits
         self._pods = PodSet()
-        self.gone = GoneAnnouncer(bus, board, self._pods.living)
+        self.gone = GoneAnnouncer(bus, board, self._pods.living, driver.pods_of)
         self._dependencies = PodDependencies(
             driver=driver,
             start_slots=StartSlots(limits.starts_at_once),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from broker.nats.bus import Bus
 from broker.nats.gone_pods import PodGone, encode_notice
@@ -23,20 +23,26 @@ class GoneAnnouncer:
         board: Names the pods of other runners.
         living: This runner's pods of each version by id, with those that are being stopped. They
             still handle their requests.
+        pods_of: Returns further pods that may handle requests; see ``PodDriver.pods_of``.
     """
 
     def __init__(
-        self, bus: Bus, board: PodBoard, living: Mapping[Version, Mapping[str, PodSupervisor]]
+        self,
+        bus: Bus,
+        board: PodBoard,
+        living: Mapping[Version, Mapping[str, PodSupervisor]],
+        pods_of: Callable[[Version], Collection[str]],
     ) -> None:
         self._bus = bus
         self._board = board
         self._living = living
+        self._pods_of = pods_of
 
     def pods_of(self, version: Version) -> frozenset[str]:
         """Return the NATS ids of all pods of a version, also of those that are being stopped."""
         own = self._living.get(version, {})
         others = (pod.nats_id for pod in self._board.pods_of(version) if pod.id not in own)
-        return frozenset((*(pod.nats_id for pod in own.values()), *others))
+        return frozenset((*(pod.nats_id for pod in own.values()), *others, *self._pods_of(version)))
 
     async def announce(
         self, dead: PodStatus, *, may_drain: bool = False, is_cut_off: bool = False

@@ -136,6 +136,10 @@ class LocalDriver:
         """Return nothing: a process of this machine never outlives its platform."""
         return {}
 
+    def pods_of(self, version: Version) -> tuple[str, ...]:
+        """Return none: all pods were asked for; see ``PodDriver.pods_of``."""
+        return ()
+
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; see ``PodDriver.retire``."""
         self._logins.retire(version)

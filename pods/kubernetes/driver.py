@@ -154,6 +154,11 @@ class KubernetesDriver:
             logger.warning("the pods of an earlier process are not known: %s", error)
         return {version: left.replicas for version, left in self._left.items() if left.replicas}
 
+    def pods_of(self, version: Version) -> frozenset[str]:
+        """Return the names of all pods of a version; see ``PodDriver.pods_of``."""
+        workload = self._workloads.get(workload_name(version))
+        return workload.pods if workload else frozenset()
+
     def retire(self, version: Version) -> None:
         """Note that a version is not in use any more; see ``PodDriver.retire``."""
         if left := self._left.pop(version, None):

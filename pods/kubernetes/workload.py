@@ -103,6 +103,11 @@ class Workload:
         for _ in range(count - self.wanted):
             self._add_vacancy()
 
+    @property
+    def pods(self) -> frozenset[str]:
+        """Names of its pods of the cluster that may serve, also of those without a replica."""
+        return frozenset(pod.metadata.name for pod in self._pods.values() if not pod.is_over)
+
     def forget_written(self) -> None:
         """Note that its objects in the cluster may differ from those that were written."""
         self.applied, self.has_budget = None, False

@@ -125,7 +125,8 @@ async def test_a_filter_by_an_unknown_state_names_the_states(client: Client) -> 
 
     assert status == 400
     assert problem["detail"] == (
-        "query parameter phase is 'running': expected one of starting, ready, back-off, stopping"
+        "query parameter phase is 'running': expected one of "
+        "starting, ready, back-off, stopping, unknown"
     )
 
 

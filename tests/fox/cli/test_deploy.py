@@ -229,14 +229,14 @@ def test_an_app_folder_must_hold_an_app(fox: Cli, tmp_path: Path) -> None:
 
 
 def test_undeploy_says_when_all_pods_are_still_used(fox: Cli, tmp_path: Path) -> None:
-    shop = make(tmp_path, "shared")
-    fox("deploy", "shared-v1", "--app", shop.folder, "--no-wait")
-    fox("deploy", "shared-v2", "--app", shop.folder, "--no-wait")
+    shop = make(tmp_path, "twice")
+    fox("deploy", "twice-v1", "--app", shop.folder, "--no-wait")
+    fox("deploy", "twice-v2", "--app", shop.folder, "--no-wait")
 
-    shared = fox("undeploy", "shared-v1").stdout
-    alone = fox("undeploy", "shared-v2").stdout
+    shared = fox("undeploy", "twice-v1").stdout
+    alone = fox("undeploy", "twice-v2").stdout
 
-    assert shared == "all pods are still used\ndeployment shared-v1 is removed\n"
+    assert shared == "all pods are still used\ndeployment twice-v1 is removed\n"
     assert "2 pods no longer used\n" in alone
 
 

@@ -158,12 +158,12 @@ def test_output_that_cannot_be_written_is_reported_in_one_line(
 
 
 def test_a_plan_that_cannot_be_shown_is_not_carried_out(fox: Cli, tmp_path: Path) -> None:
-    shop = make(tmp_path, "unseen")
+    shop = make(tmp_path, "unprinted")
 
-    done = run_without_room("deploy", "unseen-v1", "--app", shop.folder, **fox.environ)
+    done = run_without_room("deploy", "unprinted-v1", "--app", shop.folder, **fox.environ)
 
     assert (done.returncode, done.stderr) == (1, NO_ROOM)
-    fox("get", "deployment", "unseen-v1", code=3)
+    fox("get", "deployment", "unprinted-v1", code=3)
 
 
 def test_a_closed_pipe_ends_a_command_without_a_message() -> None:

@@ -80,6 +80,17 @@ async def test_a_replica_gets_a_pod_that_is_there_and_ready_ones_first() -> None
     assert await first.wait_ready()
 
 
+async def test_a_successor_may_have_events_before_it_has_a_replica() -> None:
+    found = await workload(pod("old", is_ready=True), pod("new", is_ready=True))
+    found.add(replica())
+
+    found.on_pod(pod("evicted", phase="Failed"))
+
+    assert found.pods == {"api-old", "api-new"}
+    found.on_deleted(pod("old"))
+    assert found.pods == {"api-new"}
+
+
 async def test_a_pod_serves_one_replica_only() -> None:
     found = await workload(pod("one"))
     first, second = replica(), replica()
