@@ -116,5 +116,12 @@ class Demand:
         self.looked_up += len(versions)
         wanted = frozenset(filter(usage.is_wanted, versions))
         self._idle.remove(versions - wanted)
+        self._end_idleness(wanted & self._idle.versions, usage)
         needed = {version for version in wanted if version not in self._idle.versions}
         return Needs(versions=versions, replicas=self._replicas.update(versions, needed, usage))
+
+    def _end_idleness(self, idle: frozenset[Version], usage: UsageIndex) -> None:
+        """Start those of some idle versions that have a minimum now; others follow the leader."""
+        if idle and self._idle.is_leading:
+            for version in self._replicas.with_minimum(idle, usage):
+                self._idle.activate(version)

@@ -56,6 +56,11 @@ class ReplicaCounts:
             self._has_scaled.clear()
         return {version: found.clamp(self._count(version)) for version, found in limits.items()}
 
+    def with_minimum(self, versions: AbstractSet[Version], usage: UsageIndex) -> list[Version]:
+        """Return those of some versions that must always have a pod."""
+        limits = replicas_of_versions(versions, usage, self._default)
+        return [version for version, found in limits.items() if found.min > 0]
+
     async def wait_scaled(self) -> dict[Version, Replicas]:
         """Return the versions whose number of pods follows the load, once there is one."""
         await self._has_scaled.wait()

@@ -89,5 +89,8 @@ async def test_pods_follow_the_load_and_an_idle_version_has_none(
         answered = await asyncio.gather(*answers)
         await wait_pods(platform, 0)
 
+        await platform.fox("scale", "slow", "--min", "2")
+        await wait_pods(platform, 2)
+
     assert "slow" in idle
     assert answered == [(200, "done")] * REQUESTS

@@ -116,3 +116,24 @@ async def test_a_version_with_a_minimum_is_never_idle(platform: Platform) -> Non
         assert [idle.component for idle in platform.board.idle_versions] == ["web"]
         assert reconciler.counts.stops == 1
         await platform.wait_ready(api)
+
+
+async def test_an_idle_version_starts_when_it_gets_a_minimum(platform: Platform) -> None:
+    api = await platform.version(programs.GOOD)
+    key = records.scale_key(APP, "api-server")
+
+    async def nothing_is_used(*_: object) -> frozenset[str]:
+        return frozenset()
+
+    limits = PodLimits(event_ttl_s=5, idle_s=0.1, min_check_s=0.05)
+    async with platform.reconciling(limits=limits, find_used=nothing_is_used):
+        await platform.deploy("v1", api)
+        await platform.wait_pods(
+            lambda statuses: not statuses and bool(platform.board.idle_versions)
+        )
+
+        override = ScaleOverride(app=APP, component="api-server", scale=Scale(min=2))
+        await platform.store.create(key, override)
+
+        await platform.wait_ready(api, api)
+        await platform.wait_pods(lambda _: not platform.board.idle_versions)
