@@ -70,7 +70,7 @@ class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PodReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a driver tells of a pod that has not ended.
+    """The state of a pod that has not ended, as its driver tells it.
 
     Attributes:
         name: Its name in the cluster; empty while there is no such pod.

@@ -1,4 +1,4 @@
-"""What is measured: convergence, rest, one more deployment, and processes that start again."""
+"""The measurements: convergence, rest, one more deployment, and processes that start again."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class DeploymentMeta(Meta, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True):
-    """What Kubernetes tells of a Deployment."""
+    """The state of a Deployment, as Kubernetes tells it."""
 
     conditions: Sequence[Condition] = ()
 

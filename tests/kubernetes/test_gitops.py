@@ -1,4 +1,4 @@
-"""What Flux and Argo CD need of custom resources, on a real API: health, no drift, pruning."""
+"""Custom resources on a real API, as Flux and Argo CD use them: health, no drift, pruning."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ ON_NODE_B = '{"nodeSelector": {"kubernetes.io/hostname": "node-b"}}'
 
 
 class Told:
-    """What a driver has told of a pod."""
+    """The reports of a driver about a pod."""
 
     def __init__(self, pod: Replica) -> None:
         self.pod = pod

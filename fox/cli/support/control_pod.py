@@ -67,7 +67,7 @@ class _Status(_Camel, frozen=True):
 
 
 class Pod(_Camel, frozen=True):
-    """What is needed of a pod."""
+    """The fields of a pod by which control is found."""
 
     metadata: _Meta
     spec: _Spec
