@@ -547,5 +547,5 @@ async def connect(
         bus.forbidden.log()
         await bus.flush()
         # If the server is away, nats-py writes its pending commands to a closed socket.
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(NatsError):
             await client.close()

@@ -299,7 +299,7 @@ async def _close(client: FastPathClient) -> None:
     """Close a client that is not used."""
     # A client that could not parse its address cannot be closed. If its attempt was cancelled
     # while it waited for the socket to close, ``close`` ends as if it were cancelled as well.
-    with contextlib.suppress(AssertionError, TimeoutError):
+    with contextlib.suppress(AssertionError, TimeoutError, NatsError):
         await within(_CLOSE_S, client.close())
 
 

@@ -15,6 +15,7 @@ from typing import cast
 from urllib.parse import ParseResult
 
 from nats.aio.transport import TcpTransport
+from nats.errors import Error as NatsError
 
 from broker.nats.parser import FastPathParser
 
@@ -23,6 +24,14 @@ TURN_BYTES = 16 * 1024
 
 A read takes up to 256 KiB, a thousand small messages.
 """
+
+
+class ConnectionBroken(NatsError, ConnectionResetError):
+    """The connection to NATS is closed, and nats-py does not know it yet.
+
+    It stands for the RuntimeError of uvloop, which no caller expects: nats-py's tasks connect again
+    after an OSError, and its callers treat its errors as those of a lost connection.
+    """
 
 
 class FastPathTransport(TcpTransport):
@@ -134,20 +143,42 @@ class FastPathTransport(TcpTransport):
         if self._socket is not None:
             self._socket.abort()
 
+    def write(self, payload: bytes) -> None:
+        """Write a command of nats-py.
+
+        Raises:
+            ConnectionBroken: The connection is closed.
+        """
+        self.writelines([payload])
+
     def writelines(self, payload: list[bytes]) -> None:
         """Write nats-py's commands, after what was sent before them.
 
         nats-py's flusher may run before the turn in which ``send`` would write. A client that never
         connected calls this when it closes, and has nothing to write to.
+
+        Raises:
+            ConnectionBroken: The connection is closed.
         """
         self._write_unsent()
-        if self._io_writer is not None:
-            self._io_writer.writelines(payload)
+        if self._io_writer is None:
+            return
+        if self._io_writer.is_closing():
+            raise ConnectionBroken("the connection to NATS is closed")
+        self._io_writer.writelines(payload)
 
     async def drain(self) -> None:
-        """Wait until the socket accepts more; a client that never connected need not wait."""
-        if self._io_writer is not None:
+        """Wait until the socket accepts more; a client that never connected need not wait.
+
+        Raises:
+            ConnectionBroken: The connection is closed.
+        """
+        if self._io_writer is None:
+            return
+        try:
             await self._io_writer.drain()
+        except ConnectionError as error:
+            raise ConnectionBroken("the connection to NATS is closed") from error
 
 
 class _FastPathProtocol(asyncio.StreamReaderProtocol):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import cast
 
+import pytest
+
 from broker.nats.bus import Bus
-from broker.nats.transport import TURN_BYTES
+from broker.nats.lost_connection import NotSent
+from broker.nats.transport import TURN_BYTES, ConnectionBroken
 
 
 async def test_messages_arrive_in_order_under_back_pressure(bus: Bus, pod: Bus) -> None:
@@ -77,3 +81,36 @@ async def test_what_was_read_before_the_connection_ended_is_passed_on(bus: Bus) 
     await asyncio.sleep(0)
 
     assert arrived == list(range(read.count(b"MSG")))
+
+
+async def test_what_is_sent_on_a_connection_that_was_just_closed_fails_as_a_lost_connection(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, transport = bus._client, bus._client._transport
+    closed, go_on, report = asyncio.Event(), asyncio.Event(), client._error_cb
+
+    async def report_late(error: Exception) -> None:
+        closed.set()
+        await go_on.wait()
+        await report(error)
+
+    monkeypatch.setattr(client, "_error_cb", report_late)
+    assert transport._socket is not None
+    transport._socket.abort()
+    await closed.wait()
+
+    # nats-py does not know yet that there is no connection.
+    assert bus.is_ready
+    for _ in range(10):
+        with contextlib.suppress(NotSent):
+            await bus.publish("quiet", b"", headers={"name": "value"})
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionBroken):
+        transport.write(b"PING\r\n")
+    with pytest.raises(ConnectionBroken):
+        await transport.drain()
+
+    go_on.set()
+    assert await bus.wait_ready(10)
+    await bus.publish("quiet", b"", headers={"name": "value"})
+    await bus.flush()
