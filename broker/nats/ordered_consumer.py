@@ -75,7 +75,7 @@ class OrderedConsumer:
     Args:
         bus: Connection that flow control is answered on.
         reader: Takes the messages.
-        report_loss: Called with the reason, perhaps more than once, when messages may be missing.
+        report_loss: Called with the reason, once, when messages may be missing.
         silence_s: How long the server may send nothing.
 
     Attributes:
@@ -93,6 +93,7 @@ class OrderedConsumer:
         self._report_loss = report_loss
         self._silence_s = silence_s
         self._received = 0
+        self._is_lost = False
         # Flow control that the server waits for.
         self._unanswered: list[str] = []
         self._start_timer()
@@ -106,7 +107,7 @@ class OrderedConsumer:
         at = 5 if len(tokens) == _TOKENS else 5 + _MORE_TOKENS
         number = int(tokens[at + 1])
         if number != self._received + 1:
-            self._report_loss(f"message {number} came after {self._received}")
+            self._lose(f"message {number} came after {self._received}")
             return
         self._received = number
         sequence, pending = int(tokens[at]), int(tokens[at + 3])
@@ -133,7 +134,7 @@ class OrderedConsumer:
             self.resume()
         sent = int(found.get(api.Header.LAST_CONSUMER.value, self._received))
         if sent != self._received:
-            self._report_loss(f"{sent} messages were sent and {self._received} came")
+            self._lose(f"{sent} messages were sent and {self._received} came")
         elif not flow_control:
             self.on_heartbeat()
 
@@ -146,7 +147,13 @@ class OrderedConsumer:
         if self._reader.is_full or self._received != received_before:
             self._start_timer()
         else:
-            self._report_loss(f"the server was silent for {self._silence_s:g} s")
+            self._lose(f"the server was silent for {self._silence_s:g} s")
+
+    def _lose(self, reason: str) -> None:
+        """Report a loss, once: a server that begins anew sends all messages again."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._report_loss(reason)
 
 
 def _do_nothing() -> None:
@@ -180,7 +187,7 @@ async def consume_in_order(
         stream: Name of the stream.
         config: Which messages, and the first one; the way they are delivered is added here.
         reader: Takes the messages.
-        report_loss: Called with the reason, perhaps more than once, when messages may be missing.
+        report_loss: Called with the reason, once, when messages may be missing.
         heartbeat_s: How often an idle server sends a heartbeat; None decides by the servers.
 
     Yields:

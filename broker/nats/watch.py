@@ -224,7 +224,7 @@ class BucketWatch:
         return config
 
     def _lose(self, reason: str) -> None:
-        logger.warning("%s is watched again from the start: %s", self._stream, reason)
+        logger.warning("%s is watched again: %s", self._stream, reason)
         self._lost.set()
 
     async def _apply_changes(self, buffer: EntryBuffer, last_revision: int) -> None:

@@ -195,6 +195,18 @@ async def test_a_missed_last_message_is_reported_with_the_heartbeat(
     assert reader.reason == "2 messages were sent and 0 came"
 
 
+async def test_a_loss_is_reported_once(bus: Bus, reader: Reader) -> None:
+    reasons: list[str] = []
+    consumer = OrderedConsumer(bus, reader, reasons.append, NEVER_S)
+
+    for number in (1, 2, 1, 2, 3):
+        reply = f"$JS.ACK.{STREAM}.consumer.1.{number}.{number}.0.0"
+        consumer.receive(SUBJECT.encode(), reply.encode(), b"", b"")
+    consumer.close()
+
+    assert reasons == ["message 1 came after 2"]
+
+
 async def test_a_missing_stream_is_an_error(bus: Bus, reader: Reader) -> None:
     with pytest.raises(NotFoundError):
         async with consume(bus, reader, "none"):
