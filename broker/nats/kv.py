@@ -2,10 +2,15 @@
 
 Unlike the control plane's store it is not watched. A deleted key leaves nothing behind: its delete
 marker is purged, so a bucket is as large as its entries, and a page has no gaps.
+
+In a cluster, any copy of a stream answers a direct get, also one that has not applied the latest
+writes. So an entry is read from the leader there, and a page is read again if it lacks entries that
+the leader has.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from contextlib import AbstractContextManager
@@ -27,8 +32,11 @@ _OPERATION = "KV-Operation"
 _WRITE_ID = api.Header.MSG_ID.value
 _DELETED = "DEL"
 _CREATE_ATTEMPTS = 3
-_READ_ATTEMPTS = 3
 _PAGE_TIMEOUT_S = 5
+_LAG_PAUSE_S = 0.005
+# Before the next attempt for a bucket that exists, and has no responder: in a cluster, the server
+# of this process may hear of a new bucket some time after it was made.
+_PAUSES_S = (0.0, 0.05, 0.2, 0.5, 1.0)
 
 
 class KvEntry(NamedTuple):
@@ -110,7 +118,8 @@ class KvBucket:
     ) -> tuple[list[KvEntry], int | None]:
         """Return entries in order of revision, and where the next page starts.
 
-        The server filters and reads in one request (a direct-get batch).
+        The server filters and reads in one request (a direct-get batch). In a cluster, the page may
+        still have an entry that was deleted some milliseconds before.
 
         Args:
             pattern: Keys to return, with wildcards.
@@ -128,7 +137,21 @@ class KvBucket:
             "max_bytes": max_bytes,
         }
         with self._translated_errors(f"list {pattern}"):
-            return self._to_page(await self._read_batch(json.dumps(query).encode()))
+            return self._to_page(await self._read_page(pattern, after, json.dumps(query).encode()))
+
+    async def _read_page(self, pattern: str, after: int, query: bytes) -> list[Msg]:
+        """Read a page; in a cluster, until a copy answers that has what the leader had before."""
+        if not self._bus.is_clustered:
+            return await self._read_batch(query)
+        async with asyncio.timeout(_PAGE_TIMEOUT_S):
+            while True:
+                newest = await self._last(pattern)
+                messages = await self._read_batch(query)
+                *found, end = messages
+                reached = _sequence(found[-1]) if found else after
+                if newest is None or _next_page(end) or reached >= (newest.seq or 0):
+                    return messages
+                await asyncio.sleep(_LAG_PAUSE_S)
 
     def _to_page(self, messages: list[Msg]) -> tuple[list[KvEntry], int | None]:
         *found, end = messages
@@ -138,7 +161,7 @@ class KvBucket:
     def _to_entry(self, message: Msg) -> KvEntry:
         headers = message.headers or {}
         key = headers["Nats-Subject"].removeprefix(self._prefix)
-        return KvEntry(key, message.data, int(headers["Nats-Sequence"]))
+        return KvEntry(key, message.data, _sequence(message))
 
     async def _create(self, key: str, value: bytes, headers: dict[str, str]) -> int:
         last = 0
@@ -155,11 +178,7 @@ class KvBucket:
     async def _publish(self, key: str, value: bytes, headers: dict[str, str]) -> int:
         subject = f"{self._prefix}{key}"
         try:
-            try:
-                ack = await self._jetstream.publish(subject, value, headers=headers or None)
-            except NoStreamResponseError:
-                await self._create_bucket()
-                ack = await self._jetstream.publish(subject, value, headers=headers or None)
+            ack = await self._write(subject, value, headers)
         except APIError as error:
             if error.err_code in WRONG_LAST_SEQUENCE:
                 # A single server compares the revision before it looks for duplicates.
@@ -169,6 +188,15 @@ class KvBucket:
             raise
         return ack.seq
 
+    async def _write(self, subject: str, value: bytes, headers: dict[str, str]) -> api.PubAck:
+        """Store a message; make the bucket if it is missing."""
+        for pause_s in _PAUSES_S:
+            with contextlib.suppress(NoStreamResponseError):
+                return await self._jetstream.publish(subject, value, headers=headers or None)
+            await make_bucket(self._bus, self._name, self._ttl_s)
+            await asyncio.sleep(pause_s)
+        raise self._no_answer()
+
     async def _written_as(self, key: str, write_id: str | None) -> int | None:
         """Return the revision of the entry if the write with this id has written it."""
         found = await self._last(key) if write_id else None
@@ -176,30 +204,32 @@ class KvBucket:
         return found.seq if is_own and found is not None else None
 
     async def _last(self, key: str) -> api.RawStreamMsg | None:
-        for _ in range(_READ_ATTEMPTS):
+        for pause_s in _PAUSES_S:
             try:
                 return await self._jetstream.get_last_msg(
-                    self._stream, f"{self._prefix}{key}", direct=True
+                    self._stream, f"{self._prefix}{key}", direct=not self._bus.is_clustered
                 )
             except NotFoundError:
                 return None
             except NoRespondersError:
                 if not await self._exists():
                     return None
+            await asyncio.sleep(pause_s)
         raise self._no_answer()
 
     async def _read_batch(self, query: bytes) -> list[Msg]:
         subject = f"$JS.API.DIRECT.GET.{self._stream}"
-        for _ in range(_READ_ATTEMPTS):
+        for pause_s in _PAUSES_S:
             messages = await self._bus.request_many(subject, query, _PAGE_TIMEOUT_S)
             if not is_no_responders(messages[-1]) or not await self._exists():
                 return messages
+            await asyncio.sleep(pause_s)
         raise self._no_answer()
 
     async def _exists(self) -> bool:
         """Return whether the bucket exists; called when a read had no responder.
 
-        If it exists, either it was created after the read, so the next attempt succeeds, or it has
+        If it exists, either it was created after the read, so a later attempt succeeds, or it has
         no leader, so no attempt gets an answer.
         """
         try:
@@ -210,9 +240,6 @@ class KvBucket:
 
     def _no_answer(self) -> NatsUnavailable:
         return NatsUnavailable(f"NATS does not answer for bucket {self._name}")
-
-    async def _create_bucket(self) -> None:
-        await make_bucket(self._bus, self._name, self._ttl_s)
 
     def _translated_errors(self, action: str) -> AbstractContextManager[None]:
         return translated_errors(self._bus, f"{action} in bucket {self._name}")
@@ -226,6 +253,10 @@ def _expecting(revision: int | None) -> dict[str, str]:
 
 def _is_marker(headers: dict[str, str] | None) -> bool:
     return headers is not None and _OPERATION in headers
+
+
+def _sequence(message: Msg) -> int:
+    return int((message.headers or {})["Nats-Sequence"])
 
 
 def _next_page(end: Msg) -> int | None:

@@ -18,10 +18,11 @@ from nats.js import api
 from nats.js.errors import NotFoundError
 
 from broker.nats.bus import Bus
+from broker.nats.cluster_jetstream import Attempts
 from broker.nats.replicas import create_replicated
 from broker.runtime.cancelling import cancellable
 from kubefox import subjects
-from kubefox.errors import FoxError, NatsUnavailable, NoPodReady
+from kubefox.errors import DeadlineExceeded, FoxError, NatsUnavailable, NoPodReady
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +88,26 @@ async def make_bucket(bus: Bus, name: str, ttl_s: float | None) -> None:
         return
     request = _encode(_BucketRequest(name=name, ttl_s=ttl_s))
     try:
-        refusal = await bus.request(subjects.BUCKETS, request, _ANSWER_S)
+        refusal = await _ask_control(bus, request)
     except NoPodReady as error:
         raise NatsUnavailable(
             f"bucket {name} is missing, and no control runs to make it: start `fox serve control`"
         ) from error
     if refusal:
         raise NatsUnavailable(f"control cannot make bucket {name}: {refusal.decode()}")
+
+
+async def _ask_control(bus: Bus, request: bytes) -> bytes:
+    """Return control's answer; in a cluster, ask again while it goes from one server to another."""
+    if not bus.is_clustered:
+        return await bus.request(subjects.BUCKETS, request, _ANSWER_S)
+    attempts = Attempts(bus)
+    while await attempts.begin():
+        try:
+            return await bus.request(subjects.BUCKETS, request, attempts.timeout_s)
+        except (NoPodReady, DeadlineExceeded, NatsUnavailable) as error:
+            attempts.fail(error)
+    raise attempts.error
 
 
 async def answer_bucket_request(bus: Bus, payload: bytes, reply: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from broker.nats.bus import Bus
 from broker.nats.cluster_jetstream import NO_LEADER, Attempts
-from kubefox.errors import DeadlineExceeded, NatsUnavailable
+from kubefox.errors import DeadlineExceeded, NatsUnavailable, NoPodReady
 
 _API_TIMEOUT_S = 5.0
 """Time for an answer of a single server, which has no other one."""
@@ -91,7 +91,7 @@ async def _ask(bus: Bus, action: str, content: object = None) -> dict[str, Any]:
     while await attempts.begin():
         try:
             found = _decode(await bus.request(f"$JS.API.{action}", payload, attempts.timeout_s))
-        except (DeadlineExceeded, NatsUnavailable) as error:
+        except (NoPodReady, DeadlineExceeded, NatsUnavailable) as error:
             attempts.fail(error)
             continue
         if (found.get("error") or {}).get("err_code") not in NO_LEADER:

@@ -134,7 +134,8 @@ class StateStore:
         """Read all entries whose keys begin with a prefix.
 
         Entries are read in pages, so this is no snapshot: an entry that is written at the same
-        time is returned as it was before or after.
+        time is returned as it was before or after. On a platform with several NATS servers, an
+        entry that was deleted some milliseconds before may be returned.
 
         Args:
             prefix: Prefix of the keys; empty reads all entries.

@@ -155,6 +155,7 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
         _publish("$JS.ACK.kubefox-events.deliver.>", "emitted events"),
         _publish("$KV.*.>", "data of the state store; NATS has no pattern for their buckets"),
         _publish("$JS.API.STREAM.INFO.*", "the same"),
+        _publish("$JS.API.STREAM.MSG.GET.*", "the same"),
         _publish("$JS.API.DIRECT.GET.*", "the same"),
         _publish("$JS.API.DIRECT.GET.*.>", "the same"),
         _publish("$JS.API.STREAM.PURGE.*", "the same"),
@@ -163,6 +164,7 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
             for bucket in ("kubefox", "kubefox-pods", "kubefox-leases", "kubefox-tokens")
             for subject in (f"$KV.{bucket}.>", f"$JS.API.STREAM.PURGE.KV_{bucket}")
         ),
+        _not_publish("$JS.API.STREAM.MSG.GET.KV_kubefox-tokens", "tokens of the control API"),
         _not_publish("$JS.API.DIRECT.GET.KV_kubefox-tokens", "tokens of the control API"),
         _not_publish("$JS.API.DIRECT.GET.KV_kubefox-tokens.>", "tokens of the control API"),
         *(

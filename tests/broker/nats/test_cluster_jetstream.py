@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 from nats.js import api
-from nats.js.errors import KeyWrongLastSequenceError, NoStreamResponseError, ServiceUnavailableError
+from nats.js.errors import (
+    KeyWrongLastSequenceError,
+    NoKeysError,
+    NoStreamResponseError,
+    ServiceUnavailableError,
+)
 from nats.js.kv import KeyValue
 
 from broker.events.outbox import ensure_outbox
@@ -47,13 +52,15 @@ async def fail_leader(cluster: NatsCluster, bus: Bus, stream: str, how: signal.S
     os.kill(cluster.named(leader).pid, how)
 
 
-async def values(bucket: KeyValue, key: str) -> list[bytes | None]:
-    """Return all values that a key has had."""
-    while True:
+async def values(bucket: KeyValue, key: str, count: int) -> list[bytes | None]:
+    """Return all values that a key has had, as soon as there are ``count``."""
+    found: list[bytes | None] = []
+    while len(found) < count:
         # The server that hangs may have led the cluster too: until another one does, which takes
-        # longer than nats-py waits, no consumer is made.
-        with contextlib.suppress(TimeoutError, ServiceUnavailableError):
-            return [entry.value for entry in await bucket.history(key)]
+        # longer than nats-py waits, no consumer is made. A copy may lack the latest writes.
+        with contextlib.suppress(TimeoutError, ServiceUnavailableError, NoKeysError):
+            found = [entry.value for entry in await bucket.history(key)]
+    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -72,7 +79,7 @@ async def test_writes_that_hit_a_leader_change_are_all_done_once(
             revision = await bucket.update("key", value, revision)
             written.append(value)
 
-        assert await values(bucket, "key") == written
+        assert await values(bucket, "key", len(written)) == written
         with pytest.raises(KeyWrongLastSequenceError):
             await bucket.update("key", b"late", revision - 1)
 

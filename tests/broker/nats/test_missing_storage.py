@@ -11,6 +11,7 @@ import pytest
 from broker.events.outbox import STREAM, ensure_outbox
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
+from broker.nats.client import FastPathClient
 from broker.nats.jetstream import ensure_bucket
 from broker.nats.kv import KvBucket
 from broker.nats.missing_storage import answer_bucket_request, make_bucket
@@ -80,6 +81,21 @@ async def test_control_makes_a_bucket_for_its_first_entry(control: Bus, part: Bu
 async def test_without_control_the_error_names_it(part: Bus) -> None:
     with pytest.raises(NatsUnavailable, match="start `fox serve control`"):
         await KvBucket(part, bucket_of("dev")).put("key", b"value")
+
+
+async def test_in_a_cluster_control_is_waited_for(
+    control: Bus, part: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FastPathClient, "is_clustered", True)
+    making = asyncio.create_task(make_bucket(part, bucket_of("dev"), None))
+    done, _ = await asyncio.wait([making], timeout=0.1)
+    assert not done
+
+    # It was on its way from one server to another.
+    await serve_requests(control)
+
+    await making
+    assert len(await control.jetstream().streams_info()) == 1
 
 
 @pytest.mark.parametrize("name", ["kubefox", "kubefox-tokens", "other"])
