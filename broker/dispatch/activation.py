@@ -8,7 +8,7 @@ event fails with the NoPodReady that it would have had without the question.
 
 In a NATS cluster, pods and their reconciler may be cut off together while the server hangs that
 they are connected to. So an event whose question is not answered is sent again within the hold: its
-pods may be back.
+pods may be back. So may be the processes of an adapter, about which nobody is asked.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def wake(
 
     Args:
         bus: Connection to use.
-        target: Subject of the version; adapters are never idle.
+        target: Subject of the version, or of an adapter, which is never idle.
         event: Its deadline bounds the waiting.
         hashes: See ``WakeRequest``.
         sender: The process that asks.
@@ -62,7 +62,7 @@ async def wake(
         NatsUnavailable: The connection went down.
     """
     if not subjects.is_component(target):
-        return False
+        return bus.is_clustered and time.monotonic() < hold_end_s
     question = subjects.wake(sender), encode_wake_request(WakeRequest(target=target, hashes=hashes))
     state: Wake | None = Wake.WAKING
     is_unanswered = False

@@ -3,7 +3,9 @@
 An event is sent again in three cases, always within its deadline:
 
 - **It found no pod.** No handler has seen it. An idle version is woken, and for a pod that
-  restarts the event waits up to the hold (``FOX_HOLD_S``): see ``broker.dispatch.activation``.
+  restarts the event waits up to the hold (``FOX_HOLD_S``): see ``broker.dispatch.activation``. In a
+  cluster it waits as well for an adapter: all processes of one may be on their way from one server
+  to another, and a server that was just started does not know yet who is connected to the others.
 - **Its pod died before it answered.** The handler may have done its work, so the event is sent once
   more only if it is idempotent, if no handler has begun to read its body, and if the target's retry
   budget allows it. The response must not have begun. ``Event.attempt`` is one higher then.
@@ -17,7 +19,6 @@ An event is sent again in three cases, always within its deadline:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -226,11 +227,17 @@ class EventSender:
         """
         now_s = asyncio.get_running_loop().time
         end_s = now_s() + timeout_s
+        hold_end_s = now_s() + (self._hold_s if self._bus.is_clustered else 0.0)
         while (left_s := end_s - now_s()) > STATE_STORE_ANSWER_S:
-            with contextlib.suppress(DeadlineExceeded, NotSent, ConnectionLost):
+            try:
                 return await self._bus.request(subject, frame, STATE_STORE_ANSWER_S)
-            if not await self._bus.wait_ready(self._hold_s):
-                break
+            except NoPodReady:
+                if now_s() >= hold_end_s:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+            except (DeadlineExceeded, NotSent, ConnectionLost):
+                if not await self._bus.wait_ready(self._hold_s):
+                    break
         return await self._bus.request(subject, frame, left_s)
 
     def _new_edge(self, target: str) -> _Edge:

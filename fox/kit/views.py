@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextvars import Context
 from functools import partial
 from operator import attrgetter
@@ -112,10 +111,18 @@ class Views:
             query.exception()
 
     async def _ask(self, query: bytes) -> bytes:
-        """Return a broker's answer; without one in time, ask again."""
+        """Return a broker's answer; without one in time, ask again.
+
+        In a cluster of NATS servers, this process or all brokers may be on their way from one to
+        another.
+        """
         for timeout_s in _ATTEMPTS_S:
-            with contextlib.suppress(DeadlineExceeded):
+            try:
                 return await self._bus.request(self._subject, query, timeout_s)
+            except DeadlineExceeded:
+                continue
+            except (NoPodReady, NatsUnavailable):
+                await asyncio.sleep(timeout_s)
         return await self._bus.request(self._subject, query, _LAST_ATTEMPT_S)
 
     async def _query(self, token: str) -> View:

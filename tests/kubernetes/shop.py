@@ -27,6 +27,8 @@ REPOSITORY = "order-app"
 """Folder of the app, in that of the platform."""
 REQUESTS = 100
 PODS = 6
+MOST_LOG = 4_000
+"""Characters of a log that a failed assertion shows."""
 # Each component has a pod on both nodes.
 TWO_PODS: Values = {"pods": {"settings": {"FOX_POD_MIN_REPLICAS": 2, "FOX_POD_MAX_REPLICAS": 2}}}
 
@@ -61,7 +63,14 @@ class Shop:
             await load.wait_more(REQUESTS)
             yield load
             await load.wait_more(REQUESTS)
-        assert not load.failed, [(page.status, page.text[:300]) for page in load.failed[:5]]
+        failed = [(page.status, page.text[:300]) for page in load.failed[:5]]
+        assert not load.failed, (failed, await self.warnings())
+
+    async def warnings(self) -> list[str]:
+        """Return the latest warnings and tracebacks of the parts that requests pass."""
+        pods = [pod for role in ("http", "adapters") for pod in await self.platform.pods_of(role)]
+        logs = await asyncio.to_thread(lambda: [self.platform.log_of(pod) for pod in pods])
+        return [log[-MOST_LOG:] for log in logs]
 
 
 @contextlib.asynccontextmanager

@@ -83,6 +83,19 @@ async def test_adapters_are_never_idle(bus: Bus) -> None:
     assert requests == []
 
 
+async def test_in_a_cluster_an_event_is_sent_to_an_adapter_again_within_the_hold(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FastPathClient, "is_clustered", True)
+    requests, target = await reconcile(bus, Wake.AWAKE), subjects.adapter("state-store")
+
+    # All processes of the adapter may be on their way from one server to another.
+    assert await wake(bus, target, event(), hold_end_s=time.monotonic() + LONG_S)
+    assert not await wake(bus, target, event(), hold_end_s=time.monotonic())
+
+    assert requests == []
+
+
 async def test_a_reconciler_that_stops_answering_is_not_waited_for(bus: Bus) -> None:
     requests = await reconcile(bus, Wake.WAKING)
 

@@ -13,6 +13,7 @@ from broker.dispatch import event_sender
 from broker.dispatch.event_sender import EventSender
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
+from broker.nats.client import FastPathClient
 from broker.nats.gone_pods import PodGone, encode_notice
 from broker.nats.held_requests import HeldRequests, encode_held
 from broker.nats.lost_connection import ConnectionLost, NotSent
@@ -403,3 +404,36 @@ async def test_a_request_to_the_state_store_goes_to_another_process_if_one_hangs
     while not unanswered.is_set():
         reading = sender.request(target, head, codec.encode(head), LONG_S)
         assert await reading == b"read"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_in_a_cluster_a_request_to_the_state_store_waits_for_a_process_of_it(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(FastPathClient, "is_clustered", True)
+    target, head = subjects.adapter(STATE_STORE), event(method)
+
+    async def answer(_payload: bytes, reply: str) -> None:
+        await bus.publish(reply, b"done")
+
+    asking = asyncio.create_task(
+        EventSender(bus, PLATFORM).request(target, head, codec.encode(head), LONG_S)
+    )
+    done, _ = await asyncio.wait([asking], timeout=0.1)
+    assert not done
+    await bus.serve(subjects.requests_to(target), answer, "adapters")
+
+    assert await asking == b"done"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_in_a_cluster_a_request_to_a_state_store_without_a_process_fails_after_the_hold(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(FastPathClient, "is_clustered", True)
+    monkeypatch.setattr(event_sender, "LEAST_CLUSTER_HOLD_S", 0.1)
+    target, head = subjects.adapter(STATE_STORE), event(method)
+    sender = EventSender(bus, PLATFORM, hold_s=0.1)
+
+    with pytest.raises(NoPodReady):
+        await sender.request(target, head, codec.encode(head), LONG_S)

@@ -11,13 +11,20 @@ import msgspec
 import pytest
 
 from broker.dispatch.views import ViewReply, ViewRequest
+from broker.nats.lost_connection import NotSent
 from broker.telemetry.metrics import MAX_SERIES
 from broker.telemetry.telemetry import Telemetry
 from fox.kit.variables import Identity
 from fox.kit.views import VIEW_BYTES, Views
 from kubefox import subjects
 from kubefox.context import ComponentView
-from kubefox.errors import ComponentMismatch, DeadlineExceeded, NatsUnavailable, NoPodReady
+from kubefox.errors import (
+    ComponentMismatch,
+    DeadlineExceeded,
+    FoxError,
+    NatsUnavailable,
+    NoPodReady,
+)
 from kubefox.sized_cache import ENTRY_BYTES
 
 IDENTITY = Identity(app="shop", component="web", hash="a" * 32)
@@ -229,7 +236,11 @@ async def test_the_estimated_size_of_a_view_is_about_that_in_memory() -> None:
     assert 0.7 < taken / (views.cache.size_bytes - before) < 1.4
 
 
-async def test_without_a_broker_or_an_answer_nats_is_unavailable() -> None:
+async def test_without_a_broker_or_an_answer_nats_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fox.kit.views._ATTEMPTS_S", (0.01, 0.01))
+
     def no_broker(query: ViewRequest) -> ViewReply:
         raise NoPodReady("no pod of broker/view is ready")
 
@@ -238,10 +249,19 @@ async def test_without_a_broker_or_an_answer_nats_is_unavailable() -> None:
             await Views(FakeBroker(answer), IDENTITY, OFF).fetch("token")
 
 
-async def test_a_query_whose_broker_died_is_sent_again() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeadlineExceeded("time ran out waiting for broker/view"),
+        NoPodReady("no pod of broker/view is ready"),
+        NotSent("the connection to NATS is down"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_query_that_no_broker_has_answered_is_sent_again(error: FoxError) -> None:
     def answer_second(query: ViewRequest) -> ViewReply:
         if len(broker.queries) == 1:
-            raise DeadlineExceeded("time ran out waiting for broker/view")
+            raise error
         return granted(query)
 
     broker = FakeBroker(answer_second)
