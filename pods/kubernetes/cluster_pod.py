@@ -10,6 +10,7 @@ import msgspec
 from kubefox import printable
 from pods.exit_reason import exit_reason
 from pods.kubernetes.follow import Meta
+from pods.kubernetes.manifests import CONTAINER
 
 SIGNALLED = 128
 """The exit code of a container that a signal has ended is higher by this than its number."""
@@ -56,6 +57,7 @@ class State(msgspec.Struct, frozen=True):
 class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
     """The status of a container."""
 
+    name: str = ""
     restart_count: int = 0
     state: State = State()
     last_state: State = State()
@@ -174,7 +176,9 @@ class ClusterPod(msgspec.Struct, frozen=True):
 
     @property
     def _container(self) -> ContainerStatus | None:
-        return self.status.container_statuses[0] if self.status.container_statuses else None
+        # The cluster may add others, such as the proxy of a service mesh.
+        own = (each for each in self.status.container_statuses if each.name == CONTAINER)
+        return next(own, None)
 
     def _has(self, condition: str) -> bool:
         return any(

@@ -18,7 +18,7 @@ from pods.kubernetes.cluster import Cluster
 from pods.kubernetes.cluster_logs import ClusterLogReader, ClusterLogs
 from pods.kubernetes.cluster_pod import ClusterPod, ContainerStatus, PodConditions, Running, State
 from pods.kubernetes.follow import Meta
-from pods.kubernetes.manifests import labels
+from pods.kubernetes.manifests import CONTAINER, labels
 from tests.pods.processes import wait_until
 
 PODS = "/api/v1/namespaces/shop/pods"
@@ -81,7 +81,7 @@ def pod(
     name: str, state: State = RUNNING, *, restarts: int = 0, component: str = "api"
 ) -> ClusterPod:
     own = labels(Version("shop", component, "a" * 32))
-    container = ContainerStatus(restart_count=restarts, state=state)
+    container = ContainerStatus(CONTAINER, restart_count=restarts, state=state)
     return ClusterPod(
         metadata=Meta(name=name, uid=name, labels=own),
         status=PodConditions(container_statuses=[container]),

@@ -10,14 +10,16 @@ from pods.kubernetes.cluster_pod import ClusterPod, Condition, creation_fault
 LATER = "Kubernetes starts it again later (CrashLoopBackOff)"
 UNSCHEDULABLE = """{"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
   "reason": "Unschedulable", "message": "0/2 nodes are available: 2 Insufficient cpu."}]}"""
-STARTING = """{"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}"""
-BACK_OFF = """{"containerStatuses": [{"restartCount": 2,
+STARTING = """{"containerStatuses": [{"name": "component",
+  "state": {"waiting": {"reason": "ContainerCreating"}}}]}"""
+BACK_OFF = """{"containerStatuses": [{"name": "component", "restartCount": 2,
   "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
   "lastState": {"terminated": {"exitCode": 1, "message": "starting\\nno such table"}}}]}"""
-OUT_OF_MEMORY = """{"containerStatuses": [{
+OUT_OF_MEMORY = """{"containerStatuses": [{"name": "component",
   "state": {"waiting": {"reason": "CrashLoopBackOff"}},
   "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}"""
-NO_IMAGE = """{"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff",
+NO_IMAGE = """{"containerStatuses": [{"name": "component",
+  "state": {"waiting": {"reason": "ImagePullBackOff",
   "message": "Back-off pulling image \\"shop:1\\"\\nnot found"}}}]}"""
 EVICTED = """{"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory.",
   "conditions": [{"type": "PodScheduled", "status": "False"}]}"""
@@ -25,7 +27,10 @@ LOST = """{"conditions": [{"type": "Ready", "status": "False"},
   {"type": "ContainersReady", "status": "True"}]}"""
 READY = """{"conditions": [{"type": "Ready", "status": "True"},
   {"type": "ContainersReady", "status": "True"}],
-  "containerStatuses": [{"state": {"running": {}}}]}"""
+  "containerStatuses": [{"name": "component", "state": {"running": {}}}]}"""
+MESHED = """{"containerStatuses": [
+  {"name": "mesh-proxy", "restartCount": 7, "state": {"running": {}}},
+  {"name": "component", "restartCount": 1, "state": {"waiting": {"reason": "ErrImagePull"}}}]}"""
 
 
 def pod(status: str) -> ClusterPod:
@@ -91,3 +96,11 @@ def test_a_long_message_of_the_cluster_is_cut() -> None:
     condition = Condition(type="ReplicaFailure", status="True", message="x" * 10_000)
 
     assert len(creation_fault([condition])) < 500
+
+
+def test_containers_that_the_cluster_adds_to_a_pod_are_not_its_component() -> None:
+    meshed = pod(MESHED)
+
+    assert not meshed.is_running
+    assert meshed.restarts == 1
+    assert meshed.fault == "cannot start: ErrImagePull"

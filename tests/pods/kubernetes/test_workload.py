@@ -19,6 +19,7 @@ from pods.kubernetes.cluster_pod import (
     Waiting,
 )
 from pods.kubernetes.follow import Meta
+from pods.kubernetes.manifests import CONTAINER
 from pods.kubernetes.replica import Replica
 from pods.kubernetes.workload import Workload
 
@@ -53,7 +54,7 @@ def pod(
                 Condition(type="ContainersReady", status=str(is_ready or is_lost)),
             ],
             container_statuses=[
-                ContainerStatus(restart_count=restarts, state=state, last_state=last)
+                ContainerStatus(CONTAINER, restart_count=restarts, state=state, last_state=last)
             ],
         ),
     )
@@ -267,7 +268,7 @@ def test_a_pod_of_the_api_is_read_with_what_is_needed() -> None:
     text = b"""{"kind": "Pod", "metadata": {"name": "api-1", "uid": "u", "resourceVersion": "7",
       "deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": []},
       "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
-      "containerStatuses": [{"name": "c", "restartCount": 2, "state": {"running": {}},
+      "containerStatuses": [{"name": "component", "restartCount": 2, "state": {"running": {}},
       "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}}"""
 
     found = msgspec.json.decode(text, type=ClusterPod)
