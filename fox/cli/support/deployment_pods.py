@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from itertools import chain
 
 import msgspec
@@ -55,12 +55,12 @@ def _wait_ready(control: ControlClient, deployment: Deployment, timeout_s: float
     def check() -> tuple[str, ServingPods | None]:
         _check_unchanged(control, deployment)
         pods = pods_of(control, deployment)
-        _check_restarts(pods)
         idle_versions = idle_versions_of(control, deployment)
         ready = {pod.component for pod in pods if pod.phase is PodPhase.READY}
         idle = {version.component for version in idle_versions}
         missing = deployment.components.keys() - ready - idle
         if missing:
+            check_restarts(pods, missing)
             waiting = f"{count(len(ready), 'pod')} ready, waiting for {listed(missing)}"
             return "; ".join((waiting, *_reasons(pods, missing))), None
         return "", ServingPods(pods=pods, idle_versions=idle_versions)
@@ -106,9 +106,18 @@ def _check_unchanged(control: ControlClient, deployment: Deployment) -> None:
         raise Conflict(f"deployment {name} was replaced while this command waited for its pods")
 
 
-def _check_restarts(pods: tuple[PodStatus, ...]) -> None:
+def check_restarts(pods: Iterable[PodStatus], missing: Set[str]) -> None:
+    """Check that no pod of the components without a ready one keeps ending.
+
+    A pod of a component that has a ready one fails nothing: it may have ended for another reason,
+    long before the deployment.
+
+    Raises:
+        ComponentFailed: One does.
+    """
     for pod in pods:
-        if pod.phase is PodPhase.BACK_OFF and pod.restarts >= MAX_RESTARTS:
+        is_ending = pod.phase is PodPhase.BACK_OFF and pod.restarts >= MAX_RESTARTS
+        if is_ending and pod.component in missing:
             reason = pod.message or "no reason was reported"
             raise ComponentFailed(
                 f"pod {pod.id} keeps ending: {reason}; see `fox logs {pod.component}`",

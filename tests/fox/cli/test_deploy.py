@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from fox.cli.support.connection import connect
-from fox.cli.support.deployment_pods import wait_ready
+from fox.cli.support.deployment_pods import check_restarts, wait_ready
 from kubefox.deployment import Deployment
-from kubefox.errors import Conflict
+from kubefox.errors import ComponentFailed, Conflict
+from kubefox.pod import PodPhase, PodStatus
 from tests.fox.cli.conftest import Cli
 from tests.fox.cli.shop import DYING, make
 from tests.support.repository import MAIN
@@ -203,6 +204,24 @@ def test_a_pod_that_does_not_become_ready_is_reported(fox: Cli, tmp_path: Path) 
     reason = "exited with code 1: component api cannot be loaded: kubefox.errors.InvalidRequest: "
     assert f"keeps ending: {reason}" in patient
     assert "fox logs api" in patient
+
+
+def test_a_pod_that_keeps_ending_fails_only_a_component_without_a_ready_pod() -> None:
+    dying = PodStatus(
+        id="api-1",
+        app="shop",
+        component="api",
+        hash="a" * 32,
+        phase=PodPhase.BACK_OFF,
+        runner="here",
+        restarts=7,
+        message="killed by SIGKILL",
+    )
+
+    check_restarts([dying], {"web"})
+    check_restarts([msgspec.structs.replace(dying, restarts=1)], {"api", "web"})
+    with pytest.raises(ComponentFailed, match="pod api-1 keeps ending: killed by SIGKILL"):
+        check_restarts([dying], {"api"})
 
 
 def test_waiting_ends_when_the_deployment_is_replaced_or_removed(
