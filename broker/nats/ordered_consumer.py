@@ -99,7 +99,9 @@ class OrderedConsumer:
         self._start_timer()
 
     def receive(self, subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> None:
-        """Take a message of the stream, or a control message of the server."""
+        """Take a message of the stream, or a control message of the server; none after a loss."""
+        if self._is_lost:
+            return
         if headers.startswith(_CONTROL):
             self._receive_control(reply, headers)
             return
@@ -150,7 +152,11 @@ class OrderedConsumer:
             self._lose(f"the server was silent for {self._silence_s:g} s")
 
     def _lose(self, reason: str) -> None:
-        """Report a loss, once: a server that begins anew sends all messages again."""
+        """Report a loss, once, and take nothing more.
+
+        A server that begins anew sends other messages under the same numbers: one that seems to
+        follow would hide those before it.
+        """
         if not self._is_lost:
             self._is_lost = True
             self._report_loss(reason)

@@ -195,16 +195,19 @@ async def test_a_missed_last_message_is_reported_with_the_heartbeat(
     assert reader.reason == "2 messages were sent and 0 came"
 
 
-async def test_a_loss_is_reported_once(bus: Bus, reader: Reader) -> None:
+async def test_a_loss_is_reported_once_and_nothing_is_taken_after_it(
+    bus: Bus, reader: Reader
+) -> None:
     reasons: list[str] = []
     consumer = OrderedConsumer(bus, reader, reasons.append, NEVER_S)
 
     for number in (1, 2, 1, 2, 3):
         reply = f"$JS.ACK.{STREAM}.consumer.1.{number}.{number}.0.0"
-        consumer.receive(SUBJECT.encode(), reply.encode(), b"", b"")
+        consumer.receive(SUBJECT.encode(), reply.encode(), b"", b"%d" % number)
     consumer.close()
 
     assert reasons == ["message 1 came after 2"]
+    assert reader.payloads == [b"1", b"2"]
 
 
 async def test_a_missing_stream_is_an_error(bus: Bus, reader: Reader) -> None:
