@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,15 +16,10 @@ from fox.data_dir import KEY_FILE
 from tests.fox.cli.conftest import FOX, STOP_S
 from tests.support.http_serving import serve_http
 from tests.support.nats import NatsServer
+from tests.support.ports import free_ports
 
 WAIT_S = 60
 ROLES = ["control", "http", "adapters", "pods"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def ask(port: int, path: str) -> tuple[int, str]:
@@ -50,7 +44,7 @@ async def wait_for(port: int, path: str, status: int) -> str:
 @contextlib.asynccontextmanager
 async def serve(role: str, nats: NatsServer, folder: Path, **more: str) -> AsyncIterator[int]:
     """Run a part until the context ends; return its port for probes."""
-    port = free_port()
+    (port,) = free_ports(1)
     environ = {
         **os.environ,
         **nats.environ,
@@ -107,7 +101,7 @@ async def test_a_part_that_has_lost_nats_is_alive_and_not_ready(
 async def test_several_workers_do_not_ask_for_the_same_port(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     options = ("--workers", "2")
 
     async with serve_http(nats_server, tmp_path / "log", *options, FOX_HEALTH_PORT=str(port)):

@@ -22,6 +22,7 @@ from tests.fox.cli.conftest import FOX, run
 from tests.support.http_serving import HttpServing, serve_http
 from tests.support.keys import KEY_FILE
 from tests.support.nats import NatsServer
+from tests.support.ports import free_ports
 
 
 @pytest.fixture
@@ -57,8 +58,7 @@ async def test_a_port_passes_on_again_and_again(
 async def test_without_a_process_to_take_it_from_a_port_is_bound_as_usual(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     options = (f"--http-port={port}", "--take-over")
 
     async with serve_http(nats_server, tmp_path / "log", *options):
