@@ -180,7 +180,10 @@ class DeadLetters:
     async def _read(self, letter_id: str) -> DeadLetterRecord:
         with translated_errors(self._bus, f"read dead letter {letter_id}"):
             try:
-                found = await self._jetstream.get_msg(STREAM, _sequence(letter_id), direct=True)
+                # In a cluster, a copy may lack the latest letters; the leader has all.
+                found = await self._jetstream.get_msg(
+                    STREAM, _sequence(letter_id), direct=not self._bus.is_clustered
+                )
             except (NotFoundError, NoStreamResponseError) as error:
                 raise _not_found(letter_id) from error
         return dead_letter.decode(found.data or b"")

@@ -3,9 +3,8 @@
 Unlike the control plane's store it is not watched. A deleted key leaves nothing behind: its delete
 marker is purged, so a bucket is as large as its entries, and a page has no gaps.
 
-In a cluster, any copy of a stream answers a direct get, also one that has not applied the latest
-writes. So an entry is read from the leader there, and a page is read again if it lacks entries that
-the leader has.
+In a cluster, an entry is read from the leader of the stream, and a page is read again if it lacks
+entries that the leader has: see ``broker.nats.leader_reads``.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from broker.nats.bus import Bus
 from broker.nats.cluster_jetstream import WRONG_LAST_SEQUENCE
 from broker.nats.jetstream import translated_errors
+from broker.nats.leader_reads import LatestMessage, NoLeader, read_latest
 from broker.nats.missing_storage import make_bucket
 from broker.nats.status import is_no_responders
 from kubefox.errors import NatsUnavailable, RevisionConflict
@@ -33,10 +34,11 @@ _WRITE_ID = api.Header.MSG_ID.value
 _DELETED = "DEL"
 _CREATE_ATTEMPTS = 3
 _PAGE_TIMEOUT_S = 5
+_COPY_S = 0.5
 _LAG_PAUSE_S = 0.005
-# Before the next attempt for a bucket that exists, and has no responder: in a cluster, the server
-# of this process may hear of a new bucket some time after it was made.
-_PAUSES_S = (0.0, 0.05, 0.2, 0.5, 1.0)
+# Before each attempt, as long as a bucket that exists has no responder: in a cluster, the server of
+# this process may hear of a new bucket some time after it was made.
+_PAUSES_S = (0.0, 0.0, 0.05, 0.2, 0.5)
 
 
 class KvEntry(NamedTuple):
@@ -72,7 +74,7 @@ class KvBucket:
             found = await self._last(key)
         if found is None or _is_marker(found.headers):
             return None
-        return KvEntry(key, found.data or b"", found.seq or 0)
+        return KvEntry(key, found.value, found.revision)
 
     async def put(
         self, key: str, value: bytes, revision: int | None = None, *, write_id: str = ""
@@ -140,18 +142,24 @@ class KvBucket:
             return self._to_page(await self._read_page(pattern, after, json.dumps(query).encode()))
 
     async def _read_page(self, pattern: str, after: int, query: bytes) -> list[Msg]:
-        """Read a page; in a cluster, until a copy answers that has what the leader had before."""
-        if not self._bus.is_clustered:
-            return await self._read_batch(query)
-        async with asyncio.timeout(_PAGE_TIMEOUT_S):
-            while True:
-                newest = await self._last(pattern)
-                messages = await self._read_batch(query)
-                *found, end = messages
-                reached = _sequence(found[-1]) if found else after
-                if newest is None or _next_page(end) or reached >= (newest.seq or 0):
-                    return messages
-                await asyncio.sleep(_LAG_PAUSE_S)
+        """Read a page; in a cluster, again until it has what the leader had when this began."""
+        messages = await self._read_batch(query)
+        if not self._bus.is_clustered or _next_page(messages[-1]):
+            return messages
+        with contextlib.suppress(NoLeader):
+            newest = await self._newest(pattern)
+            async with asyncio.timeout(_PAGE_TIMEOUT_S):
+                while _last_revision(messages, after) < newest and not _next_page(messages[-1]):
+                    await asyncio.sleep(_LAG_PAUSE_S)
+                    messages = await self._read_batch(query)
+                    # The newest entry may have been deleted meanwhile.
+                    newest = min(newest, await self._newest(pattern))
+        return messages
+
+    async def _newest(self, pattern: str) -> int:
+        """Return the newest revision of some keys that the leader has; 0 without one."""
+        found = await read_latest(self._bus, self._stream, f"{self._prefix}{pattern}")
+        return 0 if found is None else found.revision
 
     def _to_page(self, messages: list[Msg]) -> tuple[list[KvEntry], int | None]:
         *found, end = messages
@@ -172,7 +180,7 @@ class KvBucket:
             found = await self._last(key)
             if found is not None and not _is_marker(found.headers):
                 break
-            last = found.seq or 0 if found else 0
+            last = found.revision if found else 0
         raise RevisionConflict(f"{key} exists")
 
     async def _publish(self, key: str, value: bytes, headers: dict[str, str]) -> int:
@@ -191,39 +199,51 @@ class KvBucket:
     async def _write(self, subject: str, value: bytes, headers: dict[str, str]) -> api.PubAck:
         """Store a message; make the bucket if it is missing."""
         for pause_s in _PAUSES_S:
+            await asyncio.sleep(pause_s)
             with contextlib.suppress(NoStreamResponseError):
                 return await self._jetstream.publish(subject, value, headers=headers or None)
             await make_bucket(self._bus, self._name, self._ttl_s)
-            await asyncio.sleep(pause_s)
         raise self._no_answer()
 
     async def _written_as(self, key: str, write_id: str | None) -> int | None:
         """Return the revision of the entry if the write with this id has written it."""
         found = await self._last(key) if write_id else None
-        is_own = found is not None and (found.headers or {}).get(_WRITE_ID) == write_id
-        return found.seq if is_own and found is not None else None
+        is_own = found is not None and found.headers.get(_WRITE_ID) == write_id
+        return found.revision if is_own and found is not None else None
 
-    async def _last(self, key: str) -> api.RawStreamMsg | None:
+    async def _last(self, key: str) -> LatestMessage | None:
+        subject = f"{self._prefix}{key}"
+        if self._bus.is_clustered:
+            with contextlib.suppress(NoLeader):
+                return await read_latest(self._bus, self._stream, subject)
+        return await self._last_of_any_copy(subject)
+
+    async def _last_of_any_copy(self, subject: str) -> LatestMessage | None:
         for pause_s in _PAUSES_S:
+            await asyncio.sleep(pause_s)
             try:
-                return await self._jetstream.get_last_msg(
-                    self._stream, f"{self._prefix}{key}", direct=not self._bus.is_clustered
-                )
+                # The copy that gets the request may be that of a server that hangs.
+                async with asyncio.timeout(_COPY_S if self._bus.is_clustered else None):
+                    found = await self._jetstream.get_last_msg(self._stream, subject, direct=True)
+            except TimeoutError:
+                if not self._bus.is_clustered:
+                    raise
             except NotFoundError:
                 return None
             except NoRespondersError:
                 if not await self._exists():
                     return None
-            await asyncio.sleep(pause_s)
+            else:
+                return LatestMessage(found.seq or 0, found.data or b"", found.headers or {})
         raise self._no_answer()
 
     async def _read_batch(self, query: bytes) -> list[Msg]:
         subject = f"$JS.API.DIRECT.GET.{self._stream}"
         for pause_s in _PAUSES_S:
+            await asyncio.sleep(pause_s)
             messages = await self._bus.request_many(subject, query, _PAGE_TIMEOUT_S)
             if not is_no_responders(messages[-1]) or not await self._exists():
                 return messages
-            await asyncio.sleep(pause_s)
         raise self._no_answer()
 
     async def _exists(self) -> bool:
@@ -251,12 +271,17 @@ def _expecting(revision: int | None) -> dict[str, str]:
     return {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(revision)}
 
 
-def _is_marker(headers: dict[str, str] | None) -> bool:
+def _is_marker(headers: Mapping[str, str] | None) -> bool:
     return headers is not None and _OPERATION in headers
 
 
 def _sequence(message: Msg) -> int:
     return int((message.headers or {})["Nats-Sequence"])
+
+
+def _last_revision(messages: list[Msg], after: int) -> int:
+    """Return the revision up to which a page goes; ``after`` for an empty one."""
+    return _sequence(messages[-2]) if len(messages) > 1 else after
 
 
 def _next_page(end: Msg) -> int | None:

@@ -31,6 +31,8 @@ BUCKETS = ("kubefox-state-", "kubefox-ticks", "kubefox-event-attempts")
 
 _POLL_S = 0.2
 _ANSWER_S = 5.0
+_CONTROL_S = 3.0
+"""In a cluster, time for control to go from one server to another, and to answer."""
 
 Found = TypeVar("Found")
 
@@ -101,13 +103,15 @@ async def _ask_control(bus: Bus, request: bytes) -> bytes:
     """Return control's answer; in a cluster, ask again while it goes from one server to another."""
     if not bus.is_clustered:
         return await bus.request(subjects.BUCKETS, request, _ANSWER_S)
-    attempts = Attempts(bus)
+    attempts = Attempts(bus, _CONTROL_S)
     while await attempts.begin():
         try:
             return await bus.request(subjects.BUCKETS, request, attempts.timeout_s)
         except (NoPodReady, DeadlineExceeded, NatsUnavailable) as error:
             attempts.fail(error)
-    raise attempts.error
+    if isinstance(attempts.error, FoxError):
+        raise attempts.error
+    raise NatsUnavailable("NATS does not answer") from attempts.error
 
 
 async def answer_bucket_request(bus: Bus, payload: bytes, reply: str) -> None:

@@ -164,6 +164,16 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
             for bucket in ("kubefox", "kubefox-pods", "kubefox-leases", "kubefox-tokens")
             for subject in (f"$KV.{bucket}.>", f"$JS.API.STREAM.PURGE.KV_{bucket}")
         ),
+        *(
+            _not_publish(f"$JS.API.STREAM.MSG.GET.{stream}", "data of the platform")
+            for stream in (
+                "KV_kubefox-pods",
+                "KV_kubefox-leases",
+                "kubefox-events",
+                "kubefox-dead-letters",
+                "OBJ_kubefox-bundles",
+            )
+        ),
         _not_publish("$JS.API.STREAM.MSG.GET.KV_kubefox-tokens", "tokens of the control API"),
         _not_publish("$JS.API.DIRECT.GET.KV_kubefox-tokens", "tokens of the control API"),
         _not_publish("$JS.API.DIRECT.GET.KV_kubefox-tokens.>", "tokens of the control API"),

@@ -27,6 +27,8 @@ from broker.nats.stream_publisher import StreamPublisher
 from broker.nats.watch import EntryBatches, watch_bucket
 from tests.support.nats_cluster import NatsCluster, nats_cluster, stream_info
 
+SOON_S = 120
+
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
@@ -55,11 +57,13 @@ async def fail_leader(cluster: NatsCluster, bus: Bus, stream: str, how: signal.S
 async def values(bucket: KeyValue, key: str, count: int) -> list[bytes | None]:
     """Return all values that a key has had, as soon as there are ``count``."""
     found: list[bytes | None] = []
-    while len(found) < count:
-        # The server that hangs may have led the cluster too: until another one does, which takes
-        # longer than nats-py waits, no consumer is made. A copy may lack the latest writes.
-        with contextlib.suppress(TimeoutError, ServiceUnavailableError, NoKeysError):
-            found = [entry.value for entry in await bucket.history(key)]
+    async with asyncio.timeout(SOON_S):
+        while len(found) < count:
+            # The server that hangs may have led the cluster too: until another one does, which
+            # takes longer than nats-py waits, no consumer is made. A copy may lack the latest
+            # writes.
+            with contextlib.suppress(TimeoutError, ServiceUnavailableError, NoKeysError):
+                found = [entry.value for entry in await bucket.history(key)]
     return found
 
 

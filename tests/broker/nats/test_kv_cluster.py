@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
-from broker.nats.bus import connect
+from broker.nats.bus import Bus
 from broker.nats.kv import KvBucket
-from tests.support.nats_cluster import NatsCluster, nats_cluster
+from tests.support.nats_cluster import NatsCluster, nats_cluster, stream_info
 
-WRITES = 200
-ALL = ">"
+WRITES = 30
+OTHERS = 6
+"""Writes just before each read, so that copies lag."""
+READS = 40
+SOON_S = 120
+NAME = "things"
 
 
 @pytest.fixture
@@ -24,28 +29,47 @@ async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
 
 
 @pytest.fixture
-async def buckets(cluster: NatsCluster) -> AsyncIterator[Sequence[KvBucket]]:
-    """The same bucket on several connections."""
+async def buses(cluster: NatsCluster) -> AsyncIterator[Sequence[Bus]]:
+    """A connection to each server."""
     async with contextlib.AsyncExitStack() as stack:
-        connecting = [connect(cluster.url, process_id=f"process-{number}") for number in range(3)]
-        yield [KvBucket(await stack.enter_async_context(each), "things") for each in connecting]
+        found: dict[str, Bus] = {}
+        async with asyncio.timeout(SOON_S):
+            # A client chooses a server at random.
+            while len(found) < len(cluster.servers):
+                bus = await stack.enter_async_context(cluster.connect(f"process-{len(found)}"))
+                found.setdefault(bus.server, bus)
+        yield list(found.values())
 
 
-async def keys_after(bucket: KvBucket, revision: int) -> list[str]:
-    entries, _ = await bucket.page(ALL, revision, max_entries=WRITES, max_bytes=1 << 20)
+@pytest.fixture
+def buckets(buses: Sequence[Bus]) -> Sequence[KvBucket]:
+    return [KvBucket(bus, NAME) for bus in buses]
+
+
+async def keys_after(bucket: KvBucket, revision: int, pattern: str = ">") -> list[str]:
+    entries, _ = await bucket.page(pattern, revision, max_entries=1_000, max_bytes=1 << 20)
     return [entry.key for entry in entries]
 
 
 async def test_an_entry_and_a_page_that_are_read_have_the_writes_before(
     buckets: Sequence[KvBucket],
 ) -> None:
-    writer, *readers = buckets
+    pairs = list(enumerate(permutations(buckets, 2)))
+    lost: list[str] = []
     for number in range(WRITES):
-        key, reader = f"key.{number}", readers[number % len(readers)]
-        revision = await writer.put(key, b"value", 0)
+        for pair, (writer, reader) in pairs:
+            key = f"key.{number}-{pair}"
+            others = (writer.put(f"other.{other}", b"value") for other in range(OTHERS))
+            await asyncio.gather(*others)
+            revision = await writer.put(key, b"value", 0)
 
-        assert await reader.get(key) is not None
-        assert await keys_after(reader, revision - 1) == [key]
+            entry, keys = await asyncio.gather(
+                reader.get(key), keys_after(reader, revision - 1, "key.>")
+            )
+            if entry is None or keys != [key]:
+                lost.append(key)
+
+    assert lost == []
 
 
 async def test_a_page_ends_although_the_latest_entry_is_deleted_meanwhile(
@@ -66,7 +90,7 @@ async def test_a_page_ends_although_the_latest_entry_is_deleted_meanwhile(
 
 
 async def test_the_first_writes_and_reads_of_several_processes_at_once_all_succeed(
-    cluster: NatsCluster, buckets: Sequence[KvBucket]
+    buckets: Sequence[KvBucket],
 ) -> None:
     assert await asyncio.gather(*(keys_after(bucket, 0) for bucket in buckets)) == [[]] * 3
 
@@ -75,3 +99,22 @@ async def test_the_first_writes_and_reads_of_several_processes_at_once_all_succe
 
     found = await asyncio.gather(*(keys_after(bucket, 0) for bucket in buckets))
     assert [set(keys) for keys in found] == [{"key.0", "key.1", "key.2"}] * 3
+
+
+async def test_without_a_leader_the_other_copies_are_read(
+    cluster: NatsCluster, buses: Sequence[Bus], buckets: Sequence[KvBucket]
+) -> None:
+    await buckets[0].put("key", b"value")
+    for bucket in buckets:
+        assert await keys_after(bucket, 0) == ["key"]
+    leader = cluster.named((await stream_info(buses[0], f"KV_{NAME}"))["cluster"]["leader"])
+    (_, reader), *_ = (
+        each
+        for each in zip(buses, buckets, strict=True)
+        if cluster.at(each[0].server) is not leader
+    )
+
+    await asyncio.to_thread(leader.kill)
+
+    for _ in range(READS):
+        assert await reader.get("key") is not None
