@@ -191,7 +191,12 @@ class CronAdapter:
         if is_late(tick_s, now_s):
             return ClaimRefusal.LATE
         busy_until_s = now_s + TOLERANCE_S + self._settings.event_ttl_s
-        return await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
+        claim = await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
+        # NATS may have had no leader meanwhile.
+        if isinstance(claim, int) and is_late(tick_s, self._clock()):
+            await self._claims.release(key.claim, tick_s, claim)
+            return ClaimRefusal.LATE
+        return claim
 
     async def _send(self, released: ReleasedSchedule, tick_s: int, event_id: str) -> None:
         target = self._broker.dispatch_target(released.target)

@@ -26,8 +26,10 @@ HUNG_GRACE_S = 30.0
 ASK_S = 3.0
 _FIRST_PAUSE_S = 0.1
 _MAX_PAUSE_S = 2.0
-# A pod that reconnects to NATS has no subscription for a moment.
+# A pod that reconnects to NATS has no subscription for a moment; in a cluster, until it has left a
+# server that hangs.
 _GONE_ANSWERS = 2
+_CLUSTER_GONE_ANSWERS = 10
 _GONE_PAUSE_S = 1.0
 _GATHER_S = 1.0
 
@@ -118,6 +120,7 @@ class Attempts:
 
     async def _poll_until_ended(self, process_id: str, event_id: str) -> None:
         pause_s, gone_answers = _FIRST_PAUSE_S, 0
+        most = _CLUSTER_GONE_ANSWERS if self._bus.is_clustered else _GONE_ANSWERS
         while True:
             try:
                 subject = subjects.runs_of(process_id)
@@ -125,7 +128,7 @@ class Attempts:
                     return
             except NoPodReady:
                 gone_answers += 1
-                if gone_answers >= _GONE_ANSWERS:
+                if gone_answers >= most:
                     return
                 await asyncio.sleep(_GONE_PAUSE_S)
                 continue

@@ -62,7 +62,8 @@ async def wake(
         NatsUnavailable: The connection went down.
     """
     if not subjects.is_component(target):
-        return bus.is_clustered and time.monotonic() < hold_end_s
+        is_held = bus.is_clustered and time.monotonic() < hold_end_s
+        return is_held and bool(_remaining_s(event, target))
     question = subjects.wake(sender), encode_wake_request(WakeRequest(target=target, hashes=hashes))
     state: Wake | None = Wake.WAKING
     is_unanswered = False

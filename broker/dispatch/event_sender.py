@@ -48,11 +48,13 @@ LEAST_CLUSTER_HOLD_S = 10.0
 (6 s) and have connected to another one (2 s for each attempt)."""
 MAX_EDGES = 4_096
 _PAUSE_S = 0.02
+_MAX_PAUSE_S = 0.25
 STATE_STORE_ANSWER_S = 1.0
-"""Time for one answer of the state store, a thousand times the usual one.
+"""Time for the first answer of the state store, a thousand times the usual one.
 
 NATS chooses the process each time, so several attempts in a row may go to one that hangs.
 """
+_MAX_STORE_ANSWER_S = 4.0
 _STATE_STORE = subjects.adapter(STATE_STORE)
 _REPEATABLE_IN_STORE = ("GET", "HEAD", "PUT")
 _AGAIN = (NoPodReady, ComponentGone, NotSent, ConnectionLost)
@@ -131,7 +133,7 @@ class _Hold:
     def note_wait(self) -> bool:
         """Note that the event has waited, and return whether that was the first time."""
         is_first = not self.pause_s
-        self.pause_s = _PAUSE_S
+        self.pause_s = min(2 * self.pause_s or _PAUSE_S, _MAX_PAUSE_S)
         return is_first
 
 
@@ -226,19 +228,28 @@ class EventSender:
         The store does a write once that has the id of an earlier one.
         """
         now_s = asyncio.get_running_loop().time
-        end_s = now_s() + timeout_s
-        hold_end_s = now_s() + (self._hold_s if self._bus.is_clustered else 0.0)
-        while (left_s := end_s - now_s()) > STATE_STORE_ANSWER_S:
+        end_s, answer_s, hold = now_s() + timeout_s, STATE_STORE_ANSWER_S, _Hold(self._hold_s)
+        while True:
+            left_s = end_s - now_s()
             try:
-                return await self._bus.request(subject, frame, STATE_STORE_ANSWER_S)
-            except NoPodReady:
-                if now_s() >= hold_end_s:
+                return await self._bus.request(subject, frame, min(left_s, answer_s))
+            except DeadlineExceeded:
+                if left_s <= answer_s:
                     raise
-                await asyncio.sleep(_PAUSE_S)
-            except (DeadlineExceeded, NotSent, ConnectionLost):
-                if not await self._bus.wait_ready(self._hold_s):
-                    break
-        return await self._bus.request(subject, frame, left_s)
+                self.retries += 1
+                answer_s = min(2 * answer_s, _MAX_STORE_ANSWER_S)
+            except (NotSent, ConnectionLost):
+                hold.begin()
+                if not await self._bus.wait_ready(min(self._hold_s, end_s - now_s())):
+                    raise
+                self.retries += 1
+            except NoPodReady:
+                if not hold.pause_s:
+                    hold.begin()
+                if not self._bus.is_clustered or hold.is_over:
+                    raise
+                self.holds += hold.note_wait()
+                await asyncio.sleep(hold.pause_s)
 
     def _new_edge(self, target: str) -> _Edge:
         if len(self._edges) >= MAX_EDGES:

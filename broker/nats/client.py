@@ -198,6 +198,13 @@ class FastPathClient(Client):
         self._transport.abort()
         await super()._attempt_reconnect()
 
+    async def close(self) -> None:
+        """Close the connection; see nats-py."""
+        if not self._transport.is_open:
+            # nats-py would fail to write it, and leave the rest open.
+            self._pending, self._pending_data_size = [], 0
+        await super().close()
+
     def _connect_command(self) -> bytes:
         server, transport = self._current_server, self._transport
         if server is not None and server.uri.scheme == "tls" and not transport.is_encrypted:

@@ -83,6 +83,11 @@ class FastPathTransport(TcpTransport):
         self._socket = self._io_writer.transport if self._io_writer is not None else None
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a socket, and it is not closed."""
+        return self._io_writer is not None and not self._io_writer.is_closing()
+
+    @property
     def is_encrypted(self) -> bool:
         """Whether the connection uses TLS."""
         writer = self._io_writer
@@ -177,7 +182,7 @@ class FastPathTransport(TcpTransport):
             return
         try:
             await self._io_writer.drain()
-        except ConnectionError as error:
+        except OSError as error:
             raise ConnectionBroken("the connection to NATS is closed") from error
 
 

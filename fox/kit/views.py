@@ -35,10 +35,12 @@ _DECODED = 4
 _MAX_SHARED = 1_024
 _MAX_SHARED_BYTES = 512
 # NATS chooses one of several brokers, and this one may die with the query. A broker that is alive
-# takes about a millisecond, so the query is soon sent again. Together the attempts limit the query
+# takes about a millisecond, so the query is soon sent again. All attempts together limit the query
 # only: an event with less time is cancelled by its receiver.
-_ATTEMPTS_S = (0.25, 0.5, 1, 2)
-_LAST_ATTEMPT_S = 6.25
+_QUERY_S = 10.0
+_FIRST_ANSWER_S = 0.25
+_MAX_ANSWER_S = 2.0
+_PAUSE_S = 0.1
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ViewReply).decode
@@ -116,14 +118,20 @@ class Views:
         In a cluster of NATS servers, this process or all brokers may be on their way from one to
         another.
         """
-        for timeout_s in _ATTEMPTS_S:
+        now_s = asyncio.get_running_loop().time
+        end_s, answer_s = now_s() + _QUERY_S, _FIRST_ANSWER_S
+        while True:
+            left_s = end_s - now_s()
             try:
-                return await self._bus.request(self._subject, query, timeout_s)
+                return await self._bus.request(self._subject, query, min(left_s, answer_s))
             except DeadlineExceeded:
-                continue
+                if left_s <= answer_s:
+                    raise
+                answer_s = min(2 * answer_s, _MAX_ANSWER_S)
             except (NoPodReady, NatsUnavailable):
-                await asyncio.sleep(timeout_s)
-        return await self._bus.request(self._subject, query, _LAST_ATTEMPT_S)
+                if left_s <= _PAUSE_S:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
 
     async def _query(self, token: str) -> View:
         try:

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import msgspec
 import pytest
 
 from adapters.cron.adapter import CronAdapter
+from adapters.cron.claims import ClaimRefusal, TickClaims
 from adapters.cron.schedule import TOLERANCE_S
 from broker.dispatch.broker import Broker
 from broker.streams.body_sender import StreamedBody
@@ -337,6 +339,26 @@ async def test_ticks_that_waited_too_long_are_skipped(
         await log.wait_for("is skipped: it is too late to run it")
 
     assert len(pod.seen) == 1
+
+
+async def test_a_tick_whose_claim_took_too_long_is_skipped(
+    world: World, pod: Pod, clock: Clock, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = TickClaims.claim
+
+    async def claim_late(*arguments: Any, **options: Any) -> int | ClaimRefusal:
+        claimed = await claim(*arguments, **options)
+        clock.now_s += 2 * TOLERANCE_S
+        return claimed
+
+    monkeypatch.setattr(TickClaims, "claim", claim_late)
+    await prepare(world, MINUTELY)
+
+    async with CronAdapter(world.broker, SETTINGS, clock=clock):
+        await Cron(world, clock).pass_by(30)
+        await log.wait_for("is skipped: it is too late to run it")
+
+    assert pod.seen == []
 
 
 async def test_an_adapter_whose_loop_failed_logs_it_and_is_not_ready(

@@ -8,11 +8,15 @@ import time
 import msgspec
 import pytest
 
+from adapters.events.attempts import Attempts
 from adapters.events.sender import FailedAttempt, after
 from broker.events.attempt_histories import AttemptHistories, AttemptHistory
 from broker.events.stored_event import StoredEvent
+from broker.nats.bus import Bus
+from broker.nats.client import FastPathClient
 from fox import Context, Kit
-from kubefox.delivery import Delivery
+from kubefox import subjects
+from kubefox.delivery import RUNS_NOT, Delivery
 from kubefox.errors import ErrorDetail
 from tests.adapters.events.world import EMIT, WEB, EventsWorld, forge
 
@@ -99,6 +103,28 @@ async def test_the_time_limit_of_the_emitter_ends_an_attempt(running: EventsWorl
     letter = await running.dead_letter()
 
     assert (letter.code, letter.attempts) == ("deadline_exceeded", EMIT.emit_attempts)
+
+
+async def test_in_a_cluster_a_pod_that_is_cut_off_for_seconds_is_not_taken_for_gone(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FastPathClient, "is_clustered", True)
+    monkeypatch.setattr("adapters.events.attempts._GONE_PAUSE_S", 0.05)
+    attempts, asked = Attempts(bus, hung_s=60), asyncio.Event()
+
+    async def answer(_payload: bytes, reply: str) -> None:
+        asked.set()
+        await bus.publish(reply, RUNS_NOT)
+
+    with attempts.open(lambda: None) as attempt:
+        attempt.process_id = "pod-1"
+        waiting = asyncio.create_task(attempts.wait_ended(attempt, "event"))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+        await bus.serve(subjects.runs_of(attempt.process_id), answer)
+        await waiting
+
+    assert asked.is_set()
 
 
 @pytest.mark.parametrize(

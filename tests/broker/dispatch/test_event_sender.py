@@ -20,7 +20,7 @@ from broker.nats.lost_connection import ConnectionLost, NotSent
 from broker.nats.wake_requests import Wake, WakeReply
 from broker.streams.outgoing import OutgoingStream
 from kubefox import codec, subjects
-from kubefox.errors import ComponentGone, NoPodReady
+from kubefox.errors import ComponentGone, FoxError, NoPodReady
 from kubefox.event import Event, EventType
 from kubefox.senders import PLATFORM
 from kubefox.state_store import STATE_STORE
@@ -437,3 +437,39 @@ async def test_in_a_cluster_a_request_to_a_state_store_without_a_process_fails_a
 
     with pytest.raises(NoPodReady):
         await sender.request(target, head, codec.encode(head), LONG_S)
+
+
+class ScriptedBus:
+    """Fails requests in a cluster one after another, and answers the last one."""
+
+    is_clustered = True
+
+    def __init__(self, *failures: FoxError) -> None:
+        self._failures = list(failures)
+
+    async def wait_ready(self, _timeout_s: float) -> bool:
+        return True
+
+    async def request(
+        self,
+        _subject: str,
+        _payload: bytes,
+        _timeout_s: float,
+        _body: OutgoingStream | None = None,
+    ) -> bytes:
+        if self._failures:
+            raise self._failures.pop(0)
+        return b"done"
+
+
+@pytest.mark.parametrize("timeout_s", [0.5, LONG_S])
+async def test_a_request_to_the_state_store_gets_over_all_faults_of_a_cluster(
+    timeout_s: float,
+) -> None:
+    no_process = NoPodReady("no pod of adapter/state-store is ready")
+    lost, not_sent = ConnectionLost("the connection is lost"), NotSent("there is none")
+    sender = EventSender(ScriptedBus(no_process, lost, not_sent, no_process, no_process), PLATFORM)
+    target, head = subjects.adapter(STATE_STORE), event("GET")
+
+    assert await sender.request(target, head, codec.encode(head), timeout_s) == b"done"
+    assert (sender.retries, sender.holds) == (2, 2)

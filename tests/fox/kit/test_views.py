@@ -239,7 +239,7 @@ async def test_the_estimated_size_of_a_view_is_about_that_in_memory() -> None:
 async def test_without_a_broker_or_an_answer_nats_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fox.kit.views._ATTEMPTS_S", (0.01, 0.01))
+    monkeypatch.setattr("fox.kit.views._QUERY_S", 0.2)
 
     def no_broker(query: ViewRequest) -> ViewReply:
         raise NoPodReady("no pod of broker/view is ready")
