@@ -194,7 +194,8 @@ class CronAdapter:
         claim = await self._claims.claim(key.claim, tick_s, now_s=now_s, busy_until_s=busy_until_s)
         # NATS may have had no leader meanwhile.
         if isinstance(claim, int) and is_late(tick_s, self._clock()):
-            await self._claims.release(key.claim, tick_s, claim)
+            with contextlib.suppress(FoxError):
+                await self._claims.release(key.claim, tick_s, claim)
             return ClaimRefusal.LATE
         return claim
 

@@ -26,8 +26,8 @@ HUNG_GRACE_S = 30.0
 ASK_S = 3.0
 _FIRST_PAUSE_S = 0.1
 _MAX_PAUSE_S = 2.0
-# A pod that reconnects to NATS has no subscription for a moment; in a cluster, until it has left a
-# server that hangs.
+# A pod that reconnects to NATS has no subscription for a moment. In a cluster this lasts until the
+# pod has left a server that hangs.
 _GONE_ANSWERS = 2
 _CLUSTER_GONE_ANSWERS = 10
 _GONE_PAUSE_S = 1.0
@@ -89,15 +89,22 @@ class Attempts:
         finally:
             del self._open[attempt.subject]
 
-    async def wait_ended(self, attempt: Attempt, event_id: str) -> None:
+    async def wait_ended(self, attempt: Attempt, event_id: str, *, has_died: bool = False) -> None:
         """Return when an attempt does not run any more: it has ended, or its pod is gone.
 
         This waits no longer than ``hung_s`` and ``HUNG_GRACE_S`` together.
+
+        Args:
+            attempt: It has begun.
+            event_id: Id of its event.
+            has_died: Whether its pod is known to have died.
         """
         limit_s = self._hung_s + HUNG_GRACE_S
         try:
             async with asyncio.timeout(limit_s):
-                await self._poll_until_ended(attempt.process_id, event_id)
+                is_away = self._bus.is_clustered and not has_died
+                most = _CLUSTER_GONE_ANSWERS if is_away else _GONE_ANSWERS
+                await self._poll_until_ended(attempt.process_id, event_id, most)
         except TimeoutError:
             logger.error(  # noqa: TRY400 - there is no cause to show
                 "event %s still runs %g s after its attempt was over, and its pod does not end: "
@@ -118,9 +125,10 @@ class Attempts:
         answers = await self._bus.gather(subjects.runs(target), event_id.encode(), _GATHER_S)
         return RUNS in answers
 
-    async def _poll_until_ended(self, process_id: str, event_id: str) -> None:
+    async def _poll_until_ended(
+        self, process_id: str, event_id: str, most_gone_answers: int
+    ) -> None:
         pause_s, gone_answers = _FIRST_PAUSE_S, 0
-        most = _CLUSTER_GONE_ANSWERS if self._bus.is_clustered else _GONE_ANSWERS
         while True:
             try:
                 subject = subjects.runs_of(process_id)
@@ -128,7 +136,7 @@ class Attempts:
                     return
             except NoPodReady:
                 gone_answers += 1
-                if gone_answers >= most:
+                if gone_answers >= most_gone_answers:
                     return
                 await asyncio.sleep(_GONE_PAUSE_S)
                 continue

@@ -126,7 +126,8 @@ class AttemptSender:
             failure = await self._send(stored, history, attempt, event, body)
         self._note_pod(target, failure, history)
         if failure is not None and attempt.has_begun:
-            await self._attempts.wait_ended(attempt, event.id)
+            has_died = failure.reason.code == ComponentGone.code
+            await self._attempts.wait_ended(attempt, event.id, has_died=has_died)
         return failure
 
     def _note_pod(

@@ -50,11 +50,10 @@ MAX_EDGES = 4_096
 _PAUSE_S = 0.02
 _MAX_PAUSE_S = 0.25
 STATE_STORE_ANSWER_S = 1.0
-"""Time for the first answer of the state store, a thousand times the usual one.
+"""Time for one answer of the state store, a thousand times the usual one.
 
 NATS chooses the process each time, so several attempts in a row may go to one that hangs.
 """
-_MAX_STORE_ANSWER_S = 4.0
 _STATE_STORE = subjects.adapter(STATE_STORE)
 _REPEATABLE_IN_STORE = ("GET", "HEAD", "PUT")
 _AGAIN = (NoPodReady, ComponentGone, NotSent, ConnectionLost)
@@ -133,7 +132,14 @@ class _Hold:
     def note_wait(self) -> bool:
         """Note that the event has waited, and return whether that was the first time."""
         is_first = not self.pause_s
-        self.pause_s = min(2 * self.pause_s or _PAUSE_S, _MAX_PAUSE_S)
+        self.pause_s = _PAUSE_S
+        return is_first
+
+    def note_longer_wait(self) -> bool:
+        """The same for an adapter, about which nobody is asked: the next pause is longer."""
+        longer_s = min(2 * self.pause_s, _MAX_PAUSE_S)
+        is_first = self.note_wait()
+        self.pause_s = max(self.pause_s, longer_s)
         return is_first
 
 
@@ -228,27 +234,30 @@ class EventSender:
         The store does a write once that has the id of an earlier one.
         """
         now_s = asyncio.get_running_loop().time
-        end_s, answer_s, hold = now_s() + timeout_s, STATE_STORE_ANSWER_S, _Hold(self._hold_s)
+        end_s, hold = now_s() + timeout_s, _Hold(self._hold_s)
         while True:
             left_s = end_s - now_s()
             try:
-                return await self._bus.request(subject, frame, min(left_s, answer_s))
+                return await self._bus.request(subject, frame, min(left_s, STATE_STORE_ANSWER_S))
             except DeadlineExceeded:
-                if left_s <= answer_s:
+                if left_s <= STATE_STORE_ANSWER_S:
                     raise
                 self.retries += 1
-                answer_s = min(2 * answer_s, _MAX_STORE_ANSWER_S)
             except (NotSent, ConnectionLost):
                 hold.begin()
-                if not await self._bus.wait_ready(min(self._hold_s, end_s - now_s())):
+                left_s = end_s - now_s() - _PAUSE_S
+                if left_s <= 0 or not await self._bus.wait_ready(min(self._hold_s, left_s)):
                     raise
+                await asyncio.sleep(_PAUSE_S)
                 self.retries += 1
             except NoPodReady:
                 if not hold.pause_s:
                     hold.begin()
                 if not self._bus.is_clustered or hold.is_over:
                     raise
-                self.holds += hold.note_wait()
+                self.holds += hold.note_longer_wait()
+                if end_s - now_s() <= hold.pause_s:
+                    raise
                 await asyncio.sleep(hold.pause_s)
 
     def _new_edge(self, target: str) -> _Edge:
@@ -315,7 +324,8 @@ class EventSender:
             raise NotSent("the connection to NATS is down") from error
         if not is_awake:
             raise failure
-        self.holds += hold.note_wait()
+        is_component = subjects.is_component(outgoing.target)
+        self.holds += hold.note_wait() if is_component else hold.note_longer_wait()
 
     async def _wake(self, outgoing: Outgoing, hold_end_s: float) -> bool:
         deployment = outgoing.deployment

@@ -54,7 +54,7 @@ class AttemptHistories:
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._bucket = KvBucket(bus, BUCKET, ttl_s=TTL_S)
+        self._bucket = KvBucket(bus, BUCKET, ttl_s=TTL_S, needs_leader=True)
 
     async def get(self, stored: StoredEvent) -> AttemptHistory:
         """Return the history of an event.

@@ -6,6 +6,7 @@ undelivered. So the emit adapter stores the event here, and settles it after tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import NamedTuple
@@ -178,15 +179,14 @@ class DeadLetters:
                 return 0
 
     async def _read(self, letter_id: str) -> DeadLetterRecord:
+        sequence = _sequence(letter_id)
         with translated_errors(self._bus, f"read dead letter {letter_id}"):
-            try:
-                # In a cluster, a copy may lack the latest letters; the leader has all.
-                found = await self._jetstream.get_msg(
-                    STREAM, _sequence(letter_id), direct=not self._bus.is_clustered
-                )
-            except (NotFoundError, NoStreamResponseError) as error:
-                raise _not_found(letter_id) from error
-        return dead_letter.decode(found.data or b"")
+            # In a cluster, a copy may lack the latest letters; the leader has all.
+            for direct in (True, False) if self._bus.is_clustered else (True,):
+                with contextlib.suppress(NotFoundError, NoStreamResponseError):
+                    found = await self._jetstream.get_msg(STREAM, sequence, direct=direct)
+                    return dead_letter.decode(found.data or b"")
+        raise _not_found(letter_id)
 
 
 async def open_dead_letters(bus: Bus, reseal: Reseal = _keep) -> DeadLetters:

@@ -3,8 +3,7 @@
 Unlike the control plane's store it is not watched. A deleted key leaves nothing behind: its delete
 marker is purged, so a bucket is as large as its entries, and a page has no gaps.
 
-In a cluster, an entry is read from the leader of the stream, and a page is read again if it lacks
-entries that the leader has: see ``broker.nats.leader_reads``.
+``broker.nats.kv_reads`` reads it.
 """
 
 from __future__ import annotations
@@ -12,33 +11,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
-from nats.errors import NoRespondersError
 from nats.js import api
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.errors import APIError, NoStreamResponseError
 
 from broker.nats.bus import Bus
 from broker.nats.cluster_jetstream import WRONG_LAST_SEQUENCE
 from broker.nats.jetstream import translated_errors
-from broker.nats.leader_reads import LatestMessage, NoLeader, read_latest
+from broker.nats.kv_reads import PAUSES_S, BucketReads, next_page, revision_of
+from broker.nats.leader_reads import LatestMessage
 from broker.nats.missing_storage import make_bucket
-from broker.nats.status import is_no_responders
-from kubefox.errors import NatsUnavailable, RevisionConflict
+from kubefox.errors import RevisionConflict
 
 _OPERATION = "KV-Operation"
 _WRITE_ID = api.Header.MSG_ID.value
 _DELETED = "DEL"
 _CREATE_ATTEMPTS = 3
-_PAGE_TIMEOUT_S = 5
-_COPY_S = 0.5
-_LAG_PAUSE_S = 0.005
-# Before each attempt, as long as a bucket that exists has no responder: in a cluster, the server of
-# this process may hear of a new bucket some time after it was made.
-_PAUSES_S = (0.0, 0.0, 0.05, 0.2, 0.5)
 
 
 class KvEntry(NamedTuple):
@@ -58,15 +50,19 @@ class KvBucket:
         bus: Connection to use.
         name: Name of the bucket.
         ttl_s: Age at which entries are removed; None keeps them.
+        needs_leader: See ``BucketReads``.
     """
 
-    def __init__(self, bus: Bus, name: str, *, ttl_s: float | None = None) -> None:
+    def __init__(
+        self, bus: Bus, name: str, *, ttl_s: float | None = None, needs_leader: bool = False
+    ) -> None:
         self._bus = bus
         self._jetstream = bus.jetstream()
         self._name = name
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
         self._ttl_s = ttl_s
+        self._reads = BucketReads(bus, name, needs_leader=needs_leader)
 
     async def get(self, key: str) -> KvEntry | None:
         """Return the entry, or None."""
@@ -139,37 +135,18 @@ class KvBucket:
             "max_bytes": max_bytes,
         }
         with self._translated_errors(f"list {pattern}"):
-            return self._to_page(await self._read_page(pattern, after, json.dumps(query).encode()))
+            read = await self._reads.page(self._prefix + pattern, after, json.dumps(query).encode())
+            return self._to_page(read)
 
-    async def _read_page(self, pattern: str, after: int, query: bytes) -> list[Msg]:
-        """Read a page; in a cluster, again until it has what the leader had when this began."""
-        messages = await self._read_batch(query)
-        if not self._bus.is_clustered or _next_page(messages[-1]):
-            return messages
-        with contextlib.suppress(NoLeader):
-            newest = await self._newest(pattern)
-            async with asyncio.timeout(_PAGE_TIMEOUT_S):
-                while _last_revision(messages, after) < newest and not _next_page(messages[-1]):
-                    await asyncio.sleep(_LAG_PAUSE_S)
-                    messages = await self._read_batch(query)
-                    # The newest entry may have been deleted meanwhile.
-                    newest = min(newest, await self._newest(pattern))
-        return messages
-
-    async def _newest(self, pattern: str) -> int:
-        """Return the newest revision of some keys that the leader has; 0 without one."""
-        found = await read_latest(self._bus, self._stream, f"{self._prefix}{pattern}")
-        return 0 if found is None else found.revision
-
-    def _to_page(self, messages: list[Msg]) -> tuple[list[KvEntry], int | None]:
-        *found, end = messages
+    def _to_page(self, messages: Sequence[Msg]) -> tuple[list[KvEntry], int | None]:
+        *found, _ = messages
         entries = [self._to_entry(message) for message in found if not _is_marker(message.headers)]
-        return entries, _next_page(end)
+        return entries, next_page(messages)
 
     def _to_entry(self, message: Msg) -> KvEntry:
         headers = message.headers or {}
         key = headers["Nats-Subject"].removeprefix(self._prefix)
-        return KvEntry(key, message.data, _sequence(message))
+        return KvEntry(key, message.data, revision_of(message))
 
     async def _create(self, key: str, value: bytes, headers: dict[str, str]) -> int:
         last = 0
@@ -198,12 +175,12 @@ class KvBucket:
 
     async def _write(self, subject: str, value: bytes, headers: dict[str, str]) -> api.PubAck:
         """Store a message; make the bucket if it is missing."""
-        for pause_s in _PAUSES_S:
+        for pause_s in PAUSES_S:
             await asyncio.sleep(pause_s)
             with contextlib.suppress(NoStreamResponseError):
                 return await self._jetstream.publish(subject, value, headers=headers or None)
             await make_bucket(self._bus, self._name, self._ttl_s)
-        raise self._no_answer()
+        raise self._reads.no_answer()
 
     async def _written_as(self, key: str, write_id: str | None) -> int | None:
         """Return the revision of the entry if the write with this id has written it."""
@@ -212,54 +189,7 @@ class KvBucket:
         return found.revision if is_own and found is not None else None
 
     async def _last(self, key: str) -> LatestMessage | None:
-        subject = f"{self._prefix}{key}"
-        if self._bus.is_clustered:
-            with contextlib.suppress(NoLeader):
-                return await read_latest(self._bus, self._stream, subject)
-        return await self._last_of_any_copy(subject)
-
-    async def _last_of_any_copy(self, subject: str) -> LatestMessage | None:
-        for pause_s in _PAUSES_S:
-            await asyncio.sleep(pause_s)
-            try:
-                # The copy that gets the request may be that of a server that hangs.
-                async with asyncio.timeout(_COPY_S if self._bus.is_clustered else None):
-                    found = await self._jetstream.get_last_msg(self._stream, subject, direct=True)
-            except TimeoutError:
-                if not self._bus.is_clustered:
-                    raise
-            except NotFoundError:
-                return None
-            except NoRespondersError:
-                if not await self._exists():
-                    return None
-            else:
-                return LatestMessage(found.seq or 0, found.data or b"", found.headers or {})
-        raise self._no_answer()
-
-    async def _read_batch(self, query: bytes) -> list[Msg]:
-        subject = f"$JS.API.DIRECT.GET.{self._stream}"
-        for pause_s in _PAUSES_S:
-            await asyncio.sleep(pause_s)
-            messages = await self._bus.request_many(subject, query, _PAGE_TIMEOUT_S)
-            if not is_no_responders(messages[-1]) or not await self._exists():
-                return messages
-        raise self._no_answer()
-
-    async def _exists(self) -> bool:
-        """Return whether the bucket exists; called when a read had no responder.
-
-        If it exists, either it was created after the read, so a later attempt succeeds, or it has
-        no leader, so no attempt gets an answer.
-        """
-        try:
-            await self._jetstream.stream_info(self._stream)
-        except NotFoundError:
-            return False
-        return True
-
-    def _no_answer(self) -> NatsUnavailable:
-        return NatsUnavailable(f"NATS does not answer for bucket {self._name}")
+        return await self._reads.last(f"{self._prefix}{key}")
 
     def _translated_errors(self, action: str) -> AbstractContextManager[None]:
         return translated_errors(self._bus, f"{action} in bucket {self._name}")
@@ -273,18 +203,3 @@ def _expecting(revision: int | None) -> dict[str, str]:
 
 def _is_marker(headers: Mapping[str, str] | None) -> bool:
     return headers is not None and _OPERATION in headers
-
-
-def _sequence(message: Msg) -> int:
-    return int((message.headers or {})["Nats-Sequence"])
-
-
-def _last_revision(messages: list[Msg], after: int) -> int:
-    """Return the revision up to which a page goes; ``after`` for an empty one."""
-    return _sequence(messages[-2]) if len(messages) > 1 else after
-
-
-def _next_page(end: Msg) -> int | None:
-    headers = end.headers or {}
-    has_more = headers.get("Nats-Num-Pending", "0") != "0"
-    return int(headers["Nats-Last-Sequence"]) if has_more else None

@@ -1,8 +1,7 @@
 """The latest message of a subject, read from the leader of its stream.
 
 In a cluster, any copy of a stream answers a direct get, also one that lacks the latest writes. The
-leader has all that were acknowledged. Without a leader nothing is acknowledged, and any copy has
-to do: a stream whose leader has died has none for 4 to 9 s.
+leader has all that were acknowledged. A stream whose leader has died has none for 4 to 9 s.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from nats.js.errors import APIError
 from broker.nats.bus import Bus
 from broker.nats.cluster_jetstream import NO_LEADER
 from broker.nats.ordered_consumer import parse_headers
-from kubefox.errors import DeadlineExceeded, NatsUnavailable, NoPodReady
+from kubefox.errors import DeadlineExceeded, NoPodReady
 
 LEADER_S = 0.5
 """Time for the leader's answer, a thousand times the usual one."""
@@ -62,12 +61,13 @@ async def read_latest(bus: Bus, stream: str, subject: str) -> LatestMessage | No
 
     Raises:
         NoLeader: The leader has not answered in time.
+        NatsUnavailable: The connection is down, or was lost.
         APIError: NATS refuses.
     """
     question = _encode({"last_by_subj": subject})
     try:
         found = await bus.request(f"$JS.API.STREAM.MSG.GET.{stream}", question, LEADER_S)
-    except (DeadlineExceeded, NoPodReady, NatsUnavailable) as error:
+    except (DeadlineExceeded, NoPodReady) as error:
         raise NoLeader from error
     answer = _decode(found)
     if answer.message is not None:

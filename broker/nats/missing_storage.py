@@ -31,8 +31,8 @@ BUCKETS = ("kubefox-state-", "kubefox-ticks", "kubefox-event-attempts")
 
 _POLL_S = 0.2
 _ANSWER_S = 5.0
-_CONTROL_S = 3.0
-"""In a cluster, time for control to go from one server to another, and to answer."""
+_CONTROL_S = 10.0
+"""In a cluster, time for control to leave a server that hangs, and to answer over another one."""
 
 Found = TypeVar("Found")
 
@@ -94,6 +94,10 @@ async def make_bucket(bus: Bus, name: str, ttl_s: float | None) -> None:
     except NoPodReady as error:
         raise NatsUnavailable(
             f"bucket {name} is missing, and no control runs to make it: start `fox serve control`"
+        ) from error
+    except DeadlineExceeded as error:
+        raise NatsUnavailable(
+            f"bucket {name} is missing, and control, which makes it, does not answer"
         ) from error
     if refusal:
         raise NatsUnavailable(f"control cannot make bucket {name}: {refusal.decode()}")

@@ -154,8 +154,8 @@ class OrderedConsumer:
     def _lose(self, reason: str) -> None:
         """Report a loss, once, and take nothing more.
 
-        A server that begins anew sends other messages under the same numbers: one that seems to
-        follow would hide those before it.
+        A server that has restarted the consumer sends other messages under the same numbers: one
+        that seems to follow would hide those before it.
         """
         if not self._is_lost:
             self._is_lost = True

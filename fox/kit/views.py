@@ -39,7 +39,7 @@ _MAX_SHARED_BYTES = 512
 # only: an event with less time is cancelled by its receiver.
 _QUERY_S = 10.0
 _FIRST_ANSWER_S = 0.25
-_MAX_ANSWER_S = 2.0
+_MAX_ANSWER_S = 4.0
 _PAUSE_S = 0.1
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -129,7 +129,7 @@ class Views:
                     raise
                 answer_s = min(2 * answer_s, _MAX_ANSWER_S)
             except (NoPodReady, NatsUnavailable):
-                if left_s <= _PAUSE_S:
+                if left_s <= 2 * _PAUSE_S:
                     raise
                 await asyncio.sleep(_PAUSE_S)
 

@@ -174,6 +174,11 @@ TABLE: Mapping[Role, tuple[Right, ...]] = {
                 "OBJ_kubefox-bundles",
             )
         ),
+        *(
+            _not_publish(f"$JS.API.DIRECT.GET.{subject}", "data of the platform")
+            for stream in ("kubefox-dead-letters", "OBJ_kubefox-bundles")
+            for subject in (stream, f"{stream}.>")
+        ),
         _not_publish("$JS.API.STREAM.MSG.GET.KV_kubefox-tokens", "tokens of the control API"),
         _not_publish("$JS.API.DIRECT.GET.KV_kubefox-tokens", "tokens of the control API"),
         _not_publish("$JS.API.DIRECT.GET.KV_kubefox-tokens.>", "tokens of the control API"),

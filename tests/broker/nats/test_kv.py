@@ -8,6 +8,7 @@ import pytest
 
 from broker.nats.bus import Bus
 from broker.nats.kv import KvBucket, KvEntry
+from broker.nats.kv_reads import BucketReads
 from kubefox.errors import NatsUnavailable, RevisionConflict
 from tests.support.nats import NatsServer
 
@@ -57,16 +58,22 @@ async def test_two_first_writes_at_once_both_succeed(bus: Bus) -> None:
     assert sorted(revisions) == [1, 2]
 
 
-class CreatedAfterRead(KvBucket):
-    """A bucket that another client creates just after a read had no responder."""
+class CreatedAfterRead(BucketReads):
+    """Reads of a bucket that another client creates just after one had no responder."""
 
     async def _exists(self) -> bool:
-        await KvBucket(self._bus, self._name).put("a", b"1")
+        await KvBucket(self._bus, self._bucket).put("a", b"1")
         return await super()._exists()
 
 
+def created_after_read(bus: Bus, name: str) -> KvBucket:
+    bucket = KvBucket(bus, name)
+    bucket._reads = CreatedAfterRead(bus, name)
+    return bucket
+
+
 async def test_a_read_while_the_bucket_is_created_succeeds(bus: Bus) -> None:
-    by_key, by_page = CreatedAfterRead(bus, "things"), CreatedAfterRead(bus, "others")
+    by_key, by_page = created_after_read(bus, "things"), created_after_read(bus, "others")
 
     entry = await by_key.get("a")
     page = await by_page.page(">", 0, max_entries=10, max_bytes=1000)

@@ -120,3 +120,18 @@ async def test_without_a_leader_the_other_copies_are_read(
 
     for _ in range(READS):
         assert await reader.get("key") is not None
+
+
+async def test_reads_wait_for_the_next_connection_when_the_own_server_dies(
+    cluster: NatsCluster, buses: Sequence[Bus], buckets: Sequence[KvBucket]
+) -> None:
+    await buckets[0].put("key", b"value")
+    for bucket in buckets:
+        assert await keys_after(bucket, 0) == ["key"]
+
+    await asyncio.to_thread(cluster.at(buses[0].server).kill)
+    # nats-py notices it in the next turns of the loop.
+    entry, keys = await asyncio.gather(buckets[0].get("key"), keys_after(buckets[0], 0))
+
+    assert entry is not None
+    assert keys == ["key"]
