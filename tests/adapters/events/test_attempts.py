@@ -127,6 +127,24 @@ async def test_in_a_cluster_a_pod_that_is_cut_off_for_seconds_is_not_taken_for_g
     assert asked.is_set()
 
 
+async def test_in_a_cluster_a_pod_that_has_died_is_not_waited_for(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FastPathClient, "is_clustered", True)
+    pauses: list[float] = []
+
+    async def note(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    attempts = Attempts(bus, hung_s=60)
+    with attempts.open(lambda: None) as attempt, monkeypatch.context() as patched:
+        attempt.process_id = "pod-1"
+        patched.setattr("adapters.events.attempts.asyncio.sleep", note)
+        await attempts.wait_ended(attempt, "event", has_died=True)
+
+    assert len(pauses) == 1
+
+
 @pytest.mark.parametrize(
     ("failure", "expected"),
     [
