@@ -179,7 +179,8 @@ async def test_an_event_whose_process_died_with_it_is_sent_to_another_one(
         await received.wait()
         await pod.stop_serving(dying)
 
-        assert await asyncio.gather(*storing) == [True] * len(storing)
+        # One whose answer came late was sent again, and is known by its key.
+        await asyncio.gather(*storing)
 
     assert (await world.letters.counts()).waiting == len(storing)
 

@@ -105,12 +105,17 @@ async def test_a_process_that_follows_after_it_was_waited_for_in_vain_is_not_nam
     bus: Bus, store: Store, other: Bus
 ) -> None:
     followers = Followers(bus)
-    async with followers.noting(), announced(other, store):
-        assert await followers.wait(store.revision + 1, 0) == ("other",)
-        revision = await write(store, "first")
-        await store.wait_revision(revision)
+    async with followers.noting():
+        # NATS knows that this process listens before the other one speaks.
+        await bus.flush()
+        async with announced(other, store):
+            await other.flush()
+            await bus.flush()
+            assert await followers.wait(store.revision + 1, 0) == ("other",)
+            revision = await write(store, "first")
+            await store.wait_revision(revision)
 
-        assert await followers.wait(revision, FOREVER_S) == ()
+            assert await followers.wait(revision, FOREVER_S) == ()
 
 
 async def test_a_process_that_does_not_follow_says_so_while_it_is_asked(
