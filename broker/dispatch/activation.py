@@ -8,7 +8,7 @@ event fails with the NoPodReady that it would have had without the question.
 
 In a NATS cluster, pods and their reconciler may be cut off together while the server hangs that
 they are connected to. So an event whose question is not answered is sent again within the hold: its
-pods may be back. So may be the processes of an adapter, about which nobody is asked.
+pods may be back. An event to an adapter is sent again in the same way, without a question.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class _Hold:
         return is_first
 
     def note_longer_wait(self) -> bool:
-        """The same for an adapter, about which nobody is asked: the next pause is longer."""
+        """Do the same for an adapter, and make the next pause longer."""
         longer_s = min(2 * self.pause_s, _MAX_PAUSE_S)
         is_first = self.note_wait()
         self.pause_s = max(self.pause_s, longer_s)

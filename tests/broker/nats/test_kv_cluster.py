@@ -52,6 +52,13 @@ async def keys_after(bucket: KvBucket, revision: int, pattern: str = ">") -> lis
     return [entry.key for entry in entries]
 
 
+async def write_everywhere(buckets: Sequence[KvBucket]) -> None:
+    """Write an entry, and return when all copies have it."""
+    await buckets[0].put("key", b"value")
+    for bucket in buckets:
+        assert await keys_after(bucket, 0) == ["key"]
+
+
 async def test_an_entry_and_a_page_that_are_read_have_the_writes_before(
     buckets: Sequence[KvBucket],
 ) -> None:
@@ -106,9 +113,7 @@ async def test_the_first_writes_and_reads_of_several_processes_at_once_all_succe
 async def test_without_a_leader_the_other_copies_are_read(
     cluster: NatsCluster, buses: Sequence[Bus], buckets: Sequence[KvBucket]
 ) -> None:
-    await buckets[0].put("key", b"value")
-    for bucket in buckets:
-        assert await keys_after(bucket, 0) == ["key"]
+    await write_everywhere(buckets)
     leader = cluster.named((await stream_info(buses[0], f"KV_{NAME}"))["cluster"]["leader"])
     (_, reader), *_ = (
         each
@@ -125,9 +130,7 @@ async def test_without_a_leader_the_other_copies_are_read(
 async def test_reads_wait_for_the_next_connection_when_the_own_server_dies(
     cluster: NatsCluster, buses: Sequence[Bus], buckets: Sequence[KvBucket]
 ) -> None:
-    await buckets[0].put("key", b"value")
-    for bucket in buckets:
-        assert await keys_after(bucket, 0) == ["key"]
+    await write_everywhere(buckets)
 
     await asyncio.to_thread(cluster.at(buses[0].server).kill)
     # nats-py notices it in the next turns of the loop.
