@@ -125,25 +125,34 @@ async def start_child(
     Raises:
         OSError: It cannot be started.
     """
-    process = subprocess.Popen(  # noqa: ASYNC220, S603 - `vfork` returns when the program runs
-        command,
-        bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environ,
-        cwd=folder,
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - `vfork` returns when the program runs
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=writing,
+            stderr=subprocess.STDOUT,
+            env=environ,
+            cwd=folder,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
     child = ChildProcess(process, owner)
     owner.on_start(child)
+    # The event loop closes the descriptor, also when it fails. If the file did so too, it could
+    # close that of another: one that a thread has opened in between.
+    output = open(reading, "rb", buffering=0, closefd=False)  # noqa: ASYNC230, SIM115
     try:
-        await asyncio.get_running_loop().connect_read_pipe(lambda: child, process.stdout)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: child, output)
     except BaseException:
         process.kill()
-        for pipe in filter(None, (process.stdin, process.stdout)):
-            pipe.close()
+        cast("IO[bytes]", process.stdin).close()
         raise
 
 

@@ -13,6 +13,7 @@ import msgspec
 from jwt import PyJWT, PyJWTError
 from yarl import URL
 
+from broker.runtime.client_sockets import open_connector
 from control.access.caller import Caller, CallerKind
 from control.access.signing_keys import MAX_BYTES, TIMEOUT_S, SigningKeys
 from kubefox.errors import InvalidRequest
@@ -111,7 +112,7 @@ class Oidc:
 async def open_oidc(settings: OidcSettings) -> AsyncIterator[Oidc]:
     """Read tokens of an issuer until the context ends. It is asked for its keys when needed."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(connector=open_connector(), timeout=timeout) as session:
 
         async def fetch(url: str) -> bytes:
             if not _is_url(url):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
+from broker.runtime.client_sockets import open_connector
 from kubefox.decoding import DECODE_ERRORS
 from pods.kubernetes import deep_json
 from pods.kubernetes.cluster import Cluster
@@ -368,6 +369,5 @@ def _abort(response: aiohttp.ClientResponse) -> None:
 async def open_api(cluster: Cluster, writes: Pace | None = None) -> AsyncIterator[Api]:
     """Open connections to the API of a cluster; see ``Api``."""
     tls = await asyncio.to_thread(cluster.tls)
-    connector = aiohttp.TCPConnector(ssl=tls)
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with aiohttp.ClientSession(connector=open_connector(tls)) as session:
         yield Api(session, cluster, writes)

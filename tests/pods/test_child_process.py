@@ -51,6 +51,10 @@ async def end(owner: Owner) -> int | None:
     return owner.child.return_code
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def without_process_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_pid: int) -> int:
         raise PermissionError
@@ -116,3 +120,26 @@ async def test_a_process_whose_output_cannot_be_read_is_killed(
 
     await owner.exited.wait()
     assert owner.child.return_code == -signal.SIGKILL
+
+
+async def test_a_process_whose_start_is_cancelled_is_killed() -> None:
+    owner = Owner()
+    starting = asyncio.create_task(start_child(["/bin/sleep", "1000"], {}, Path("/"), (), owner))
+    await asyncio.sleep(0)
+
+    starting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await owner.exited.wait()
+    assert owner.child.return_code == -signal.SIGKILL
+
+
+async def test_an_ended_process_leaves_no_descriptor() -> None:
+    await end(await start("pass"))
+    before = descriptors()
+
+    owner = await start("print('out')")
+    await end(owner)
+
+    assert descriptors() == before
