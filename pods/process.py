@@ -51,8 +51,12 @@ class PodProcess:
     def __init__(
         self, on_lines: OnLines, liveness: Liveness, has_replica: HasReplica, login: Login
     ) -> None:
-        self.login_server = LoginServer(login)
         self.ready_pipe = ReadyPipeReader(self._on_ready, lambda: liveness.on_busy(self))
+        try:
+            self.login_server = LoginServer(login)
+        except OSError:
+            self.ready_pipe.close()
+            raise
         self._on_lines = on_lines
         self._has_replica = has_replica
         self._splitter = LineSplitter()
@@ -145,12 +149,14 @@ class PodProcess:
             self._note = f" after it did not stop within {grace_s:g} s"
         finally:
             self.kill()
-            await self._gone.wait()
-            await orphans.end_orphans()
-            await self._drain_output()
-            self.ready_pipe.close()
-            self.login_server.close()
-            self._child.close()
+            try:
+                await self._gone.wait()
+                await orphans.end_orphans()
+                await self._drain_output()
+            finally:
+                self.ready_pipe.close()
+                self.login_server.close()
+                self._child.close()
 
     def on_start(self, child: ChildProcess) -> None:
         """Store the process."""
@@ -238,8 +244,8 @@ async def run_process(
     if liveness.busy_beat_s:
         variables["FOX_BEAT_S"] = f"{liveness.busy_beat_s:g}"
         variables["FOX_IDLE_BEAT_S"] = f"{liveness.idle_beat_s:g}"
-    process = PodProcess(on_lines, liveness, has_replica, login)
     try:
+        process = PodProcess(on_lines, liveness, has_replica, login)
         await _start_uninterrupted(process, command, variables, folder)
     except OSError as error:
         raise InternalError(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -265,7 +271,9 @@ async def _start_uninterrupted(
     try:
         await asyncio.shield(starting)
     except asyncio.CancelledError:
-        await asyncio.wait([starting])
+        while not starting.done():  # whoever ends this may cancel it more than once
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([starting])
         if starting.exception() is None:
             process.kill()
             await process.stop(grace_s=0)
@@ -292,7 +300,7 @@ async def _start(
         process.login_server.close()
         raise
     finally:
-        os.close(ready_fd)
+        process.ready_pipe.close_writing_end()
         process.login_server.close_pod_end()
 
 

@@ -27,7 +27,8 @@ class ReadyPipeReader:
         on_busy: Called when the pod gets work.
 
     Attributes:
-        writing_end: Descriptor for the pod; the caller closes it once the pod has inherited it.
+        writing_end: Descriptor for the pod; ``close_writing_end`` closes it once the pod has
+            inherited it.
         beat_file: Another one for the pod; ``close`` closes it.
     """
 
@@ -37,7 +38,11 @@ class ReadyPipeReader:
         self._is_ready = False
         self._loop = asyncio.get_running_loop()
         self.beat_file = create_beat_file()
-        self._descriptor, self.writing_end = os.pipe()
+        try:
+            self._descriptor, self.writing_end = os.pipe()
+        except OSError:
+            os.close(self.beat_file)
+            raise
         os.set_blocking(self._descriptor, False)
         self._loop.add_reader(self._descriptor, self._on_lines)
 
@@ -45,8 +50,15 @@ class ReadyPipeReader:
         """Return the pod's last heartbeat, None if it has sent none: heartbeats are optional."""
         return read_beat(self.beat_file) if self._descriptor >= 0 else None
 
+    def close_writing_end(self) -> None:
+        """Close the pod's end here, once the pod has inherited it; a second call has no effect."""
+        if self.writing_end >= 0:
+            os.close(self.writing_end)
+            self.writing_end = -1
+
     def close(self) -> None:
-        """Close the reading ends; a second call has no effect."""
+        """Close all ends; a second call has no effect."""
+        self.close_writing_end()
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
