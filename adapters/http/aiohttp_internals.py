@@ -128,7 +128,8 @@ class ParsingProtocol(BaseProtocol):
         Raises:
             ConnectionResetError: The client is not connected any more.
         """
-        if self.transport is None:
+        # With TLS, the socket is closed a turn of the event loop before this protocol hears of it.
+        if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError("the client has disconnected")
         return self.transport
 

@@ -1,9 +1,10 @@
 """Sockets for outgoing connections whose descriptors only the event loop closes.
 
-aiohttp connects a socket and gives it to the event loop for the TLS handshake. If the server
-resets the connection before the handshake begins, uvloop 0.23 closes the descriptor, but the socket
-object still has its number. When Python then collects that object, it closes the number once more.
-By then it may be of another connection, which breaks, or gets the bytes of a third one.
+aiohttp connects a socket and gives it to the event loop for the TLS handshake. If the handshake
+cannot begin, most often because the server has reset the connection, uvloop 0.23 closes the
+descriptor, but the socket object still has its number. When Python then collects that object, it
+closes the number once more. By then it may be of another connection, which breaks, or gets the
+bytes of a third one.
 """
 
 from __future__ import annotations
