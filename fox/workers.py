@@ -8,6 +8,7 @@ a worker's socket meanwhile are accepted by the other workers or by the next one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import signal
@@ -153,7 +154,7 @@ class _Workers:
         """Start a worker, and another one whenever it has ended."""
         back_off, failed_starts = BackOff(), 0
         worker = slot.worker = await self._start(slot)
-        while True:
+        while worker is not None:
             code = await self._ended(worker)
             if self._stopping.is_set():
                 self._has_failed = self._has_failed or not worker.has_stopped
@@ -170,9 +171,11 @@ class _Workers:
                     return
                 back_off = back_off.after_death(worker.ready_for_s)
                 await self._pause(slot, worker, back_off.delay_s)
-            if slot.worker is worker and not self._stopping.is_set():
-                slot.worker = await self._start(slot)
-                self._group.create_task(self._log_ready(slot, slot.worker))
+            if slot.worker is worker and (started := await self._start(slot)):
+                slot.worker = started
+                self._group.create_task(self._log_ready(slot, started))
+            elif slot.worker is worker:
+                return
             worker = slot.worker
 
     def _give_up(self, slot: _Slot, worker: HttpWorker, failed_starts: int) -> None:
@@ -189,19 +192,33 @@ class _Workers:
             "worker %d (process %d) %s: the next one starts in %g s",
             *(slot.number, worker.pid, worker.end_text, delay_s),
         )
-        try:
+        await self._wait(delay_s)
+
+    async def _wait(self, delay_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _log_ready(self, slot: _Slot, worker: HttpWorker) -> None:
         if await worker.wait_ready() and slot.worker is worker:
             logger.info("worker %d is process %d now", slot.number, worker.pid)
 
-    async def _start(self, slot: _Slot) -> HttpWorker:
+    async def _start(self, slot: _Slot) -> HttpWorker | None:
+        """Start a worker, as soon as that is possible; return None if all are stopped before."""
         login = log_in(self._access, frozenset({Role.HTTP}))
-        worker = await start_worker(self._settings, login, slot.sockets, self._check_ready)
+        worker, back_off = None, BackOff()
+        while worker is None:
+            if self._stopping.is_set():
+                return None  # the sockets are closed
+            try:
+                worker = await start_worker(self._settings, login, slot.sockets, self._check_ready)
+            except OSError as error:
+                back_off = back_off.after_death(0)
+                logger.warning(
+                    "worker %d cannot be started: %s; the next attempt is in %g s",
+                    *(slot.number, error.strerror or error, back_off.delay_s),
+                )
+                await self._wait(back_off.delay_s)
         self._running[worker] = self._group.create_task(worker.follow())
         if self._stopping.is_set():
             worker.terminate()  # the signal came while it was started
@@ -236,7 +253,8 @@ class _Workers:
 
     async def _replace(self, slot: _Slot) -> bool:
         """Replace the worker of a slot; return False if the new one does not become ready."""
-        new = await self._start(slot)
+        if (new := await self._start(slot)) is None:
+            return False
         if not await new.wait_ready():
             await self._ended(new)
             logger.error(

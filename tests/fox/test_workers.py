@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 import pytest
@@ -58,12 +59,13 @@ def kept(shared: Serving) -> Serving:
 
 
 @contextlib.contextmanager
-def serve(nats_server: NatsServer) -> Iterator[Serving]:
+def serve(nats_server: NatsServer, log: TextIO | None = None) -> Iterator[Serving]:
     make_keys(nats_server)
     with subprocess.Popen(
         [*FOX, "serve", "http", "--workers", str(WORKERS), "--http-port", "0"],
         env={**os.environ, **nats_server.environ, "FOX_KEY_FILE": str(KEY_FILE)},
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
     ) as process:
         assert process.stdout is not None
@@ -131,6 +133,29 @@ def test_a_signal_drains_and_ends_all_workers(serving: Serving, how: signal.Sign
 
     assert serving.process.wait(STOP_S) == 0
     assert wait_gone(serving.workers)
+
+
+def test_a_worker_starts_when_there_are_descriptors_again(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    log_file = tmp_path / "log"
+    with log_file.open("w") as log, serve(nats_server, log) as serving:
+        parent = psutil.Process(serving.process.pid)
+        victim, other = serving.workers
+        limits = parent.rlimit(psutil.RLIMIT_NOFILE)
+        # Two more than it has: too few for a start, which needs three pipes.
+        parent.rlimit(psutil.RLIMIT_NOFILE, (parent.num_fds() + 2, limits[1]))
+
+        victim.kill()
+
+        wait_until(lambda: "cannot be started: Too many open files" in log_file.read_text())
+        served_alone = {worker.pid for worker in parent.children()}
+        parent.rlimit(psutil.RLIMIT_NOFILE, limits)
+        wait_until(lambda: len(listening(serving) - {victim.pid}) == WORKERS)
+        serving.process.terminate()
+        assert serving.process.wait(STOP_S) == 0
+
+    assert served_alone == {other.pid}
 
 
 def test_a_worker_that_dies_is_replaced(kept: Serving) -> None:
