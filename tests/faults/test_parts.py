@@ -120,20 +120,22 @@ async def test_a_deploy_that_waits_goes_on_when_control_is_back(
     assert "deployment app is ready" in await deploying
 
 
-async def test_a_release_waits_for_an_adapter_that_was_killed_and_names_it_then(
+async def test_a_change_waits_for_an_adapter_that_was_killed_and_names_it_then(
     parts: Parts,
 ) -> None:
     killed, parts.http = parts.http, await parts.serve("http", "http-2")
-    withdraw = ("release", "--none", "--virtual-env", "here")
-    _, before = await parts.run(*withdraw)
+    commands = (
+        ("release", "--none", "--virtual-env", "here"),
+        ("deploy", "app", "--dirty", "--app", str(parts.folder / "app")),
+    )
+    before = [(await parts.run(*command))[1] for command in commands]
 
     await killed.end(signal.SIGKILL)
-    _, after = await parts.run(*withdraw)
+    after = [(await parts.run(*command))[1] for command in commands]
 
-    assert before == ""
-    assert re.fullmatch(
-        rf"warning: process \S+-{killed.process.pid} has not followed the change.*\n", after
-    )
+    assert before == ["", ""]
+    warning = rf"warning: process \S+-{killed.process.pid} has not followed the change.*\n"
+    assert [bool(re.fullmatch(warning, text)) for text in after] == [True, True]
 
 
 async def test_no_request_fails_when_one_of_two_pod_runners_is_replaced(

@@ -46,7 +46,7 @@ def abort(
     control = connect(control_url, data_dir)
     if name is not None:
         document = control.post("v1", DEPLOYMENTS.path, name, "abort", body={})
-        show_rollout(control, DEPLOYMENTS.record_of(document), wait_s=None, output=output)
+        show_rollout(control, document, wait_s=None, output=output)
     else:
         document = control.post("v1", "releases", virtual_env or "", "abort", body={})
         show_release(control, document, wait_s=None, output=output, may_drop=True)

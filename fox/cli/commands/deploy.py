@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -138,10 +138,12 @@ def deploy(
     if is_dry_run:
         print_warnings(plan.warnings)
     else:
-        stored = _carry_out(control, app, deployment, plan, deadline_s)
+        document = _carry_out(control, app, deployment, plan, deadline_s)
+        stored: DeploymentStatus = DEPLOYMENTS.record_of(document)
+        print_warnings(stored.warnings)
         serving = ServingPods()
         if wait:
-            stored, serving = _wait_serving(control, stored, timeout_s)
+            stored, serving = _wait_serving(control, document, timeout_s)
         result = msgspec.structs.replace(
             result,
             deployment=stored,
@@ -174,11 +176,11 @@ def _print_plan(plan: Plan, images: Mapping[str, str], not_loaded: tuple[str, ..
 
 
 def _wait_serving(
-    control: ControlClient, stored: DeploymentStatus, timeout_s: float
+    control: ControlClient, document: Any, timeout_s: float
 ) -> tuple[DeploymentStatus, ServingPods]:
     """Return the deployment, and its pods, when it serves its new content."""
     ends_s = time.monotonic() + timeout_s
-    switched = wait_switched(control, stored, timeout_s)
+    switched = wait_switched(control, document, timeout_s)
     return switched, wait_ready(control, switched, max(0, ends_s - time.monotonic()))
 
 
@@ -259,7 +261,8 @@ def _carry_out(
     deployment: Deployment,
     plan: Plan,
     deadline_s: float | None,
-) -> DeploymentStatus:
+) -> Any:
+    """Store the code and the deployment; return its document."""
     definitions = _new_definitions(app, plan)
     missing = frozenset(plan.missing_bundles)
     upload_bundles(
@@ -275,10 +278,7 @@ def _carry_out(
         for name, definition in definitions.items()
     ]
     body = {"deployment": deployment, "components": versions, "deadline_s": deadline_s}
-    document = control.put("v1", DEPLOYMENTS.path, deployment.name, body=body)
-    stored: DeploymentStatus = DEPLOYMENTS.record_of(document)
-    print_warnings(stored.warnings)
-    return stored
+    return control.put("v1", DEPLOYMENTS.path, deployment.name, body=body)
 
 
 def _print_result(result: Result) -> None:

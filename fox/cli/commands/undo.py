@@ -41,6 +41,4 @@ def undo(
     control = connect(control_url, data_dir)
     body = {"generation": to, "deadline_s": deadline_s}
     document = control.post("v1", DEPLOYMENTS.path, name, "undo", body=body)
-    show_outcome(
-        control, DEPLOYMENTS.record_of(document), wait_s=timeout_s if wait else None, output=output
-    )
+    show_outcome(control, document, wait_s=timeout_s if wait else None, output=output)

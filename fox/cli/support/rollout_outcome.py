@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from fox.cli.support.control_client import ControlClient
+from fox.cli.support.followed import wait_followed
 from fox.cli.support.kinds import DEPLOYMENTS, DeploymentStatus
 from fox.cli.support.output import Output, show
 from fox.cli.support.phrases import source_text
@@ -21,22 +23,23 @@ def rolling_of(deployment: DeploymentStatus) -> Rollout | None:
 
 
 def show_outcome(
-    control: ControlClient, deployment: DeploymentStatus, *, wait_s: float | None, output: Output
+    control: ControlClient, document: Any, *, wait_s: float | None, output: Output
 ) -> None:
     """Wait for a rollout, and print the resulting deployment.
 
     Args:
         control: The control API that has begun the rollout.
-        deployment: The deployment that it returned.
+        document: The deployment that it returned.
         wait_s: Longest time to wait until the rollout is complete; None does not wait.
         output: Output format.
 
     Raises:
         FoxError: See ``wait_switched``.
     """
+    deployment: DeploymentStatus = DEPLOYMENTS.record_of(document)
     print_warnings(deployment.warnings)
     if wait_s is not None:
-        deployment = wait_switched(control, deployment, wait_s)
+        deployment = wait_switched(control, document, wait_s)
     show(output, deployment, lambda: print_rollout(deployment))
 
 
@@ -66,30 +69,35 @@ def print_warnings(warnings: Iterable[Problem]) -> None:
         sys.stderr.write(f"warning: {problem.message}: {cure}\n")
 
 
-def wait_switched(
-    control: ControlClient, deployment: DeploymentStatus, timeout_s: float
-) -> DeploymentStatus:
-    """Return the deployment when its rollout is complete; at once if it has none.
+def wait_switched(control: ControlClient, document: Any, timeout_s: float) -> DeploymentStatus:
+    """Return the deployment when requests meet its new content, in all processes that route them.
 
     Args:
         control: The control API that has begun the rollout.
-        deployment: The deployment that it returned.
-        timeout_s: Longest time to wait.
+        document: The deployment that it returned.
+        timeout_s: Longest time to wait for the end of a rollout; there may be none.
 
     Raises:
         ComponentFailed: The rollout failed; the deployment has the content that it had.
         Conflict: The rollout was aborted or replaced, or the deployment was removed.
         DeadlineExceeded: The rollout is still rolling.
     """
-    rollout = rolling_of(deployment)
-    if rollout is None:
-        return deployment
-    name, generation = deployment.name, rollout.target.generation
+    deployment: DeploymentStatus = DEPLOYMENTS.record_of(document)
+    if (rollout := rolling_of(deployment)) is not None:
+        document = _wait_complete(control, deployment.name, rollout.target.generation, timeout_s)
+    wait_followed(control, document["revision"])
+    complete: DeploymentStatus = DEPLOYMENTS.record_of(document)
+    return complete
 
-    def check() -> tuple[str, DeploymentStatus | None]:
-        found = _find(control, name)
+
+def _wait_complete(control: ControlClient, name: str, generation: int, timeout_s: float) -> Any:
+    """Return the document of a deployment when its rollout to a generation is complete."""
+
+    def check() -> tuple[str, Any]:
+        document = _find(control, name)
+        found: DeploymentStatus = DEPLOYMENTS.record_of(document)
         if found.generation == generation:
-            return "", found
+            return "", document
         latest = found.rollout
         if latest is None or latest.target.generation != generation:
             raise Conflict(
@@ -109,14 +117,13 @@ def wait_switched(
     )
 
 
-def _find(control: ControlClient, name: str) -> DeploymentStatus:
+def _find(control: ControlClient, name: str) -> Any:
     try:
-        found: DeploymentStatus = DEPLOYMENTS.record_of(control.get("v1", DEPLOYMENTS.path, name))
+        return control.get("v1", DEPLOYMENTS.path, name)
     except NotFound as error:
         raise Conflict(
             f"deployment {name} was removed while this command waited for its rollout"
         ) from error
-    return found
 
 
 def _ended(deployment: DeploymentStatus, rollout: Rollout) -> FoxError:
