@@ -121,21 +121,24 @@ async def test_a_deploy_that_waits_goes_on_when_control_is_back(
 
 
 async def test_a_change_waits_for_an_adapter_that_was_killed_and_names_it_then(
-    parts: Parts,
+    parts: Parts, tmp_path: Path
 ) -> None:
+    document, _ = environments(1, "changed")
+    (tmp_path / "one.yaml").write_text(document)
     killed, parts.http = parts.http, await parts.serve("http", "http-2")
     commands = (
         ("release", "--none", "--virtual-env", "here"),
         ("deploy", "app", "--dirty", "--app", str(parts.folder / "app")),
+        ("apply", "-f", str(tmp_path / "one.yaml")),
     )
     before = [(await parts.run(*command))[1] for command in commands]
 
     await killed.end(signal.SIGKILL)
     after = [(await parts.run(*command))[1] for command in commands]
 
-    assert before == ["", ""]
+    assert before == ["", "", ""]
     warning = rf"warning: process \S+-{killed.process.pid} has not followed the change.*\n"
-    assert [bool(re.fullmatch(warning, text)) for text in after] == [True, True]
+    assert [bool(re.fullmatch(warning, text)) for text in after] == [True, True, True]
 
 
 async def test_no_request_fails_when_one_of_two_pod_runners_is_replaced(

@@ -14,6 +14,7 @@ import typer
 
 from fox.cli.support.connection import ControlUrl, DataDir, connect
 from fox.cli.support.control_client import ControlClient
+from fox.cli.support.followed import wait_followed
 from fox.cli.support.kinds import (
     ENVIRONMENTS,
     HTTP_ADAPTERS,
@@ -97,12 +98,14 @@ def apply(
     if not manifests:
         raise InvalidRequest(f"there is no object in {', '.join(files)}")
     _refuse_duplicates(manifests)
-    applied: list[Applied] = []
+    control, applied, newest = connect(control_url, data_dir), list[Applied](), 0
     try:
-        for effect in _apply(connect(control_url, data_dir), manifests, force=force):
-            applied += [effect]
-            for warning in effect.warnings:
+        for done, revision in _apply(control, manifests, force=force):
+            applied.append(done)
+            newest = max(newest, revision)
+            for warning in done.warnings:
                 sys.stderr.write(f"warning: {warning}\n")
+        wait_followed(control, newest)
     finally:
         show(output, applied, lambda: _print_table(applied))
         sys.stdout.flush()
@@ -160,8 +163,14 @@ def _refuse_duplicates(manifests: list[Manifest]) -> None:
         places[kind, name] = manifest.place
 
 
-def _apply(control: ControlClient, manifests: list[Manifest], *, force: bool) -> Iterator[Applied]:
-    """Write all objects, then the releases that they contain; yield each effect."""
+def _apply(
+    control: ControlClient, manifests: list[Manifest], *, force: bool
+) -> Iterator[tuple[Applied, int]]:
+    """Write all objects, then the releases that they contain.
+
+    Yields:
+        Each effect, with the revision of the record.
+    """
     ordered = sorted(manifests, key=lambda manifest: ORDER.index(_kind(manifest)))
     for manifest in ordered:
         with _failures_located(manifest):
@@ -188,16 +197,21 @@ def _kind(manifest: Manifest) -> Kind:
     return next(kind for kind in ORDER if isinstance(manifest.object, kind.record))
 
 
-def _put(control: ControlClient, kind: Kind, manifest: Manifest, *, force: bool) -> Applied:
+def _put(
+    control: ControlClient, kind: Kind, manifest: Manifest, *, force: bool
+) -> tuple[Applied, int]:
+    """Write an object; return the effect and its revision."""
     name = manifest.object.name
     before = _revision(control, kind, name)
     forced = "true" if force and kind in FORCEABLE else None
-    after = control.put("v1", kind.path, name, body=manifest.object, force=forced)["revision"]
+    document = control.put("v1", kind.path, name, body=manifest.object, force=forced)
+    after: int = document["revision"]
     if before is None:
         effect = Effect.CREATED
     else:
         effect = Effect.UNCHANGED if after == before else Effect.CONFIGURED
-    return Applied(kind=kind.path, name=name, effect=effect, warnings=_warnings(kind, manifest))
+    warnings = _warnings(kind, manifest)
+    return Applied(kind=kind.path, name=name, effect=effect, warnings=warnings), after
 
 
 def _warnings(kind: Kind, manifest: Manifest) -> tuple[str, ...]:
@@ -220,7 +234,8 @@ def _revision(control: ControlClient, kind: Kind, name: str) -> int | None:
     return revision
 
 
-def _release(control: ControlClient, manifest: Manifest) -> Applied:
+def _release(control: ControlClient, manifest: Manifest) -> tuple[Applied, int]:
+    """Make a release; return the effect and its revision."""
     name = manifest.object.name
     before = _revision(control, RELEASES, name)
     document = control.post("v1", RELEASES.path, name, body={"apps": manifest.release})
@@ -229,4 +244,4 @@ def _release(control: ControlClient, manifest: Manifest) -> Applied:
         effect = Effect.UNCHANGED
     else:
         effect = Effect.PENDING if state.pending else Effect.CONFIGURED
-    return Applied(kind=RELEASES.path, name=name, effect=effect)
+    return Applied(kind=RELEASES.path, name=name, effect=effect), document["revision"]
