@@ -266,9 +266,12 @@ class Deployments:
             yield partial(self._end_pod, uid)
 
     async def _end_pod(self, uid: str) -> None:
-        pod, grace_s = self._ending[uid]
+        entry = self._ending[uid]
+        pod, grace_s = entry
         await self._api.delete(f"{self.pods}/{pod.metadata.name}", uid=uid, grace_s=grace_s)
-        self._ending.pop(uid, None)
+        # Meanwhile, the pod may have become one that must end without its node.
+        if self._ending.get(uid) is entry:
+            del self._ending[uid]
 
     async def _finish(
         self,

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from broker.nats.access import Access
+from broker.runtime.background import run_in_background
 from pods.base import PodSpec
 from pods.kubernetes import deployments as deployments_module
-from pods.kubernetes.api import ApiError
+from pods.kubernetes.api import Api, ApiError
 from pods.kubernetes.cluster_pod import ClusterPod
 from pods.kubernetes.deployments import Deployments
 from pods.kubernetes.follow import Meta
@@ -94,6 +95,30 @@ async def test_a_refused_workload_keeps_no_other_change_waiting_when_the_driver_
     await writing.deployments.close()
 
     assert {name: writing.replicas(name) for name in ("good", "better")} == {"good": 1, "better": 1}
+
+
+async def test_a_pod_that_must_end_at_once_while_it_is_being_deleted_is_deleted_again(
+    writing: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, deployments = writing.script, writing.deployments
+    pod = ClusterPod(metadata=Meta(name="pod", uid="u"))
+    delete = Api.delete
+
+    async def delete_slowly(
+        api: Api, path: str, *, uid: str = "", grace_s: int | None = None
+    ) -> None:
+        if grace_s:
+            deployments.end_soon(pod, 0)
+        await delete(api, path, uid=uid, grace_s=grace_s)
+
+    monkeypatch.setattr(Api, "delete", delete_slowly)
+    deployments.end_soon(pod)
+
+    async with run_in_background(deployments.run(), "writing"):
+        while len(script.grace_s) < 2:
+            await asyncio.sleep(0.001)
+
+    assert script.grace_s == [1, 0]
 
 
 async def test_a_version_that_was_never_written_and_wants_no_pods_is_not_written(

@@ -215,8 +215,9 @@ async def test_a_killed_pod_whose_node_does_not_end_it_is_deleted_without_the_no
         while not pod.name:
             await asyncio.sleep(0.001)
         pod.kill()
-        while len(take_over.script.grace_s) < 2:
+        while 0 not in take_over.script.grace_s:
             await asyncio.sleep(0.001)
         driver.detach()
 
-    assert take_over.script.grace_s == [1, 0]
+    # The node may count as lost before the first deletion is sent.
+    assert take_over.script.grace_s in ([1, 0], [0])
