@@ -274,9 +274,9 @@ async def test_a_runner_that_was_taken_for_dead_shows_itself_and_its_pods_again(
 async def test_a_change_of_the_leader_changes_no_pod(platform: Platform) -> None:
     api = await platform.version(GOOD)
     await platform.deploy("v1", api)
-    async with platform.reconciling(holder="two", ttl_s=1) as second:
+    async with platform.reconciling(holder="two") as second:
         await wait_until(lambda: second.is_leading)
-        async with platform.reconciling(holder="one", ttl_s=1) as first:
+        async with platform.reconciling(holder="one") as first:
             before = await platform.wait_ready(api, api)
             assert (first.is_leading, second.is_leading) == (False, True)
 
