@@ -63,6 +63,8 @@ def test_a_deleted_pod_is_replaced(lab: LabCluster, namespace: str) -> None:
     before = {pod["metadata"]["name"] for pod in lab.pods(namespace)}
 
     lab.kubectl("delete", "pod", min(before), "--namespace", namespace)
+    # Until then, the Deployment may still count the pod that is gone.
+    lab.wait(lambda: len(lab.pods(namespace)) == 2)
     lab.wait_available(namespace, "web")
 
     after = {pod["metadata"]["name"] for pod in lab.pods(namespace)}
@@ -268,6 +270,8 @@ def last_state(lab: LabCluster, namespace: str, pod: str, *, grace_s: int) -> di
     """Delete a pod, and return how its container ended, as the last change before it was gone."""
     watching = lab.watch(namespace, "pods")
     with watching as changes:
+        # The watch begins with the pod. Without it, the pod could be gone before the watch begins.
+        next(changes)
         scope = ("--namespace", namespace, f"--grace-period={grace_s}")
         lab.kubectl("delete", "pod", pod, *scope)
         for change in changes:
