@@ -49,12 +49,8 @@ async def test_the_order_app_is_deployed_released_and_served(
         await demo.fox("apply", "-f", ENVIRONMENTS)
         for version, expected in story.PODS_AFTER.items():
             await demo.deploy(version)
-            deployments, pods = (
-                await platform.objects("deployments"),
-                await platform.objects("pods"),
-            )
-            assert len(deployments) == expected
-            assert {each["status"]["readyReplicas"] for each in deployments} == {1}
+            await wait_replicas(platform, expected)
+            pods = await platform.objects("pods")
             assert len(pods) == expected
             assert all(map(is_ready, pods))
 
@@ -71,6 +67,19 @@ async def test_the_order_app_is_deployed_released_and_served(
         assert len(await platform.objects("deployments")) == story.PODS_AFTER["v3"]
         await read_output(platform)
         await kill_a_pod(platform, browser)
+
+
+async def wait_replicas(platform: ClusterPlatform, expected: int) -> None:
+    """Return when each of the expected Deployments has one ready pod.
+
+    Kubernetes counts the ready pods of a Deployment later than the platform sees them.
+    """
+    while True:
+        deployments = await platform.objects("deployments")
+        assert len(deployments) == expected
+        if {each["status"].get("readyReplicas") for each in deployments} == {1}:
+            return
+        await asyncio.sleep(0.2)
 
 
 async def read_output(platform: ClusterPlatform) -> None:
