@@ -78,7 +78,7 @@ class TestLogs(LabDriver):
                 )
                 await pod.wait_gone()
             async with driver.run(spec) as pod:
-                rest = await self.until(lines, lambda got: "ready" in got)
+                rest = await self.until(lines, lambda got: "ready" in got and "farewell" in got)
             await lines.aclose()
 
         assert [line.line for line in await first][1:] == ["ready"]
