@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from broker.dispatch.pod_load import ANSWER_S
 from kubefox import records
 from kubefox.distill import Version
 from kubefox.rollout import RolloutState, begin
@@ -17,7 +18,7 @@ from pods.autoscaler import Windows
 from pods.limits import PodLimits
 from pods.local import POD_COMMAND, LocalDriver
 from tests.pods.platform import APP, Platform
-from tests.pods.visitor import visiting
+from tests.pods.visitor import EVENT_TTL_S, visiting
 
 API = """\
 import asyncio
@@ -40,8 +41,11 @@ async def wait(ctx: Context) -> str:
         await asyncio.sleep(0.02)
     return "at the end"
 """
-WINDOWS = Windows(stable_s=0.5, panic_s=0.1, scale_down_delay_s=0.2, max_wait_s=60, sample_s=0.02)
-LIMITS = PodLimits(event_ttl_s=20, windows=WINDOWS)
+# A pod without an answer, whose load is unknown, counts as one whose events wait (``ANSWER_S``).
+WINDOWS = Windows(
+    stable_s=0.5, panic_s=0.1, scale_down_delay_s=0.2, max_wait_s=ANSWER_S / 2, sample_s=0.02
+)
+LIMITS = PodLimits(event_ttl_s=EVENT_TTL_S, windows=WINDOWS)
 
 
 async def test_pods_are_started_for_a_load_and_stopped_after_it(

@@ -10,10 +10,10 @@ from pods.local import POD_COMMAND
 from tests.pods import programs
 from tests.pods.platform import Platform
 from tests.pods.processes import wait_until
-from tests.pods.visitor import visiting
+from tests.pods.visitor import EVENT_TTL_S, visiting
 from tests.support.nats import NatsServer
 
-LIMITS = PodLimits(event_ttl_s=20, idle_s=0.2, min_check_s=0.05)
+LIMITS = PodLimits(event_ttl_s=EVENT_TTL_S, idle_s=0.2, min_check_s=0.05)
 
 API = """\
 from fox import Context, Kit

@@ -18,6 +18,9 @@ from routing.snapshot.route_binding import Target
 from tests.pods.platform import Platform
 from tests.support.keys import KEYS
 
+EVENT_TTL_S = 120.0
+"""How long a request may take on a machine that is busy with other tests."""
+
 
 class Visitor:
     """Sends requests to the deployment ``v1`` as an adapter does."""
@@ -53,7 +56,7 @@ async def visiting(platform: Platform) -> AsyncIterator[Visitor]:
     revision = await platform.store.create(records.virtual_environment_key("here"), here)
     async with (
         buses.connect(platform.url, process_id="visitor") as bus,
-        open_broker(bus, Settings(event_ttl_s=20), KEYS, creates_keys=True) as broker,
+        open_broker(bus, Settings(event_ttl_s=EVENT_TTL_S), KEYS, creates_keys=True) as broker,
     ):
         await broker.store.wait_revision(revision)
         yield Visitor(broker)
