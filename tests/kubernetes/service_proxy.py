@@ -67,14 +67,25 @@ class ServiceProxy:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Connect a client with one of the pods, one after another; without any, hang up."""
         with contextlib.suppress(OSError), contextlib.closing(writer):
-            addresses = list(self._ready.values())
-            if not addresses:
-                return
-            address = addresses[next(self._numbers) % len(addresses)]
-            pod_reader, pod_writer = await asyncio.open_connection(address, self._port)
+            pod_reader, pod_writer = await self._connect()
             with contextlib.closing(pod_writer):
                 ways = (_copy(reader, pod_writer), _copy(pod_reader, writer))
                 await asyncio.gather(*ways)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the next pod that listens.
+
+        On a busy machine, a pod may have ended before this has learned that it is being deleted.
+
+        Raises:
+            OSError: No pod listens.
+        """
+        addresses = list(self._ready.values())
+        first = next(self._numbers) % max(len(addresses), 1)
+        for address in (*addresses[first:], *addresses[:first]):
+            with contextlib.suppress(ConnectionRefusedError):
+                return await asyncio.open_connection(address, self._port)
+        raise ConnectionRefusedError("no pod of the Service listens")
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
