@@ -56,6 +56,15 @@ class Shop:
                 return pods
             await asyncio.sleep(0.5)
 
+    async def wait_parts(self, node: str) -> None:
+        """Return when each part of the platform has two ready pods, both of them on this node."""
+        for part in PARTS:
+            while True:
+                ready = [pod for pod in await self.platform.pods_of(part) if is_ready(pod)]
+                if [pod["spec"]["nodeName"] for pod in ready] == [node, node]:
+                    break
+                await asyncio.sleep(0.5)
+
     @contextlib.asynccontextmanager
     async def no_request_fails(self) -> AsyncIterator[Load]:
         """Send requests while the context lasts, and some before and after its body."""

@@ -11,8 +11,7 @@ import pytest
 
 from tests.kubernetes import binary
 from tests.kubernetes.lab_cluster import LabCluster, open_lab
-from tests.kubernetes.platform import ClusterPlatform, is_ready
-from tests.kubernetes.shop import PARTS, TEAM, open_shop
+from tests.kubernetes.shop import TEAM, open_shop
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.timeout(900)
@@ -52,7 +51,7 @@ async def test_the_pods_of_a_lost_node_run_on_another_one(
         lab.agents[LOST].send_signal(signal.SIGKILL)
 
         await shop.wait_pods(lambda pods: {each["spec"]["nodeName"] for each in pods} == {OTHER})
-        await wait_parts(shop.platform)
+        await shop.wait_parts(OTHER)
         while {(pod["phase"], pod["node"]) for pod in await shop.platform.get("pods")} != {
             ("ready", OTHER)
         }:
@@ -64,13 +63,3 @@ async def test_the_pods_of_a_lost_node_run_on_another_one(
                 ("release", "v2", "--virtual-env", TEAM, "--wait"),
             ):
                 await shop.platform.fox(*command, cwd=repository)
-
-
-async def wait_parts(platform: ClusterPlatform) -> None:
-    """Return when each part has two ready pods on the other node."""
-    for part in PARTS:
-        while True:
-            ready = [pod for pod in await platform.pods_of(part) if is_ready(pod)]
-            if [pod["spec"]["nodeName"] for pod in ready] == [OTHER, OTHER]:
-                break
-            await asyncio.sleep(0.5)
