@@ -13,7 +13,6 @@ back after ``CUT_OFF_S``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Iterable
@@ -22,7 +21,7 @@ from typing import Protocol
 from broker.dispatch.pod_runners import ANSWER_S, Ping, encode
 from broker.nats import lease
 from broker.nats.bus import Bus
-from broker.storage.pod_board import PodBoard
+from broker.storage.pod_board import BoardEntry, PodBoard
 from kubefox import subjects
 from kubefox.errors import FoxError, NoPodReady
 from kubefox.pod import PodStatus, RunnerStatus
@@ -71,7 +70,10 @@ class RunnerWatch:
         self._begin_s = 0.0
         # Since when each runner is not served (``time.monotonic``).
         self._missing_since_s: dict[str, float] = {}
+        # Keys of dead runners whose removal the board does not show yet.
+        self._removed: set[str] = set()
         bus.on_reconnect(self._wait_for_others)
+        board.listen(self._on_board_change)
 
     async def run(self) -> None:
         """Watch until cancelled; without another runner, this waits for one."""
@@ -94,11 +96,24 @@ class RunnerWatch:
         self._begin_s = time.monotonic() + RECONNECT_S
         self._missing_since_s.clear()
 
+    def _on_board_change(
+        self, key: str | None, _before: BoardEntry | None, _after: BoardEntry | None
+    ) -> None:
+        if key is None:
+            self._removed.clear()
+        else:
+            self._removed.discard(key)
+
     def _others(self) -> list[RunnerStatus]:
         return [runner for runner in self._board.runners if runner.name != self._name]
 
     async def _is_dead(self, runner: RunnerStatus) -> bool:
-        """Return whether a runner has died; announce its pods if it may be cut off."""
+        """Return whether a runner has died; announce its pods if it may be cut off.
+
+        It is False for one that was found dead before, as long as the board still shows it.
+        """
+        if runner.key in self._removed:
+            return False
         if await self._is_served(runner):
             self._missing_since_s.pop(runner.name, None)
             return False
@@ -129,9 +144,13 @@ class RunnerWatch:
         """Remove the entries and the lease of a dead runner."""
         logger.warning("pod runner %s has ended without notice", runner.name)
         self._missing_since_s.pop(runner.name, None)
-        with contextlib.suppress(FoxError):
+        # The board may change before the removal is confirmed.
+        self._removed.add(runner.key)
+        try:
             for key in (*(status.key for status in pods), runner.key):
                 await self._board.remove(key)
+        except FoxError:
+            self._removed.discard(runner.key)
         await lease.release_for(self._bus, LEASE, runner.name)
 
     async def _announce_later(self, pods: Iterable[PodStatus]) -> None:

@@ -13,6 +13,7 @@ from broker.nats.bus import Bus
 from broker.nats.client import FastPathClient
 from broker.storage.pod_board import PodBoard, open_pod_board
 from kubefox import subjects
+from kubefox.errors import NatsUnavailable
 from kubefox.pod import PodPhase, PodStatus, RunnerStatus
 from pods import runner_watch
 from pods.runner_watch import RunnerWatch
@@ -58,6 +59,12 @@ async def board(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PodB
         yield board
 
 
+async def wait_removed(board: PodBoard) -> None:
+    """Return when the board shows neither the other runner nor its pod."""
+    while board.shows(OTHER) or board.shows(POD):
+        await board.wait_change(board.changes)
+
+
 @contextlib.asynccontextmanager
 async def watching(bus: Bus, board: PodBoard) -> AsyncIterator[Announced]:
     announced = Announced()
@@ -73,7 +80,51 @@ async def test_a_runner_that_is_not_served_has_died(bus: Bus, board: PodBoard) -
         await announced.wait(2)
 
     assert announced.notices == [DRAINS, DEAD]
-    assert not board.shows(POD)
+    await wait_removed(board)
+
+
+async def test_a_dead_runner_is_announced_once_if_the_board_shows_it_for_longer(
+    bus: Bus, board: PodBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+
+    async def remove_late(_board: PodBoard, key: str) -> None:
+        removed.append(key)
+
+    monkeypatch.setattr(PodBoard, "remove", remove_late)
+    async with watching(bus, board) as announced:
+        await announced.wait(2)
+        # It is checked after the other one.
+        third = RunnerStatus(name="third")
+        await board.publish(third)
+        while third.key not in removed:
+            await asyncio.sleep(0.01)
+        found = removed.copy()
+        # As one does that was taken for dead.
+        await board.publish(OTHER)
+        while removed.count(OTHER.key) < 2:
+            await asyncio.sleep(0.01)
+
+    assert announced.notices[:2] == [DRAINS, DEAD]
+    assert found == [POD.key, OTHER.key, third.key]
+
+
+async def test_a_dead_runner_that_cannot_be_removed_is_removed_later(
+    bus: Bus, board: PodBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, has_failed = PodBoard.remove, asyncio.Event()
+
+    async def remove_at_second_try(board: PodBoard, key: str) -> None:
+        if not has_failed.is_set():
+            has_failed.set()
+            raise NatsUnavailable("it is away")
+        await remove(board, key)
+
+    monkeypatch.setattr(PodBoard, "remove", remove_at_second_try)
+    async with watching(bus, board):
+        await has_failed.wait()
+
+        await wait_removed(board)
 
 
 async def test_in_a_cluster_it_is_cut_off_first_and_dead_if_it_does_not_come_back(
@@ -87,7 +138,7 @@ async def test_in_a_cluster_it_is_cut_off_first_and_dead_if_it_does_not_come_bac
         await announced.wait(3)
 
     assert announced.notices == [CUT_OFF, DRAINS, DEAD]
-    assert not board.shows(OTHER)
+    await wait_removed(board)
 
 
 async def test_in_a_cluster_a_runner_that_comes_back_keeps_its_pods(
