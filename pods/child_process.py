@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,6 +78,13 @@ class ChildProcess(asyncio.Protocol):
         """Read output again."""
         if not self._output.is_closing():
             self._output.resume_reading()
+
+    def unread_bytes(self) -> int:
+        """Return how much output is in the pipe now."""
+        if self._output.is_closing():
+            return 0
+        found = fcntl.ioctl(self._output.get_extra_info("pipe"), termios.FIONREAD, bytes(4))
+        return int.from_bytes(found, sys.byteorder)
 
     def close(self) -> None:
         """Close the pipes to a process that has ended."""

@@ -62,11 +62,14 @@ class PodProcess:
         self._splitter = LineSplitter()
         self._last_line = ""
         self._burst_bytes = 0
+        # Of the output of an ended process; others that have its pipe may write more.
+        self._unread_bytes = 0
         self._note = ""
         self._is_ready = False
         self._ready_or_gone = asyncio.Event()
         self._gone = asyncio.Event()
         self._output_ended = asyncio.Event()
+        self._own_output_read = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -167,6 +170,10 @@ class PodProcess:
         """Pass on output, and pause reading when there is much of it."""
         self._pass_on(self._splitter.feed(data))
         self._burst_bytes += len(data)
+        self._unread_bytes = max(0, self._unread_bytes - len(data))
+        if self._unread_bytes:
+            return
+        self._own_output_read.set()
         if self._burst_bytes > _BURST_BYTES:
             self._pause_output()
 
@@ -174,6 +181,7 @@ class PodProcess:
         """Pass on the last output."""
         self._pass_on(self._splitter.finish())
         self._output_ended.set()
+        self._own_output_read.set()
 
     def on_exit(self) -> None:
         """Kill the pod's session, and end all waiting for the pod."""
@@ -201,10 +209,19 @@ class PodProcess:
         asyncio.get_running_loop().call_later(_BURST_S, resume)
 
     async def _drain_output(self) -> None:
-        # A process that left the session may keep the pipe open: do not wait for it.
+        """Read all that the process has written before it ended.
+
+        A process that left the session may keep the pipe open: this does not wait for it.
+        """
+        self._unread_bytes = self._child.unread_bytes()
+        self._own_output_read.clear()
+        self._child.resume_output()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_OUTPUT_S):
                 await self._output_ended.wait()
+        # After that time, some is unread if this process did not run meanwhile.
+        if self._unread_bytes:
+            await self._own_output_read.wait()
 
     def _kill_session(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

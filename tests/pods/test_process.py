@@ -16,17 +16,51 @@ import pytest
 from broker.nats.credentials.login import Login
 from kubefox.errors import InternalError
 from pods import orphans
+from pods import process as process_module
 from pods.liveness import NOT_WATCHED, Liveness
-from pods.process import PodProcess, run_process
+from pods.process import OnLines, PodProcess, run_process
 
 LOGIN = Login(url="nats://127.0.0.1:4222", process_id="process", credentials=None)
 ROOT = Path("/")
 
 
-def start(source: str) -> contextlib.AbstractAsyncContextManager[PodProcess]:
+def start(
+    source: str, on_lines: OnLines = lambda _lines: None
+) -> contextlib.AbstractAsyncContextManager[PodProcess]:
     command = [sys.executable, "-Sc", source]
-    liveness = Liveness(NOT_WATCHED)
-    return run_process(command, {}, ROOT, lambda _lines: None, 60.0, liveness, login=LOGIN)
+    return run_process(command, {}, ROOT, on_lines, 60.0, Liveness(NOT_WATCHED), login=LOGIN)
+
+
+async def test_the_last_output_of_a_pod_is_read_also_after_the_time_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As if this process had not run during that time, which began while reading was paused.
+    monkeypatch.setattr(process_module, "_LAST_OUTPUT_S", 0)
+    monkeypatch.setattr(process_module, "_BURST_BYTES", 0)
+    monkeypatch.setattr(process_module, "_BURST_S", 3600)
+    lines: list[str] = []
+
+    # 66,000 bytes are more than one read returns. What is left after one fits into the pipe.
+    async with start("for number in range(8250): print(f'{number:07}')", lines.extend) as pod:
+        await pod.wait_gone()
+
+    assert pod.end.is_clean
+    assert lines == [f"{number:07}" for number in range(8250)]
+
+
+async def test_a_process_that_holds_the_output_of_a_pod_open_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_module, "_LAST_OUTPUT_S", 0.01)
+    lines: list[str] = []
+
+    async with start("print('there')", lines.extend) as pod:
+        reading = pod._child._output.get_extra_info("pipe").fileno()
+        holding = os.open(f"/proc/self/fd/{reading}", os.O_WRONLY)
+        await pod.wait_gone()
+    os.close(holding)
+
+    assert lines == ["there"]
 
 
 def descriptors() -> int:
