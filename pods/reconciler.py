@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 
 from broker.dispatch.usage import used_lately
@@ -42,7 +43,9 @@ RECENT_S = 3600.0
 
 _MAX_RECENT = 1000
 _RETRY_S = 1.0
-_LAST_PUBLISH_S = 2.0
+_LAST_PUBLISH_S = 6.0
+_LAST_TRY_S = 2.0
+_LAST_RETRY_S = 0.2
 
 
 class Reconciler:
@@ -219,9 +222,26 @@ class Reconciler:
                 yield publisher
         finally:
             self._publishers.discard(publisher)
-            with contextlib.suppress(FoxError, TimeoutError):
-                async with asyncio.timeout(_LAST_PUBLISH_S):
+            await self._publish_last(publisher)
+
+    async def _publish_last(self, publisher: StatusPublisher) -> None:
+        """Publish the last entries, with several tries unless NATS is away.
+
+        Entries that stay on the board are removed by another runner, or by the next start of this
+        one.
+        """
+        give_up_s = time.monotonic() + _LAST_PUBLISH_S
+        while True:
+            try:
+                async with asyncio.timeout(_LAST_TRY_S):
                     await publisher.publish()
+            except (FoxError, TimeoutError) as error:
+                if not self._bus.is_ready or time.monotonic() > give_up_s:
+                    logger.info("entries of the pod board are left as they are: %r", error)
+                    return
+                await asyncio.sleep(_LAST_RETRY_S)
+            else:
+                return
 
     async def _publish_again(self) -> None:
         for publisher in tuple(self._publishers):

@@ -9,6 +9,7 @@ import pytest
 
 from broker.dispatch.usage import Usage
 from broker.nats.bus import Bus
+from broker.storage.pod_board import PodBoard
 from kubefox import subjects
 from kubefox.pod import PodPhase, PodStatus, RunnerStatus
 from pods.limits import PodLimits
@@ -192,6 +193,26 @@ async def test_all_pods_have_ended_when_the_reconciler_ends(platform: Platform) 
 
     assert all(status.pid and is_gone(status.pid) for status in statuses)
     await platform.wait_ready()
+
+
+async def test_the_entries_of_all_pods_are_removed_although_nats_does_not_answer_at_first(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, keys = PodBoard.remove, []
+
+    async def remove_at_third_try(board: PodBoard, key: str) -> None:
+        keys.append(key)
+        if len(keys) < 3:
+            raise TimeoutError
+        await remove(board, key)
+
+    api = await platform.version(GOOD)
+    async with platform.reconciling():
+        await platform.deploy("v1", api)
+        await platform.wait_ready(api)
+        monkeypatch.setattr(PodBoard, "remove", remove_at_third_try)
+
+    await platform.wait_pods(lambda left: not left and not platform.board.runners)
 
 
 async def test_board_entries_of_an_earlier_reconciler_are_removed(platform: Platform) -> None:
