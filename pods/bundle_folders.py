@@ -13,10 +13,12 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from broker.runtime.cancelling import cancellable
+from broker.runtime.threads import in_thread
 from kubefox.bundle import unpack
 from kubefox.component import short
 from kubefox.digest import FileMode, RuntimeSpec, SourceFile, content_hash
@@ -58,7 +60,8 @@ class BundleFolders:
             try:
                 if not await asyncio.to_thread(_holds, path, digest, runtime):
                     data = await cancellable(self._fetch(digest))
-                    await asyncio.to_thread(_unpack, path, data, digest, runtime)
+                    # A start that is cancelled must not release the lock under the thread.
+                    await in_thread(partial(_unpack, path, data, digest, runtime))
             except OSError as error:
                 raise InternalError(
                     f"bundle {short(digest)} cannot be unpacked in {self._root}: {error.strerror}"
@@ -76,7 +79,7 @@ class BundleFolders:
                 if path.name in digests or path.name in self._requested:
                     continue
                 try:
-                    await asyncio.to_thread(_remove, path)
+                    await in_thread(partial(_remove, path))
                 except OSError as error:
                     logger.warning("folder %s cannot be removed: %s", path, error.strerror)
 

@@ -33,7 +33,9 @@ async def in_thread(call: Callable[[], Result]) -> Result:
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        await asyncio.wait({work})
+        while not work.done():  # whoever ends this may cancel it more than once
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
         if not work.cancelled():
             work.exception()
         raise

@@ -2,15 +2,18 @@ import asyncio
 import os
 import resource
 import stat
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kubefox.bundle import pack
 from kubefox.digest import FileMode, RuntimeSpec, SourceFile, content_hash
 from kubefox.errors import InternalError, InvalidBundle, NotFound
+from pods import bundle_folders
 from pods.bundle_folders import BundleFolders
 from tests.pods.folders import names
 
@@ -73,6 +76,39 @@ async def test_a_bundle_is_fetched_once_even_by_another_process_later(
     await BundleFolders(tmp_path, source.fetch).folder(DIGEST, RUNTIME)
 
     assert source.fetched[DIGEST] == 1
+
+
+async def test_a_start_waits_for_the_thread_of_a_cancelled_one(
+    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = BundleFolders(tmp_path, source.fetch)
+    unpack, begun, may_end = bundle_folders._unpack, threading.Event(), threading.Event()
+    at_once, most = 0, 0
+
+    def unpack_slowly(*arguments: Any) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        begun.set()
+        may_end.wait()
+        unpack(*arguments)
+        at_once -= 1
+
+    monkeypatch.setattr(bundle_folders, "_unpack", unpack_slowly)
+    first = asyncio.create_task(folders.folder(DIGEST, RUNTIME))
+    await asyncio.to_thread(begun.wait)
+    first.cancel()
+    await asyncio.sleep(0)
+    first.cancel()
+    second = asyncio.create_task(folders.folder(DIGEST, RUNTIME))
+    while not folders._locks[DIGEST]._waiters and source.fetched[DIGEST] < 2:
+        await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.wait([first])
+
+    assert first.cancelled()
+    assert await second == tmp_path / DIGEST
+    assert (most, source.fetched[DIGEST]) == (1, 1)
 
 
 def plant_compiled(folder: Path) -> None:

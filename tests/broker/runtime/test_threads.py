@@ -29,7 +29,8 @@ class Door:
         self.steps.append("closed")
 
 
-async def test_a_cancelled_caller_waits_for_the_end_of_a_blocking_call() -> None:
+@pytest.mark.parametrize("cancellations", [1, 2])
+async def test_a_cancelled_caller_waits_for_the_end_of_a_blocking_call(cancellations: int) -> None:
     door = Door()
 
     async def use() -> None:
@@ -38,9 +39,10 @@ async def test_a_cancelled_caller_waits_for_the_end_of_a_blocking_call() -> None
 
     task = asyncio.create_task(use())
     await in_thread(door.opening.wait)
-    task.cancel()
-    for _ in range(10):
-        await asyncio.sleep(0)
+    for _ in range(cancellations):
+        task.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
     assert not task.done()
     door.may_open.set()
     with pytest.raises(asyncio.CancelledError):
