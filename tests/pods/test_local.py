@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from kubefox.distill import Version
 from kubefox.errors import InternalError
 from pods.base import PodDriver, PodSpec
 from pods.guardian import GUARDIAN
-from pods.liveness import NOT_WATCHED, LivenessBounds
+from pods.liveness import BUSY_BEAT_S, NOT_WATCHED, LivenessBounds
 from pods.local import LocalDriver
 from pods.logs import PodLogs, open_logs
 from tests.pods import programs
@@ -182,13 +183,22 @@ class TestLocalDriver(DriverContract):
 
         assert "after its event loop stood still for" in pod.end.message
 
-    async def test_a_pod_with_heartbeats_is_not_killed(self, bundles: Bundles) -> None:
-        source = programs.READY + programs.BEAT + "for _ in range(40): beat(); time.sleep(0.05)\n"
-        driver = self.open_driver(bundles, liveness=LivenessBounds(alone_s=1.5))
+    async def test_each_heartbeat_of_a_pod_is_read(self, bundles: Bundles) -> None:
+        source = programs.DRAIN + programs.BEAT + "while True: beat(); time.sleep(0.01)\n"
+        driver = self.open_driver(bundles, liveness=LivenessBounds(alone_s=120))
+        begin_s = time.monotonic()
 
         async with driver.run(bundles.add(source)) as pod:
-            await pod.wait_gone()
+            await wait_until(lambda: pod.last_beat() is not None)
+            first = pod.last_beat()
+            await wait_until(lambda: pod.last_beat() != first)
+            second = pod.last_beat()
+            end_s = time.monotonic()
 
+        assert first is not None
+        assert second is not None
+        assert begin_s < first.at_s < second.at_s < end_s
+        assert first.next_s == BUSY_BEAT_S
         assert pod.end.is_clean
 
     async def test_the_child_processes_of_a_pod_end_with_it(
