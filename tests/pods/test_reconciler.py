@@ -12,6 +12,7 @@ from broker.nats.bus import Bus
 from broker.storage.pod_board import PodBoard
 from kubefox import subjects
 from kubefox.pod import PodPhase, PodStatus, RunnerStatus
+from pods import supervisor
 from pods.limits import PodLimits
 from routing.snapshot.usage_index import UsageIndex
 from tests.pods import programs
@@ -226,7 +227,10 @@ async def test_board_entries_of_an_earlier_reconciler_are_removed(platform: Plat
         await platform.wait_ready()
 
 
-async def test_versions_used_before_a_restart_start_first_after_it(platform: Platform) -> None:
+async def test_versions_used_before_a_restart_start_first_after_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SLOT_S", 3600)
     write_start = "open('../../starts', 'a').write(NAME)\n"
     early = await platform.version(f"NAME = 'early '\n{write_start}{GOOD}", "a")
     late = await platform.version(f"NAME = 'late '\n{write_start}{GOOD}", "b")

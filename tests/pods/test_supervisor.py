@@ -13,6 +13,7 @@ from kubefox import codec
 from kubefox.errors import ComponentGone
 from kubefox.event import Event, EventType
 from kubefox.pod import PodPhase, PodStatus
+from pods import supervisor
 from pods.base import PodSpec
 from pods.limits import PodLimits
 from pods.liveness import LivenessBounds
@@ -143,7 +144,10 @@ async def test_a_pod_that_does_not_drain_is_killed_and_announced(
     assert platform.gone == [api.subject]
 
 
-async def test_the_number_of_pods_that_start_at_once_is_bounded(platform: Platform) -> None:
+async def test_the_number_of_pods_that_start_at_once_is_bounded(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SLOT_S", 3600)
     specs = [await platform.version(GOOD, f"component-{number}") for number in range(4)]
     starting: list[int] = []
 
