@@ -230,7 +230,9 @@ async def test_a_stopped_pod_is_killed_announced_and_restarted(
     platform: Platform,
 ) -> None:
     api = await platform.version(KIT_COMPONENT)
-    async with platform.reconciling(command=POD_COMMAND, liveness=LivenessBounds(alone_s=2)):
+    # Only because it was stopped: its event loop may stand still for longer.
+    liveness = LivenessBounds(alone_s=ANSWER_S)
+    async with platform.reconciling(command=POD_COMMAND, liveness=liveness):
         await platform.deploy("v1", api)
         (before,) = await platform.wait_ready(api)
         assert before.pid
