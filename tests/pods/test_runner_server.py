@@ -22,7 +22,6 @@ from tests.support.nats import NatsServer
 
 API = PodSpec(id="api-1", app="shop", component="api", hash="a" * 32)
 WEB = PodSpec(id="web-1", app="shop", component="web", hash="b" * 32)
-LONG_S = 20
 
 
 class Runner:
@@ -105,7 +104,7 @@ async def test_answers_with_short_lines_fit_into_the_messages_of_any_server(tmp_
 async def test_new_lines_are_followed_also_of_a_runner_that_starts_later(
     platform: Platform, runners: PodRunners, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(LONG_S), running(platform, tmp_path, "one") as one:
+    async with running(platform, tmp_path, "one") as one:
         one.logs.write(API, ["before"])
         lines = runners.read(LogQuery(follow=True))
         first = await anext(lines)
@@ -165,17 +164,16 @@ class Kept:
 async def test_a_follower_gets_each_line_once_when_another_process_has_the_same_ones(
     platform: Platform, runners: PodRunners, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(LONG_S):
-        async with running(platform, tmp_path, "one") as one:
-            with one.logs.read_from(Kept("1", "2")):
-                lines = runners.read(LogQuery(follow=True))
-                before = [await anext(lines), await anext(lines)]
-                reading = asyncio.ensure_future(anext(lines))
-                await asyncio.sleep(0)
-        async with running(platform, tmp_path, "one") as successor:
-            with successor.logs.read_from(Kept("1", "2", "3")):
-                after = await reading
-        await lines.aclose()
+    async with running(platform, tmp_path, "one") as one:
+        with one.logs.read_from(Kept("1", "2")):
+            lines = runners.read(LogQuery(follow=True))
+            before = [await anext(lines), await anext(lines)]
+            reading = asyncio.ensure_future(anext(lines))
+            await asyncio.sleep(0)
+    async with running(platform, tmp_path, "one") as successor:
+        with successor.logs.read_from(Kept("1", "2", "3")):
+            after = await reading
+    await lines.aclose()
 
     assert [line.line for line in (*before, after)] == ["1", "2", "3"]
 
