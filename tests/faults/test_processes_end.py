@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 MARK = "KUBEFOX_TEST_MARK"
 SOON_S = 60
+# A slow machine takes longer than the default until crashed pods are ready again.
+HOLD_S = "25"
 
 
 class Marked:
@@ -93,6 +95,7 @@ async def open_tree(folder: Path) -> AsyncIterator[Tree]:
     tree_app.build(folder / "app")
     with pytest.MonkeyPatch.context() as patch:
         marked = Marked(patch)
+        patch.setenv("FOX_HOLD_S", HOLD_S)
         async with Platform(folder / "data") as platform:
             await platform.fox("apply", "-f", folder / "app" / "environments.yaml")
             yield Tree(platform, marked)
