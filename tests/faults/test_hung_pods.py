@@ -27,6 +27,8 @@ RATE_PER_S = 100
 LOAD_S = 3.0
 CONNECTIONS = 100
 SOON_S = 60
+# A slow machine takes longer than the default until a pod is ready again.
+HOLD_S = "20"
 SELECTORS = "kf-dep=slow&kf-ve=here"
 
 
@@ -74,10 +76,12 @@ async def replicas(two_runners: Platform) -> Platform:
 @contextlib.asynccontextmanager
 async def serve_slow_app(folder: Path) -> AsyncIterator[Platform]:
     """Run a platform, with the slow app beside its data folder."""
-    async with Platform(folder / "data") as platform:
-        slow_app.build(folder / "app")
-        await platform.fox("apply", "-f", folder / "app" / "environments.yaml")
-        yield platform
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOX_HOLD_S", HOLD_S)
+        async with Platform(folder / "data") as platform:
+            slow_app.build(folder / "app")
+            await platform.fox("apply", "-f", folder / "app" / "environments.yaml")
+            yield platform
 
 
 async def deploy_new_version(platform: Platform) -> None:
