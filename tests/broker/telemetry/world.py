@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 
@@ -11,7 +11,7 @@ from broker.dispatch.request import DispatchRequest
 from broker.telemetry.collector import Collector
 from kubefox.context import ComponentView, adapter_source
 from kubefox.errors import FoxError, NotFound
-from kubefox.telemetry import Span, Trace
+from kubefox.telemetry import Span, Stats, Trace
 from routing.request import GenesisRequest
 from tests.support.data_plane import SETTINGS, DataPlane
 from tests.support.world import World, open_world
@@ -88,6 +88,12 @@ class TelemetryWorld:
                 if len(found.spans) >= spans:
                     return found
             await self.plane.broker.bus.flush()
+
+    async def stats(self, is_whole: Callable[[Stats], bool]) -> Stats:
+        """Return the figures once ``is_whole`` accepts them: a slow answer counts the next time."""
+        while not is_whole(stats := await self.collector.stats(0)):
+            pass
+        return stats
 
 
 @contextlib.asynccontextmanager
