@@ -332,6 +332,28 @@ async def test_an_event_is_refused_in_its_turn_if_its_handler_has_become_too_slo
     assert not worker.queue._first_places.taken
 
 
+async def test_an_event_waits_no_longer_than_nine_tenths_of_the_time_to_its_deadline() -> None:
+    may_end = asyncio.Event()
+
+    async def wait(name: str) -> None:
+        await may_end.wait()
+
+    worker = Worker(wait, limit=1)
+    worker.admit("a-first")
+    begin_s = asyncio.get_running_loop().time()
+    worker.admit("a-waits", ttl_s=100_000)
+    ((waiting, due_s),) = worker.queue._limits._due_s.items()
+    worker.queue._limits.set(waiting, 0)
+    while not worker.refused:
+        await asyncio.sleep(0)
+    may_end.set()
+    await worker.ended()
+
+    assert due_s - begin_s == pytest.approx(90_000, abs=100)
+    assert worker.refused == [("a-waits", Refusal.TOO_LATE)]
+    assert worker.notes == ["a-first"]
+
+
 async def test_waiting_events_are_refused_as_soon_as_it_is_known_that_they_begin_too_late() -> None:
     refused_at: list[int] = []
 
