@@ -195,6 +195,7 @@ async def test_a_pod_with_a_blocking_handler_is_killed_and_its_callers_get_502(
             forever = await request_blocking(platform, 3600)
         # Its restart is counted after a pause.
         await wait_for(partial(has_restarts, platform, 1), SOON_S)
+        await platform.wait_ready("slow", 1)
 
         logs = await platform.fox("logs", "slow")
         assert (await request_blocking(platform, 0))[0] == 200
