@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,18 +35,33 @@ def visited(fox: Cli, platform: Path, tmp_path: Path) -> Cli:
     return fox
 
 
+def of_watched(fox: Cli) -> list[dict[str, Any]]:
+    """Wait until the visits are counted, and return the rows of the components.
+
+    The figures of a process that answers too late are missing.
+    """
+    while True:
+        found = json.loads(fox("stats", "-o", "json").stdout)
+        are_visited = any(
+            row["deployment"] == "watched-v1" and row["total"]["requests"] >= 2
+            for row in found["deployments"]
+        )
+        components = [
+            component
+            for component in found["components"]
+            if component["component"] == "web" and component["deployments"][0]["app"] == "watched"
+        ]
+        if are_visited and components:
+            return components
+
+
 def test_stats_list_deployments_and_components(visited: Cli) -> None:
+    (web,) = of_watched(visited)
     text = visited("stats").stdout
-    found = json.loads(visited("stats", "-o", "json").stdout)
 
     (row,) = [line.split() for line in text.splitlines() if line.startswith("watched-v1")]
     assert row[1] == "watched"
     assert int(row[2]) >= 2
-    (web,) = [
-        component
-        for component in found["components"]
-        if component["component"] == "web" and component["deployments"][0]["app"] == "watched"
-    ]
     assert web["all"]["total"]["requests"] == web["deployments"][0]["total"]["requests"]
     assert "watched-v1" in visited("stats", "--by", "component").stdout
     assert "COMPONENT" not in visited("stats", "--by", "deployment").stdout
