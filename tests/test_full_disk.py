@@ -6,15 +6,18 @@ No disk is filled: a limit on the size of files makes nats-server fail in the sa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
+from broker.nats.cluster_jetstream import ClusterJetStream
 from broker.nats.credentials.claims import ALL
 from broker.storage.bundles import Bundles, open_bundles
 from broker.storage.store import open_store
@@ -22,6 +25,7 @@ from fox.nats_server import NatsServer, run_nats_server
 from kubefox.environment import Environment, EnvironmentData
 from kubefox.errors import NatsUnavailable
 from tests.support.keys import KEYS
+from tests.support.nats import ANSWER_S
 
 LIMIT_BYTES = 100_000
 SMALL, LARGE = os.urandom(1_000), os.urandom(3 * LIMIT_BYTES)
@@ -53,26 +57,34 @@ async def server(disk: Disk, tmp_path: Path) -> AsyncIterator[NatsServer]:
 
 
 @pytest.fixture
-async def impatient_bus(server: NatsServer) -> AsyncIterator[Bus]:
-    # A full disk means that writes are not acknowledged; each waits for this time.
+async def bus(server: NatsServer) -> AsyncIterator[Bus]:
     login = server.access.login("one", ALL)
     connecting = buses.connect(
         login.url,
         process_id=login.process_id,
         credentials=login.credentials,
-        jetstream_timeout_s=0.5,
+        jetstream_timeout_s=ANSWER_S,
     )
     async with connecting as bus:
         yield bus
 
 
 @pytest.fixture
-async def bundles(impatient_bus: Bus) -> Bundles:
-    return await open_bundles(impatient_bus)
+async def bundles(bus: Bus) -> Bundles:
+    return await open_bundles(bus)
 
 
-async def wait_for_writes(server: NatsServer, impatient_bus: Bus) -> None:
-    while not (server.is_writable and impatient_bus.is_ready):
+@contextlib.contextmanager
+def unacknowledged() -> Iterator[None]:
+    """Wait only briefly for the acknowledgement of each write: a full disk gives none."""
+    briefly = partialmethod(ClusterJetStream.publish, timeout=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClusterJetStream, "publish", briefly)
+        yield
+
+
+async def wait_for_writes(server: NatsServer, bus: Bus) -> None:
+    while not (server.is_writable and bus.is_ready):
         await asyncio.sleep(0.01)
 
 
@@ -81,7 +93,10 @@ async def test_the_error_of_a_full_disk_names_the_cause_and_the_cure(
 ) -> None:
     disk.fill(server)
 
-    with pytest.raises(NatsUnavailable, match=r"file too large.*make room on its disk"):
+    with (
+        unacknowledged(),
+        pytest.raises(NatsUnavailable, match=r"file too large.*make room on its disk"),
+    ):
         await bundles.put(REFUSED, LARGE)
 
     assert not server.is_writable
@@ -89,16 +104,16 @@ async def test_the_error_of_a_full_disk_names_the_cause_and_the_cure(
 
 
 async def test_nats_restarts_with_its_data_when_the_disk_has_free_space(
-    server: NatsServer, disk: Disk, bundles: Bundles, impatient_bus: Bus
+    server: NatsServer, disk: Disk, bundles: Bundles, bus: Bus
 ) -> None:
     await bundles.put(BEFORE, SMALL)
     first, url = server.pid, server.url
     disk.fill(server)
-    with pytest.raises(NatsUnavailable):
+    with unacknowledged(), pytest.raises(NatsUnavailable):
         await bundles.put(REFUSED, LARGE)
 
     disk.has_room = True
-    await wait_for_writes(server, impatient_bus)
+    await wait_for_writes(server, bus)
     await bundles.put(REFUSED, LARGE)
 
     assert server.pid != first
@@ -110,12 +125,12 @@ async def test_nats_restarts_with_its_data_when_the_disk_has_free_space(
 
 
 async def test_a_refused_write_makes_the_store_not_writable_for_a_time(
-    server: NatsServer, disk: Disk, impatient_bus: Bus
+    server: NatsServer, disk: Disk, bus: Bus
 ) -> None:
-    async with open_store(impatient_bus, KEYS, creates_keys=True) as store:
+    async with open_store(bus, KEYS, creates_keys=True) as store:
         disk.fill(server)
         data = EnvironmentData(vars={"large": "x" * LIMIT_BYTES})
-        with pytest.raises(NatsUnavailable, match="make room on its disk"):
+        with unacknowledged(), pytest.raises(NatsUnavailable, match="make room on its disk"):
             await store.create("environment.dev", Environment(name="dev", data=data))
 
         assert not store.is_writable
@@ -127,7 +142,7 @@ async def test_a_server_that_dies_while_its_disk_is_full_is_not_restarted(
     server: NatsServer, disk: Disk, bundles: Bundles
 ) -> None:
     disk.fill(server)
-    with pytest.raises(NatsUnavailable):
+    with unacknowledged(), pytest.raises(NatsUnavailable):
         await bundles.put(REFUSED, LARGE)
 
     await server.stop()
