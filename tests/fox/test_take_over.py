@@ -19,7 +19,7 @@ from broker.runtime.settings import load
 from fox.workers import run_http
 from kubefox.errors import InvalidRequest
 from tests.fox.cli.conftest import FOX, run
-from tests.support.http_serving import HttpServing, serve_http
+from tests.support.http_serving import READY_S, HttpServing, serve_http
 from tests.support.keys import KEY_FILE
 from tests.support.nats import NatsServer
 from tests.support.ports import free_ports
@@ -35,6 +35,12 @@ async def old(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[HttpServ
 async def is_ready(port: int) -> bool:
     async with aiohttp.request("GET", f"http://127.0.0.1:{port}{READY_PATH}") as response:
         return response.status == HTTPStatus.OK
+
+
+async def wait_ready(port: int) -> None:
+    async with asyncio.timeout(READY_S):
+        while not await is_ready(port):
+            await asyncio.sleep(0.01)
 
 
 async def serve(nats_url: str, port: int, *options: str) -> tuple[int, str]:
@@ -90,17 +96,23 @@ async def test_a_platform_on_another_nats_does_not_get_the_port(
 async def test_the_old_process_goes_on_when_the_new_one_dies_before_it_is_ready(
     nats_server: NatsServer, old: HttpServing
 ) -> None:
-    new = await asyncio.create_subprocess_exec(
-        *(*FOX, "serve", "http", "--http-port", str(old.port), "--take-over"),
-        env={**os.environ, **nats_server.environ, "FOX_KEY_FILE": str(KEY_FILE)},
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    await old.wait_logged("starts to take over port")
-    new.kill()
-    await new.wait()
+    # The port is claimed first: without an answer of NATS, the new process is not ready before it
+    # is killed.
+    os.kill(nats_server.pid, signal.SIGSTOP)
+    try:
+        new = await asyncio.create_subprocess_exec(
+            *(*FOX, "serve", "http", "--http-port", str(old.port), "--take-over"),
+            env={**os.environ, **nats_server.environ, "FOX_KEY_FILE": str(KEY_FILE)},
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        await old.wait_logged("starts to take over port")
+        new.kill()
+        await new.wait()
+    finally:
+        os.kill(nats_server.pid, signal.SIGCONT)
 
     await old.wait_logged(f"has not taken over port {old.port}: it ended before it was ready")
-    assert await is_ready(old.port)
+    await wait_ready(old.port)
     assert old.process.returncode is None
 
 
