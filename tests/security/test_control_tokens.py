@@ -27,10 +27,26 @@ from tests.support.nats import NatsServer
 from tests.support.owner import CREDENTIALS, OWNERS_TOKEN, open_access
 
 SOON_S = 120
+TTL_S = 3_600
 NEW = {"name": "ci", "grants": [{"role": "view"}]}
 
 
-async def open_client(stack: AsyncExitStack, plane: Plane, folder: Path) -> Client:
+class Clock:
+    """The clock that tokens expire by."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now_s(self) -> float:
+        return time.time() + self.ahead_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def open_client(stack: AsyncExitStack, plane: Plane, folder: Path, clock: Clock) -> Client:
     enter = stack.enter_async_context
     folder.mkdir()
     tokens = await enter(open_token_store(plane.bus))
@@ -40,7 +56,7 @@ async def open_client(stack: AsyncExitStack, plane: Plane, folder: Path) -> Clie
         await enter(open_collector(plane.bus, plane.control.board)),
         await open_dead_letters(plane.bus),
         tokens,
-        access=open_access(tokens, folder),
+        access=open_access(tokens, folder, clock.now_s),
         host="127.0.0.1",
         port=0,
         version="1",
@@ -51,14 +67,19 @@ async def open_client(stack: AsyncExitStack, plane: Plane, folder: Path) -> Clie
 
 
 @pytest.fixture
-async def clients(own_nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[list[Client]]:
+async def clients(
+    own_nats_server: NatsServer, tmp_path: Path, clock: Clock
+) -> AsyncIterator[list[Client]]:
     """The owner's clients of two control processes on one NATS."""
     async with AsyncExitStack() as stack:
         planes = [
             await stack.enter_async_context(open_plane(own_nats_server.url, f"control-{number}"))
             for number in range(2)
         ]
-        yield [await open_client(stack, plane, tmp_path / plane.bus.process_id) for plane in planes]
+        yield [
+            await open_client(stack, plane, tmp_path / plane.bus.process_id, clock)
+            for plane in planes
+        ]
 
 
 async def status_of(client: Client, token: str) -> int:
@@ -126,15 +147,18 @@ async def test_a_role_that_is_given_to_a_token_is_the_most_it_can_give(
 
 
 @pytest.mark.parametrize("is_revoked", [True, False])
-async def test_a_stream_ends_with_its_token(clients: list[Client], *, is_revoked: bool) -> None:
+async def test_a_stream_ends_with_its_token(
+    clients: list[Client], clock: Clock, *, is_revoked: bool
+) -> None:
     one, other = clients
-    new = NEW if is_revoked else {**NEW, "ttl_s": 1}
-    _, made = await one.call("POST", "/v1/tokens", new)
+    _, made = await one.call("POST", "/v1/tokens", {**NEW, "ttl_s": TTL_S})
     headers = {"authorization": f"Bearer {made['token']}"}
     async with one.session.get(f"{one.url}/v1/logs?follow=true", headers=headers) as stream:
         assert stream.status == 200
         if is_revoked:
             await other.call("DELETE", "/v1/tokens/ci")
+        else:
+            clock.ahead_s = TTL_S
 
         async with asyncio.timeout(SOON_S):
             assert await stream.read() == b""
