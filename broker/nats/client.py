@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -41,6 +42,8 @@ _CLUSTER_PING_INTERVAL_S = 1.9
 LEAST_PAYLOAD_BYTES = 1 << 20
 """The default of nats-server: a body of 512 KiB and its head fit into one message."""
 _CONNECT_TIMEOUT_S = 2
+_ATTEMPT_S = 3 * _CONNECT_TIMEOUT_S
+"""An attempt waits for the socket, for the greeting of the server and for its answer."""
 # Above this, publishing waits for the socket, as nats-py does.
 _MAX_UNWRITTEN_BYTES = 1 << 20
 
@@ -255,7 +258,8 @@ async def connect_client(
     Args:
         client: The client.
         url: ``nats://[user:password@]host:port``, several separated by commas.
-        timeout_s: How long the first connection may take.
+        timeout_s: How long the first connection may take. The first attempt to connect may end
+            later: only its failure names the cause.
         credentials: If the server requires them; None takes those in the URL.
         options: Further options of nats-py's ``Client.connect``.
 
@@ -283,7 +287,12 @@ async def connect_client(
             skip_subject_validation=True,
             **options,
         )
-        await within(timeout_s, connecting)
+        last_s = time.monotonic() + timeout_s + _ATTEMPT_S
+
+        def has_no_cause() -> bool:
+            return client.last_error is None and time.monotonic() < last_s
+
+        await within(timeout_s, connecting, goes_on=has_no_cause)
     except (NatsError, OSError, TimeoutError) as error:
         await _close(client)
         # The last failed attempt names the cause; the time-out does not.

@@ -8,13 +8,14 @@ for its end waits for ever. A background task therefore makes its calls through 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
 
 AGAIN_S = 1.0
 """After this time, a cancellation that had no effect is repeated."""
+_POLL_S = 0.02
 
 
 async def cancellable(call: Coroutine[Any, Any, _Result]) -> _Result:
@@ -29,13 +30,18 @@ async def cancellable(call: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 async def within(
-    timeout_s: float, call: Coroutine[Any, Any, _Result], *, again_s: float = AGAIN_S
+    timeout_s: float,
+    call: Coroutine[Any, Any, _Result],
+    *,
+    goes_on: Callable[[], bool] | None = None,
+    again_s: float = AGAIN_S,
 ) -> _Result:
     """Return the result of ``call``, which is cancelled until it ends when the time is over.
 
     Args:
         timeout_s: How long it may take.
         call: Runs in a task of its own.
+        goes_on: Whether it may run on when the time is over; asked every 20 ms.
         again_s: Pause before it is cancelled once more, because a cancellation may get lost.
 
     Raises:
@@ -45,6 +51,8 @@ async def within(
     task.add_done_callback(_retrieve_exception)
     try:
         await asyncio.wait({task}, timeout=timeout_s)
+        while goes_on is not None and not task.done() and goes_on():
+            await asyncio.wait({task}, timeout=_POLL_S)
     finally:
         while not task.done():
             task.cancel()

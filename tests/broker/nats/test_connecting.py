@@ -52,9 +52,9 @@ async def refusing(ends: End) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def failure_of(url: str) -> str:
+async def failure_of(url: str, first_connect_s: float = 0.3) -> str:
     with pytest.raises(NatsUnavailable) as caught:
-        async with buses.connect(url, process_id="one", first_connect_s=0.3):
+        async with buses.connect(url, process_id="one", first_connect_s=first_connect_s):
             pass
     return str(caught.value)
 
@@ -77,6 +77,13 @@ async def test_another_refusal_of_a_server_is_passed_on() -> None:
         failure = await failure_of(f"nats://{address}")
 
     assert failure.startswith(f"the NATS server at {address} refuses the connection: ")
+    assert "maximum account active connections exceeded" in failure
+
+
+async def test_the_cause_is_named_when_the_first_attempt_outlasts_the_time() -> None:
+    async with refusing(refuse) as address:
+        failure = await failure_of(f"nats://{address}", first_connect_s=0)
+
     assert "maximum account active connections exceeded" in failure
 
 
