@@ -46,6 +46,18 @@ async def executor() -> AsyncIterator[TrackingExecutor]:
     executor.shutdown()
 
 
+async def time_out_in_thread(goes_on: threading.Event) -> None:
+    """Run out of time while a thread waits; one that has not begun would be cancelled instead."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as timeout:
+
+        def wait() -> None:
+            loop.call_soon_threadsafe(timeout.reschedule, loop.time())
+            goes_on.wait()
+
+        await asyncio.to_thread(wait)
+
+
 async def test_a_handler_begins_when_its_adapter_permits_it() -> None:
     adapter = Adapter()
 
@@ -89,8 +101,8 @@ async def test_an_event_runs_until_its_threads_have_ended(executor: TrackingExec
     runs, goes_on = Runs(Adapter(), "pod-1"), threading.Event()
 
     with pytest.raises(TimeoutError):
-        async with runs.run(event(), DELIVERY, LONG_S), asyncio.timeout(0.01):
-            await asyncio.to_thread(goes_on.wait)
+        async with runs.run(event(), DELIVERY, LONG_S):
+            await time_out_in_thread(goes_on)
     with pytest.raises(Conflict):
         async with runs.run(event(), DELIVERY, LONG_S):
             pytest.fail("it runs twice")
@@ -135,8 +147,8 @@ async def test_a_handler_that_runs_on_long_after_its_limit_is_reported(
     runs.on_hung = hung.set
 
     with pytest.raises(TimeoutError):
-        async with runs.run(event(), DELIVERY, 0.01), asyncio.timeout(0.01):
-            await asyncio.to_thread(goes_on.wait)
+        async with runs.run(event(), DELIVERY, 0.01):
+            await time_out_in_thread(goes_on)
     async with asyncio.timeout(LONG_S):
         await hung.wait()
     goes_on.set()
