@@ -38,6 +38,7 @@ CLIENTS = 4
 MORE_ANSWERS = 40
 STREAMS = 8
 MORE_TICKS = 20
+LOGGED_S = 60
 OK = 200
 TESTING = "{environment: base, releasePolicy: {type: Testing}}"
 
@@ -196,6 +197,14 @@ def posts_handled(folder: Path) -> int:
     return sum(log.read_text().count(HANDLES_POST) for log in logs)
 
 
+async def wait_posts_handled(folder: Path, count: int) -> int:
+    """Return ``posts_handled`` once it is ``count`` or more: lines are written later."""
+    async with asyncio.timeout(LOGGED_S):
+        while (handled := await asyncio.to_thread(posts_handled, folder)) < count:
+            await asyncio.sleep(0.02)
+    return handled
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
 async def test_no_request_fails_when_a_server_fails(
     generator: Generator,
@@ -217,8 +226,8 @@ async def test_no_request_fails_when_a_server_fails(
         assert gets.failures == posts.failures == {}
         assert gets.answers == posts.answers == REQUESTS
         # A server that hung may still deliver what it had; no handler runs for it.
-        handled = await asyncio.to_thread(posts_handled, parts.folder) - before
-        assert handled == REQUESTS * (number + 1)
+        expected = before + REQUESTS * (number + 1)
+        assert await wait_posts_handled(parts.folder, expected) == expected
 
 
 async def test_a_release_during_a_leader_change_is_done_and_never_half(
