@@ -21,6 +21,7 @@ from kubefox.pod import PodPhase, PodStatus
 from tests.faults import two_component_app
 from tests.support.nats import NatsServer
 from tests.support.nats_cluster import NatsCluster
+from tests.support.ports import free_ports
 
 FOX = (sys.executable, "-m", "fox.cli")
 READY_S = 120
@@ -95,9 +96,11 @@ class Parts:
         Args:
             role: Part of the platform.
             name: Of its data folder and its log; the role if it is empty.
-            control_port: Port of the control API; 0 takes any free one.
+            control_port: Port of the control API; 0 takes one that stays free after its end.
         """
         name = name or role
+        if role == "control" and not control_port:
+            (control_port,) = free_ports(1)
         process = await self._start(role, name, control_port)
         self._stack.push_async_callback(_stop, process)
         part = Part(process, await _read_url(process, role in {"http", "control"}))

@@ -27,8 +27,9 @@ from tests.support.ports import free_ports
 
 @pytest.fixture
 async def old(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[HttpServing]:
-    """A running `fox serve http`."""
-    async with serve_http(nats_server, tmp_path / "old") as serving:
+    """A running `fox serve http`, on a port that stays free after its end."""
+    (port,) = free_ports(1)
+    async with serve_http(nats_server, tmp_path / "old", f"--http-port={port}") as serving:
         yield serving
 
 

@@ -13,6 +13,7 @@ from kubefox.access_token import format_token
 from tests.security.impostor import answers, impostor
 from tests.security.running import RunningPlatform, run_fox, run_platform
 from tests.support.certificates import Authority
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -92,10 +93,15 @@ def test_another_certificate_than_that_of_the_folder_gets_no_token(
 ) -> None:
     folder = tmp_path / "data"
     one, key = authority.issue("one")
-    with run_platform(
-        folder, FOX_CONTROL_TLS_CERT=str(one), FOX_CONTROL_TLS_KEY=str(key)
-    ) as platform:
-        token, port = platform.owners_token, platform.control_port
+    # A port that nothing else takes before the impostor does.
+    (port,) = free_ports(1)
+    settings = {
+        "FOX_CONTROL_TLS_CERT": str(one),
+        "FOX_CONTROL_TLS_KEY": str(key),
+        "FOX_CONTROL_PORT": str(port),
+    }
+    with run_platform(folder, **settings) as platform:
+        token = platform.owners_token
         platform.kill()
         other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         other.load_cert_chain(*authority.issue("other"))

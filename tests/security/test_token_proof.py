@@ -14,6 +14,7 @@ import pytest
 from kubefox.access_token import parse_token
 from tests.security.impostor import answers, impostor
 from tests.security.running import RunningPlatform, run_fox, run_platform
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +50,11 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    with run_platform(tmp_path_factory.mktemp("ended") / "data") as platform:
-        url, port = platform.info.control_url, platform.control_port
+    # One that nothing else takes before the test does.
+    (port,) = free_ports(1)
+    folder = tmp_path_factory.mktemp("ended") / "data"
+    with run_platform(folder, FOX_CONTROL_PORT=str(port)) as platform:
+        url = platform.info.control_url
         left = Ended(platform.folder, url, port, platform.owners_token)
         platform.kill()
     return left

@@ -23,6 +23,7 @@ from broker.nats.access import Access
 from broker.nats.credentials.claims import ALL, Permissions
 from broker.nats.credentials.login import Login
 from fox.nats_keys import ACCOUNT_KEY_FILE, NatsKeys, open_nats_keys
+from tests.support.ports import free_ports
 
 START_S = 120
 STOP_S = 40
@@ -156,6 +157,9 @@ class NatsServer:
         self._process = self._reader = None
 
     def _write_config(self) -> Path:
+        if self.port == _ANY_PORT:
+            # The kernel would give one of its own to others while the server is stopped.
+            (self.port,) = free_ports(1)
         path = self.folder / "nats.conf"
         path.write_text(
             f'listen: "{self.address}"\n'
