@@ -27,6 +27,8 @@ _FOLLOW_S = 0.7
 """Time of a process to follow before it answers that it has not. The answer must arrive in time."""
 _LOOK_S = 0.25
 """A process that has followed takes about a millisecond to answer."""
+_LOOK_AGAIN_S = (2.0, 10.0)
+"""A process whose machine is slow may take seconds. No command waits for it meanwhile."""
 _MOST_AT_ONCE = 4
 """Commands that ask all processes at the same time; further ones wait."""
 FORGET_S = 600.0
@@ -159,14 +161,16 @@ class Followers:
         task.add_done_callback(self._looking.discard)
 
     async def _look(self) -> None:
-        """Note the processes that there are."""
+        """Note the processes that there are, also those that are held at first."""
 
         def is_last(frame: bytes) -> bool:
             self._note_answer(frame)
             return False
 
         try:
-            await self._bus.gather(subjects.FOLLOWED, _encode(0), _LOOK_S, is_last=is_last)
+            for wait_s in (_LOOK_S, *_LOOK_AGAIN_S):
+                await self._bus.gather(subjects.FOLLOWED, _encode(0), wait_s, is_last=is_last)
+                self._has_looked.set()
         except NatsUnavailable as error:
             logger.info("processes that route requests are looked for again later: %s", error)
         finally:

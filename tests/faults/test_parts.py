@@ -125,7 +125,7 @@ async def test_a_change_waits_for_an_adapter_that_was_killed_and_names_it_then(
 ) -> None:
     document, _ = environments(1, "changed")
     (tmp_path / "one.yaml").write_text(document)
-    killed, parts.http = parts.http, await parts.serve("http", "http-2")
+    killed = await parts.serve("http", "http-2")
     commands = (
         ("release", "--none", "--virtual-env", "here"),
         ("deploy", "app", "--dirty", "--app", str(parts.folder / "app")),

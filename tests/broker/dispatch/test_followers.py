@@ -37,6 +37,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broker.dispatch.followers.ASK_S", 0.1)
     monkeypatch.setattr("broker.dispatch.followers._FOLLOW_S", 0.02)
     monkeypatch.setattr("broker.dispatch.followers._LOOK_S", 0.1)
+    monkeypatch.setattr("broker.dispatch.followers._LOOK_AGAIN_S", ())
 
 
 @pytest.fixture
@@ -146,6 +147,28 @@ async def test_a_process_that_started_while_control_was_cut_off_is_found(
 
         async with asyncio.timeout(FOREVER_S):
             while await followers.wait(revision, 0) != ("other",):
+                await asyncio.sleep(0.01)
+
+
+async def test_a_process_that_answers_the_first_look_too_late_is_found(
+    bus: Bus, other: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.dispatch.followers._LOOK_AGAIN_S", (FOREVER_S,))
+    may_answer = asyncio.Event()
+
+    async def answer(_question: bytes, reply: str) -> None:
+        await may_answer.wait()
+        await other.publish(reply, msgspec.msgpack.encode(Follower(process="other")))
+
+    await other.serve(subjects.FOLLOWED, answer)
+    await other.flush()
+    followers = Followers(bus)
+    async with followers.noting():
+        assert await followers.wait(1, 0) == ()
+        may_answer.set()
+
+        async with asyncio.timeout(FOREVER_S):
+            while await followers.wait(1, 0) != ("other",):
                 await asyncio.sleep(0.01)
 
 
