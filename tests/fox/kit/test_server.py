@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.dispatch.request import DispatchRequest
 from broker.nats.bus import Bus
 from broker.nats.wake_requests import Wake, WakeReply
 from fox import Context, Kit
@@ -29,7 +28,6 @@ from kubefox.errors import (
     from_detail,
 )
 from kubefox.event import Event, EventType
-from routing.request import GenesisRequest
 from tests.support.data_plane import APP, DataPlane, digest, open_data_plane
 from tests.support.nats import NatsServer
 from tests.support.senders import sent_by
@@ -306,14 +304,18 @@ async def test_a_call_wakes_an_idle_component(plane: DataPlane) -> None:
 async def test_a_call_is_cancelled_at_the_deadline_of_its_event(plane: DataPlane) -> None:
     kit, hanging = Kit(), Kit()
     below = kit.component("api")
-    cancelled = asyncio.Event()
+    hangs, cancelled = asyncio.Event(), asyncio.Event()
+    deadlines: list[int] = []
 
     @kit.route("Path(`/`)")
     async def ask(ctx: Context) -> None:
+        deadlines.append(ctx.deadline_ms)
         await below.get("/", ctx=ctx)
 
     @hanging.default
     async def hang(ctx: Context) -> None:
+        deadlines.append(ctx.deadline_ms)
+        hangs.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -321,22 +323,18 @@ async def test_a_call_is_cancelled_at_the_deadline_of_its_event(plane: DataPlane
 
     await plane.deploy("v1", {"web": kit, "api": hanging})
     await plane.start("web", kit)
-    await plane.start("api", hanging)
-    target = plane.broker.dispatch_target(plane.target("/", "v1", "team-a"))
+    _, receiver = await plane.start("api", hanging)
 
-    with pytest.raises(DeadlineExceeded):
-        await plane.broker.dispatch(
-            DispatchRequest(
-                target=target,
-                request=GenesisRequest(),
-                event_id="1",
-                source="adapter/http",
-                handler=0,
-                ttl_s=0.5,
-            )
-        )
+    asking = asyncio.create_task(plane.get("/", "v1", "team-a"))
+    await hangs.wait()
+    # The deadline comes once the handler runs, however long the event took to arrive.
+    (key,) = receiver._handlings
+    receiver._deadlines.set(key, 0)
 
-    await cancelled.wait()
+    with pytest.raises(DeadlineExceeded, match="time ran out in api@"):
+        await asking
+    assert cancelled.is_set()
+    assert deadlines[0] == deadlines[1]
 
 
 async def test_a_call_after_the_deadline_fails_without_being_sent(
