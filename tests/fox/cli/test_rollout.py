@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from tests.fox.cli.conftest import Cli, complete
@@ -86,6 +87,16 @@ def test_a_change_that_cannot_be_imported_leaves_no_generation(fox: Cli, tmp_pat
     assert fox("history", "refused-main", "-o", "json").stdout == before
 
 
+def wait_pods(fox: Cli, deployment: str, count: int) -> list[str]:
+    """Return the components of the pods of a deployment once there are ``count``."""
+    while True:
+        described = json.loads(fox("describe", "dep", deployment, "-o", "json").stdout)
+        components = [pod["component"] for pod in described["pods"]]
+        if len(components) >= count:
+            return components
+        time.sleep(0.02)
+
+
 def test_a_rollout_is_shown_and_aborted(fox: Cli, tmp_path: Path) -> None:
     shop = make(tmp_path, "aborted")
     deploy(fox, shop)
@@ -94,14 +105,14 @@ def test_a_rollout_is_shown_and_aborted(fox: Cli, tmp_path: Path) -> None:
     begun = deploy(fox, shop, "--no-wait")
     hasty = deploy(fox, shop, "--timeout", "0", code=1)
     listed = json.loads(fox("get", "deployments", "aborted-main", "-o", "json").stdout)
-    described = json.loads(fox("describe", "dep", "aborted-main", "-o", "json").stdout)
+    pods = wait_pods(fox, "aborted-main", 3)
     aborted = fox("abort", "aborted-main").stdout
 
     assert "deployment aborted-main is rolling out to generation 2, see `fox get dep" in begun
     assert "rolling aborted-main out to generation 2 took longer than 0 s" in hasty
     assert "the rollout goes on and may become ready later" in hasty
     assert (listed["state"], listed["object"]["generation"]) == ("rolling", 1)
-    assert sorted(pod["component"] for pod in described["pods"]) == ["api", "api", "web"]
+    assert sorted(pods) == ["api", "api", "web"]
     assert "the rollout of aborted-main to generation 2 is dropped" in aborted
     assert "deployment aborted-main is at generation 1" in aborted
     assert row(fox("history", "aborted-main").stdout, "2")[1] == "aborted"
