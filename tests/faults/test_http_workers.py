@@ -23,6 +23,8 @@ from tests.support.world import open_world
 pytestmark = pytest.mark.faults
 
 WORKERS = 2
+# A stopping adapter keeps idle connections for longer than a slow client takes to use them again.
+PATIENT = {"FOX_HTTP_IDLE_GRACE_S": "30"}
 
 
 @pytest.fixture
@@ -42,7 +44,8 @@ async def nats(own_nats_server: NatsServer) -> AsyncIterator[NatsServer]:
 
 @pytest.fixture
 async def serving(nats: NatsServer, tmp_path: Path) -> AsyncIterator[HttpServing]:
-    async with serve_http(nats, tmp_path / "log", "--workers", str(WORKERS)) as serving:
+    options = ("--workers", str(WORKERS))
+    async with serve_http(nats, tmp_path / "log", *options, **PATIENT) as serving:
         yield serving
 
 
@@ -108,6 +111,7 @@ async def test_taking_a_port_over_fails_no_request(
     nats: NatsServer, tmp_path: Path, old_workers: int, new_workers: int, *, has_tls: bool
 ) -> None:
     environ, tls = await asyncio.to_thread(secured, tmp_path) if has_tls else ({}, None)
+    environ |= PATIENT
     async with contextlib.AsyncExitStack() as stack:
         old_log, new_log = tmp_path / "old", tmp_path / "new"
         old = await stack.enter_async_context(
