@@ -6,15 +6,18 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
+import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
 
 from benchmarks.support.job import Job, Outcome
 from benchmarks.support.load import Generator, open_generator
-from examples.demo.platform import Platform
+from examples.demo.platform import Platform, wait_for
 from tests.faults import two_component_app
 from tests.faults.two_component_app import WEB_PATH
 
@@ -22,6 +25,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 RATE_PER_S = 40
 LOAD_S = 2.0
+SOON_S = 60
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -53,6 +57,11 @@ async def load(generator: Generator, platform: Platform) -> Outcome:
     )
 
 
+async def is_served(platform: Platform) -> bool:
+    async with aiohttp.request("POST", platform.http_url + WEB_PATH) as response:
+        return response.status == HTTPStatus.OK
+
+
 async def test_only_requests_while_nats_restarts_fail_when_it_is_killed(
     platform: Platform,
 ) -> None:
@@ -61,6 +70,7 @@ async def test_only_requests_while_nats_restarts_fail_when_it_is_killed(
         await asyncio.sleep(LOAD_S / 4)
         os.kill(nats_of(platform).pid, signal.SIGKILL)
         hit = await during
+        await wait_for(partial(is_served, platform), SOON_S)
         after = await load(generator, platform)
 
     assert platform.process.returncode is None
