@@ -80,7 +80,9 @@ class EventsAdapter:
         self._dead_letters = DeadLetters(broker.bus)
         self._histories = AttemptHistories(broker.bus)
         self._attempts = Attempts(broker.bus, settings.emit_hung_s)
-        self._sender = AttemptSender(broker, settings, self._attempts, self.kind, max_age_s)
+        self._sender = AttemptSender(
+            broker, settings, self._attempts, self._histories, self.kind, max_age_s
+        )
         # Only tokens of this platform are cached: the others raise.
         self._lane_of_context = functools.lru_cache(maxsize=4_096)(self._check_lane)
         self._serving = AsyncExitStack()
@@ -140,8 +142,7 @@ class EventsAdapter:
             FoxError: The event is to be given up, but its dead letter could not be stored; or NATS
                 is unavailable.
         """
-        history = await self._histories.get(stored)
-        failure = await self._sender.attempt(stored, history)
+        failure, history = await self._sender.attempt(stored)
         if failure is None:
             self._delivered += 1
             await self._histories.delete(stored)

@@ -21,7 +21,7 @@ from adapters.events.retry import (
 from broker.dispatch.broker import Broker
 from broker.dispatch.contexts import ContextData
 from broker.dispatch.handling import Reply
-from broker.events.attempt_histories import AttemptHistory
+from broker.events.attempt_histories import AttemptHistories, AttemptHistory
 from broker.events.stored_event import StoredEvent
 from broker.runtime.platform_clock import clock
 from broker.runtime.settings import Settings
@@ -87,40 +87,79 @@ class AttemptSender:
         broker: Sends the events, and opens their contexts.
         settings: Of the process.
         attempts: Of the process.
+        histories: Of all events.
         kind: Of the adapter.
         max_age_s: Age in seconds at which an event is not sent any more.
     """
 
     def __init__(
-        self, broker: Broker, settings: Settings, attempts: Attempts, kind: str, max_age_s: float
+        self,
+        broker: Broker,
+        settings: Settings,
+        attempts: Attempts,
+        histories: AttemptHistories,
+        kind: str,
+        max_age_s: float,
     ) -> None:
         self._broker = broker
         self._settings = settings
         self._attempts = attempts
+        self._histories = histories
         self._backlog = Backlog()
         self._source = adapter_source(kind)
         self._max_age_s = max_age_s
 
-    async def attempt(self, stored: StoredEvent, history: AttemptHistory) -> FailedAttempt | None:
-        """Return None if the event is handled; otherwise when this attempt has really ended."""
-        target = subjects.target_of(stored.subject)
-        hop = subjects.hop(target)
+    async def attempt(self, stored: StoredEvent) -> tuple[FailedAttempt | None, AttemptHistory]:
+        """Return the result of one attempt, None if the event is handled, and its earlier history.
+
+        An attempt that failed has really ended then.
+
+        Raises:
+            NatsUnavailable: NATS does not answer, so the history is unknown.
+        """
+        history = await self._histories.get(stored)
         try:
             event, body = codec.decode_event(stored.frame)
-            due_s = _due_s(event, stored)
-            if (due_in_s := due_s - clock.now_s()) > 0:
-                return _postponed(Conflict("the event is not due", hop=hop), due_in_s)
-            if (
-                expired := self._expiry(stored, history, max(due_s, stored.stored_at_s))
-            ) is not None:
-                return FailedAttempt(_ERROR, expired.to_detail())
-            if history.unknown(stored.deliveries) and await self._attempts.is_running(
-                target, event.id
-            ):
+        except FoxError as error:
+            return _refused(error), history
+        refusal = self._refusal(event, stored, history)
+        if refusal is None and history.unknown(stored.deliveries):
+            refusal = await self._earlier(event, stored)
+            # An earlier attempt may have ended, and been counted, while the pods were asked.
+            history = await self._histories.get(stored)
+            refusal = refusal or self._refusal(event, stored, history)
+        if refusal is not None:
+            return refusal, history
+        return await self._attempt(event, body, stored, history), history
+
+    def _refusal(
+        self, event: Event, stored: StoredEvent, history: AttemptHistory
+    ) -> FailedAttempt | None:
+        """Return the result of an attempt that is not made now, by the event and its history."""
+        hop = subjects.hop(subjects.target_of(stored.subject))
+        due_s = _due_s(event, stored)
+        if (due_in_s := due_s - clock.now_s()) > 0:
+            return _postponed(Conflict("the event is not due", hop=hop), due_in_s)
+        expired = self._expiry(stored, history, max(due_s, stored.stored_at_s))
+        return None if expired is None else FailedAttempt(_ERROR, expired.to_detail())
+
+    async def _earlier(self, event: Event, stored: StoredEvent) -> FailedAttempt | None:
+        """Return the result of an attempt that is not made, because an earlier one still runs."""
+        target = subjects.target_of(stored.subject)
+        try:
+            if await self._attempts.is_running(target, event.id):
+                hop = subjects.hop(target)
                 return _postponed(Conflict("an earlier attempt still runs", hop=hop))
         except FoxError as error:
-            return FailedAttempt(status_of(error), error.to_detail())
+            return _refused(error)
+        return None
+
+    async def _attempt(
+        self, event: Event, body: codec.Body, stored: StoredEvent, history: AttemptHistory
+    ) -> FailedAttempt | None:
+        target = subjects.target_of(stored.subject)
         if pause_s := self._backlog.pause_s(target, time.monotonic()):
+            hop = subjects.hop(target)
             return _postponed(NoPodReady(f"no pod of {hop} is ready", hop=hop), pause_s)
         with self._attempts.open(partial(self._backlog.open, target)) as attempt:
             failure = await self._send(stored, history, attempt, event, body)
@@ -239,6 +278,10 @@ def _failed(error: FoxError, attempt: Attempt) -> FailedAttempt:
     has_begun = attempt.has_begun or isinstance(error, ComponentFailed | InternalError)
     is_suspect = attempt.has_begun and isinstance(error, ComponentGone)
     return FailedAttempt(status_of(error), error.to_detail(), has_begun, is_suspect)
+
+
+def _refused(error: FoxError) -> FailedAttempt:
+    return FailedAttempt(status_of(error), error.to_detail())
 
 
 def _postponed(reason: FoxError, due_in_s: float = 0) -> FailedAttempt:

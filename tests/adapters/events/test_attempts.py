@@ -8,9 +8,12 @@ import time
 import msgspec
 import pytest
 
+from adapters.events.adapter import EventsAdapter
 from adapters.events.attempts import Attempts
 from adapters.events.sender import FailedAttempt, after
 from broker.events.attempt_histories import AttemptHistories, AttemptHistory
+from broker.events.deliveries import ACK
+from broker.events.outbox import STREAM
 from broker.events.stored_event import StoredEvent
 from broker.nats.bus import Bus
 from broker.nats.client import FastPathClient
@@ -18,7 +21,7 @@ from fox import Context, Kit
 from kubefox import subjects
 from kubefox.delivery import RUNS_NOT, Delivery
 from kubefox.errors import ErrorDetail
-from tests.adapters.events.world import EMIT, WEB, EventsWorld, forge
+from tests.adapters.events.world import EMIT, WEB, WORKER, EventsWorld, forge
 
 REASON = ErrorDetail("component_gone", "")
 
@@ -178,6 +181,33 @@ async def test_a_history_is_that_of_one_event_and_not_of_a_later_stream(
     assert (found, found.unknown(4)) == (history, 1)
     assert (later.begun, later.unknown(4)) == (0, 3)
     assert (await histories.get(event)).begun == 0
+
+
+@pytest.mark.parametrize(("is_running", "begun"), [(False, EMIT.emit_attempts), (True, 1)])
+async def test_an_attempt_that_ends_while_its_pods_are_asked_counts(
+    world: EventsWorld, monkeypatch: pytest.MonkeyPatch, is_running: bool, begun: int
+) -> None:
+    await forge(world, WEB)
+    message = await world.broker.bus.jetstream().get_last_msg(STREAM, subjects.emitted(WORKER))
+    stored_at_s, frame = time.time(), message.data or b""
+    again = StoredEvent(subjects.emitted(WORKER), frame, message.seq or 0, begun + 1, stored_at_s)
+    histories = AttemptHistories(world.broker.bus)
+    before = AttemptHistory(stored_at_s=stored_at_s, begun=begun - 1)
+    await histories.put(again, before)
+
+    async def end_meanwhile(*_: object) -> bool:
+        await histories.put(again, msgspec.structs.replace(before, begun=begun))
+        return is_running
+
+    monkeypatch.setattr(Attempts, "is_running", end_meanwhile)
+    await world.start()
+    settlement = await EventsAdapter(world.broker, EMIT).deliver(again)
+
+    assert world.worker.seen == []
+    if is_running:
+        assert (await histories.get(again)).begun == begun
+    else:
+        assert (settlement, (await world.letters.counts()).dead) == (ACK, 1)
 
 
 async def test_a_pod_gets_its_answer_while_other_data_waits_to_be_written(
