@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.nats import kv_reads, leader_reads
 from broker.nats.bus import Bus
 from broker.nats.kv import KvBucket
 from tests.support.nats_cluster import NatsCluster, nats_cluster, stream_info
@@ -43,6 +44,13 @@ async def buses(cluster: NatsCluster) -> AsyncIterator[Sequence[Bus]]:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a leader and for copies that stand still, instead of reading what there is."""
+    monkeypatch.setattr(leader_reads, "LEADER_S", SOON_S)
+    monkeypatch.setattr(kv_reads, "_LAG_S", SOON_S)
+
+
+@pytest.fixture
 def buckets(buses: Sequence[Bus]) -> Sequence[KvBucket]:
     return [KvBucket(bus, NAME) for bus in buses]
 
@@ -59,6 +67,7 @@ async def write_everywhere(buckets: Sequence[KvBucket]) -> None:
         assert await keys_after(bucket, 0) == ["key"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_an_entry_and_a_page_that_are_read_have_the_writes_before(
     buckets: Sequence[KvBucket],
 ) -> None:
@@ -81,6 +90,7 @@ async def test_an_entry_and_a_page_that_are_read_have_the_writes_before(
     assert lost == []
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_page_ends_although_the_latest_entry_is_deleted_meanwhile(
     buckets: Sequence[KvBucket],
 ) -> None:
@@ -98,6 +108,7 @@ async def test_a_page_ends_although_the_latest_entry_is_deleted_meanwhile(
     await changing
 
 
+@pytest.mark.usefixtures("patient")
 async def test_the_first_writes_and_reads_of_several_processes_at_once_all_succeed(
     buckets: Sequence[KvBucket],
 ) -> None:
