@@ -20,6 +20,7 @@ from kubefox.records import environment_key
 from tests.support.keys import KEYS
 from tests.support.nats import NatsServer
 
+FOREVER_S = 60
 ONE, TWO = environment_key("one"), environment_key("two")
 
 
@@ -161,17 +162,30 @@ async def test_a_transaction_fails_when_the_local_snapshot_stays_behind(
 async def test_the_time_in_which_a_change_is_applied_does_not_count(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply = Store.apply
+    apply, looks = Store.apply, list[bool]()
+    has_arrived, may_apply = asyncio.Event(), asyncio.Event()
+    transaction = OptimisticTransaction(store, sync_timeout_s=0.03)
 
     async def apply_slowly(self: Store, entry: WatchedEntry) -> None:
-        await asyncio.sleep(0.1)
+        has_arrived.set()
+        await may_apply.wait()
         await apply(self, entry)
 
+    def look(self: Store) -> bool:
+        if not has_arrived.is_set():
+            return True  # the change takes long to arrive on a slow machine
+        looks.append(self._watch.is_applying)
+        if len(looks) == 2:
+            transaction._sync_timeout_s = FOREVER_S
+            may_apply.set()
+        return looks[-1]
+
     monkeypatch.setattr(Store, "apply", apply_slowly)
-    transaction = OptimisticTransaction(store, sync_timeout_s=0.03)
+    monkeypatch.setattr(Store, "is_applying", property(look))
 
     await transaction.run(lambda: transaction.write(ONE, environment("one"), None))
 
+    assert looks == [True, True]
     assert "one" in store.snapshot.environments
 
 
