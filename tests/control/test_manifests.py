@@ -21,6 +21,7 @@ from tests.control.releasing import (
     manifests_of,
 )
 from tests.support.control_plane import Plane
+from tests.support.revisions import revisions
 
 
 async def test_a_rollback_restores_the_whole_manifest(plane: Plane) -> None:
@@ -123,8 +124,9 @@ async def test_a_request_that_always_conflicts_leaves_no_manifest(
     with pytest.raises(RevisionConflict, match="retry"):
         await releases.request("team-a", "v2")
 
-    bucket = await plane.bus.jetstream().key_value("kubefox")
-    assert not [key for key in await bucket.keys() if key.startswith("manifest.")]
+    manifests = await revisions(plane.bus, "manifest.>")
+    assert manifests
+    assert not any(kept[-1] for kept in manifests.values())
 
 
 async def test_the_next_release_deletes_the_manifest_of_a_failed_one(

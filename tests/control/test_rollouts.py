@@ -31,6 +31,7 @@ from tests.support.control_plane import (
     pods_of,
 )
 from tests.support.nats import NatsServer
+from tests.support.revisions import revisions
 
 API_V3 = component("api-server", "v3")
 
@@ -381,8 +382,8 @@ async def test_several_processes_switch_once(own_nats_server: NatsServer) -> Non
             for plane in (one, two):
                 await wait_ended(plane)
 
-        bucket = await one.bus.jetstream().key_value("kubefox")
-        assert len(await bucket.history(deployment_key("main"))) == 2
+        key = deployment_key("main")
+        assert len((await revisions(one.bus, key))[key]) == 2
 
 
 async def test_the_history_is_bounded(plane: Plane) -> None:

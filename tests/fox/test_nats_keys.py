@@ -18,6 +18,7 @@ from fox.nats_server import run_nats_server
 from kubefox.errors import InvalidRequest, NatsUnavailable
 from tests.support import platform_nats
 from tests.support.nats import NatsServer
+from tests.support.revisions import revisions
 
 DIGEST = "a" * 32
 
@@ -34,9 +35,7 @@ async def test_the_data_of_a_server_without_accounts_are_kept(tmp_path: Path) ->
         run_nats_server(tmp_path) as server,
         platform_nats.connect(server.access.login("new", ALL)) as bus,
     ):
-        bucket = await ensure_bucket(bus, "kubefox")
-        history = [entry.value for entry in await bucket.history("key")]
-        assert history == [b"one", b"two"]
+        assert await revisions(bus, "key") == {"key": [b"one", b"two"]}
         assert await (await open_bundles(bus)).get(DIGEST) == b"code"
 
 

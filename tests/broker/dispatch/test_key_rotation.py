@@ -9,17 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from nats.js.errors import NotFoundError
 
 from adapters.events.retry import MAX_AGE_S as MAX_RETRY_S
 from broker.dispatch.broker import Broker, open_broker
 from broker.dispatch.key_rotation import KeyRotation
 from broker.events.dead_letters import MAX_AGE_S as DEAD_LETTER_S
-from broker.nats.bus import Bus
 from broker.nats.jetstream import ensure_bucket
 from broker.runtime.settings import Settings
 from broker.storage import past_records
-from broker.storage.records_bucket import BUCKET, HISTORY, STREAM, subject_of
+from broker.storage.records_bucket import BUCKET, HISTORY, subject_of
 from fox.key_file import KeyFile
 from kubefox import key_ring, records
 from kubefox.context import EventContext, sealing_key_of
@@ -31,6 +29,7 @@ from kubefox.release import ReleaseManifest
 from tests.support.data_plane import SETTINGS
 from tests.support.nats import NatsServer
 from tests.support.platform_nats import connect
+from tests.support.revisions import revisions
 
 CONTEXT = EventContext("shop", "shop-v1", "team-a", deployment_revision=7)
 KEY = "environment.dev"
@@ -79,20 +78,6 @@ async def reseal(rotation: KeyRotation, limit: int = 100) -> int:
     while (part := await rotation.reseal(limit)).left:
         renewed += part.renewed
     return renewed
-
-
-async def values(bus: Bus) -> dict[str, list[bytes]]:
-    """Return all revisions of all keys of the bucket."""
-    found: dict[str, list[bytes]] = {}
-    after = 0
-    while True:
-        try:
-            message = await bus.jetstream().get_msg(STREAM, after + 1, ">", next=True)
-        except NotFoundError:
-            return found
-        after = message.seq or 0
-        key = (message.subject or "").removeprefix(subject_of(""))
-        found.setdefault(key, []).append(message.data or b"")
 
 
 async def test_tokens_of_earlier_keys_are_accepted_in_all_processes(
@@ -230,7 +215,7 @@ async def test_after_a_rotation_of_the_data_key_nothing_is_left_under_the_old_on
     renewed = await reseal(rotation, limit)
 
     assert renewed == 4
-    stored = await values(broker.bus)
+    stored = await revisions(broker.bus)
     assert not [key for key, found in stored.items() if old.encode() in b"".join(found)]
     assert [len(stored[key]) for key in (KEY, "manifest.team-a.r1", "platform.keys")] == [1, 1, 1]
     assert [key.id for key in store.keys.ring.data_keys] == [store.keys.ring.data_key] != [old]
@@ -256,7 +241,7 @@ async def test_rotations_again_and_again_keep_what_events_need_once(
         await reseal(rotation)
 
     assert await broker.store.get(KEY, first) == (dev("first"), first)
-    stored = await values(broker.bus)
+    stored = await revisions(broker.bus)
     assert {len(found) for found in stored.values()} == {1}
     past = [key for key in stored if key.startswith(past_records.PREFIX)]
     assert len(past) == 4  # the first, and each that was the latest at a rotation
@@ -274,7 +259,7 @@ async def test_revisions_that_no_event_can_need_are_erased(broker: Broker) -> No
     assert await broker.store.get(KEY, second) is None
 
     await rotation._resealing.erase_expired()
-    assert not [key for key in await values(broker.bus) if key.startswith(past_records.PREFIX)]
+    assert not [key for key in await revisions(broker.bus) if key.startswith(past_records.PREFIX)]
 
 
 async def test_plain_records_of_an_earlier_version_are_encrypted_by_the_upkeep(
@@ -294,7 +279,7 @@ async def test_plain_records_of_an_earlier_version_are_encrypted_by_the_upkeep(
             while broker.store.keys.ring.is_resealing:
                 await asyncio.sleep(0)
 
-        stored = b"".join(value for found in (await values(bus)).values() for value in found)
+        stored = b"".join(value for found in (await revisions(bus)).values() for value in found)
         assert PASSWORD.encode() not in stored
         assert await broker.store.get(KEY, first) == (dev("first"), first)
         assert not broker.store.keys.ring.is_resealing
@@ -305,13 +290,13 @@ async def test_a_record_that_cannot_be_decrypted_stays_and_ends_no_rotation(
     broker: Broker, rotation: KeyRotation, caplog: pytest.LogCaptureFixture
 ) -> None:
     await broker.store.create(KEY, dev())
-    [value] = (await values(broker.bus))[KEY]
+    [value] = (await revisions(broker.bus))[KEY]
     await broker.bus.jetstream().publish(subject_of("environment.moved"), value)
 
     await rotation.rotate(KeyKind.DATA)
     await reseal(rotation)
 
-    assert (await values(broker.bus))["environment.moved"] == [value]
+    assert (await revisions(broker.bus))["environment.moved"] == [value]
     assert len(broker.store.keys.ring.data_keys) == 1
     assert "environment.moved@" in caplog.text
 
@@ -357,7 +342,7 @@ async def test_the_key_encryption_key_is_replaced_in_its_file(
     assert not set(text.splitlines()[1:]) & set((tmp_path / "keys").read_text().splitlines())
     [shown] = [one for one in status.keys if one.kind == KeyKind.DATA.value]
     assert shown.wrapped_by == key.wrapped_by
-    assert len((await values(broker.bus))["platform.keys"]) == 1
+    assert len((await revisions(broker.bus))["platform.keys"]) == 1
     assert await other.store.get(KEY) == await broker.store.get(KEY) is not None
 
 

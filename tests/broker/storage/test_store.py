@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from nats.js.errors import NotFoundError
 
 from broker.nats import bus as buses
 from broker.nats.bus import Bus
-from broker.storage.records_bucket import HISTORY, MAX_REVISIONS_BYTES, STREAM, subject_of
+from broker.storage.records_bucket import HISTORY, MAX_REVISIONS_BYTES
 from broker.storage.store import Store, open_store
 from kubefox.environment import Environment
 from kubefox.errors import BodyTooLarge, NatsUnavailable, Problem, RevisionConflict
@@ -18,6 +17,7 @@ from kubefox.release import Release, ReleaseState
 from tests.broker.records import KEY, dev
 from tests.support.keys import KEYS
 from tests.support.nats import NatsServer
+from tests.support.revisions import revisions
 
 
 async def test_a_record_is_read_with_its_revision(store: Store) -> None:
@@ -57,18 +57,6 @@ async def test_one_of_many_concurrent_updates_succeeds(store: Store) -> None:
     assert sum(isinstance(result, RevisionConflict) for result in results) == 9
 
 
-async def revisions_bytes(bus: Bus, key: str) -> int:
-    """Return the size of all revisions of a record that the bucket keeps."""
-    # Not nats-py's `history`, which sometimes ends before the first revision has arrived.
-    jetstream, size, after = bus.jetstream(), 0, 0
-    while True:
-        try:
-            found = await jetstream.get_msg(STREAM, after + 1, subject_of(key), next=True)
-        except NotFoundError:
-            return size
-        size, after = size + len(found.data or b""), found.seq or 0
-
-
 @pytest.mark.parametrize("size", [10, 900, 3_000])
 async def test_the_revisions_of_a_release_are_bounded_in_bytes(
     store: Store, bus: Bus, size: int
@@ -80,7 +68,8 @@ async def test_the_revisions_of_a_release_are_bounded_in_bytes(
         state = ReleaseState(virtual_environment="team-a", pending=release)
         revision = await store.put(key, state, revision)
 
-    assert await revisions_bytes(bus, key) <= MAX_REVISIONS_BYTES
+    kept = (await revisions(bus, key))[key]
+    assert sum(len(value) for value in kept) <= MAX_REVISIONS_BYTES
     assert await store.get(key) == (state, revision)
     assert (await store.wait_revision(revision)).releases["team-a"] == state
 
