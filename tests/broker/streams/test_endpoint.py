@@ -90,8 +90,10 @@ async def test_the_progress_of_many_streams_is_checked_some_at_a_time(one: Bus) 
 
 
 async def test_a_stream_without_progress_breaks_at_both_ends(one: Bus, two: Bus) -> None:
-    two.streams.idle_timeout_s = 0.1
+    # How soon the progress is checked for the first time.
+    two.streams.ping_after_s = 0.05
     outgoing, incoming = await opened(one, two)
+    two.streams.idle_timeout_s = 0.1
 
     with pytest.raises(DeadlineExceeded, match=r"no progress for 0\.1 s"):
         await anext(incoming)
