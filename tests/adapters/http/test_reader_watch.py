@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from adapters.http.reader_watch import ReaderWatch
 from tests.adapters.http.limits import with_limits
 from tests.adapters.http.raw import Connection, connect
 from tests.adapters.http.streaming import GET, SOON_S, StreamingWorld
@@ -53,14 +54,27 @@ async def read_slowly(client: Connection) -> None:
         await asyncio.sleep(0.001)
 
 
-@with_limits(stream_max_s=0.1, write_progress_s=0.02)
+@with_limits(stream_max_s=3_600, write_progress_s=0.02)
 async def test_a_response_that_streams_for_too_long_is_cut_off(
-    streaming: StreamingWorld, caplog: pytest.LogCaptureFixture
+    streaming: StreamingWorld,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    watches: list[ReaderWatch] = []
+    enter = ReaderWatch.__enter__
+
+    def note(self: ReaderWatch) -> ReaderWatch:
+        watches.append(self)
+        return enter(self)
+
+    monkeypatch.setattr(ReaderWatch, "__enter__", note)
     async with connect(streaming.port) as client:
         await client.send(GET % b"/endless")
-        body = await client.wait_closed()
+        await client.read_until(b"4\r\nmore\r\n")
+        (watch,) = watches
+        watch._end_s -= 3_600
+        rest = await client.wait_closed()
         await streaming.wait_idle()
 
-    assert body.endswith(b"4\r\nmore\r\n")
-    assert "the response was open for 0.1 s" in caplog.text
+    assert rest == b""
+    assert "the response was open for 3600 s" in caplog.text
