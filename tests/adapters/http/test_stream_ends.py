@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from typing import Any
 
 import msgspec
+import pytest
 
+from broker.streams.incoming import IncomingStream
+from broker.streams.outgoing import OutgoingStream
+from broker.streams.registry import StreamRegistry
 from tests.adapters.http.limits import DEFAULTS, with_limits
 from tests.adapters.http.raw import ask, connect
 from tests.adapters.http.streaming import GET, POST, SOON_S, StreamingWorld, open_streaming_world
@@ -65,14 +70,18 @@ async def test_a_client_that_leaves_during_a_body_that_is_not_read_is_not_waited
 
 
 async def test_the_idle_timeout_ends_a_stream_on_both_ends(own_nats_server: NatsServer) -> None:
-    async with open_streaming_world(own_nats_server.url, stream_idle_s=0.2) as streaming:
+    async with open_streaming_world(own_nats_server.url, stream_idle_s=SOON_S) as streaming:
+        streams = streaming.broker.bus.streams
+        assert streams.idle_timeout_s == SOON_S
+        streams.ping_after_s = 0.05  # how soon the progress is checked for the first time
         async with connect(streaming.port) as connection:
             await connection.send(GET % b"/endless")
-            await connection.read_head()
-            body = await connection.wait_closed()
+            await connection.read_until(b"4\r\nmore\r\n")
+            streams.idle_timeout_s = 0.2
+            rest = await connection.wait_closed()
         await streaming.wait_idle()
 
-    assert body == b"4\r\nmore\r\n"
+    assert rest == b""
     assert streaming.signals.ended.is_set()
 
 
@@ -121,20 +130,38 @@ async def test_a_client_that_reads_nothing_is_aborted_after_the_write_timeout(
         await streaming.wait_idle()
 
 
-async def test_a_client_that_reads_slowly_keeps_its_stream(own_nats_server: NatsServer) -> None:
-    limits = msgspec.structs.replace(DEFAULTS, write_progress_s=0.02)
-    async with open_streaming_world(own_nats_server.url, limits, stream_idle_s=0.8) as streaming:
-        now_s = asyncio.get_running_loop().time
-        begun_s = now_s()
-        with socket.socket() as small:
-            # With its default size, the kernel would buffer megabytes before the server waits.
-            small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-            small.connect(("127.0.0.1", streaming.port))
-            reader, writer = await asyncio.open_connection(sock=small, limit=16 * 1024)
-            writer.write(GET % b"/bytes/64000000")
-            with contextlib.closing(writer):
-                while now_s() < begun_s + 2:
-                    await reader.readexactly(16_000)
-                    await asyncio.sleep(0.005)
-                assert streaming.broker.in_flight == 1
-        await streaming.wait_idle()
+@with_limits(write_progress_s=0.02)
+async def test_a_client_that_reads_slowly_keeps_its_stream(
+    streaming: StreamingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[OutgoingStream] = []
+    reported: list[IncomingStream] = []
+    open_outgoing, report = StreamRegistry.open_outgoing, IncomingStream.report_progress
+
+    def note_opened(*args: Any, **options: Any) -> OutgoingStream:
+        opened.append(open_outgoing(*args, **options))
+        return opened[-1]
+
+    def note_report(incoming: IncomingStream) -> None:
+        reported.append(incoming)
+        report(incoming)
+
+    monkeypatch.setattr(StreamRegistry, "open_outgoing", note_opened)
+    monkeypatch.setattr(IncomingStream, "report_progress", note_report)
+    with socket.socket() as small:
+        # With its default size, the kernel would buffer megabytes before the server waits.
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        small.connect(("127.0.0.1", streaming.port))
+        reader, writer = await asyncio.open_connection(sock=small, limit=16 * 1024)
+        writer.write(GET % b"/bytes/64000000")
+        with contextlib.closing(writer):
+            while len(reported) < 5:
+                await reader.readexactly(16_000)
+                await asyncio.sleep(0.005)
+            # Neither end of the stream has been without progress since.
+            (sending,) = opened
+            async with asyncio.timeout(SOON_S):
+                while sending.progress_s < reported[-1].progress_s:
+                    await asyncio.sleep(0)
+            assert streaming.broker.in_flight == 1
+    await streaming.wait_idle()
