@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from nats.js.errors import (
 from nats.js.kv import KeyValue
 
 from broker.events.outbox import ensure_outbox
+from broker.nats import cluster_jetstream
 from broker.nats.bus import Bus, connect
 from broker.nats.entry_buffer import WatchedEntry
 from broker.nats.jetstream import ensure_bucket
@@ -34,6 +36,13 @@ SOON_S = 120
 async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
     async with nats_cluster(tmp_path) as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow elections that a slow machine makes longer."""
+    patient = partial(cluster_jetstream.Attempts, timeout_s=SOON_S)
+    monkeypatch.setattr(cluster_jetstream, "Attempts", patient)
 
 
 class SeenKeys:
@@ -98,7 +107,9 @@ async def test_an_emitted_event_is_stored_once_although_the_leader_dies(
         for number in range(20):
             if number == 5:
                 await fail_leader(cluster, bus, "kubefox-events", signal.SIGKILL)
-            stored = await publisher.publish("emit.shop.api.a", str(number).encode(), timeout_s=20)
+            stored = await publisher.publish(
+                "emit.shop.api.a", str(number).encode(), timeout_s=SOON_S
+            )
             assert stored is not None
             assert not stored.duplicate
 
