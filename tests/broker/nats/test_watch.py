@@ -10,8 +10,9 @@ import pytest
 
 from broker.nats import ordered_consumer
 from broker.nats.bus import Bus, connect
-from broker.nats.entry_buffer import WatchedEntry
+from broker.nats.entry_buffer import EntryBuffer, WatchedEntry
 from broker.nats.jetstream import ensure_bucket
+from broker.nats.ordered_consumer import StreamMessage
 from broker.nats.watch import DELETE_MARKER_S, BucketWatch, EntryBatches, watch_bucket
 from broker.runtime.background import run_in_background
 from tests.support.nats import NatsServer
@@ -54,20 +55,33 @@ async def test_a_reconnect_reads_the_whole_bucket_only_if_delete_markers_may_be_
     assert replica.keys == {"one", "two"}
 
 
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Subjects of the entries that have arrived in the buffer of a watch."""
+    found: list[bytes] = []
+    add = EntryBuffer.add
+
+    def recording(self: EntryBuffer, message: StreamMessage) -> None:
+        add(self, message)
+        found.append(message.subject)
+
+    monkeypatch.setattr(EntryBuffer, "add", recording)
+    return found
+
+
 class SlowReplica(KeyReplica):
     """A replica whose bucket changes while it is read, and whose ``apply`` waits."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, added: list[bytes]) -> None:
         super().__init__()
-        self._bus = bus
+        self._bus, self._added = bus, added
         self.applying, self.may_apply = asyncio.Event(), asyncio.Event()
         self.replaced_s = 0.0
 
     async def replace(self, batches: EntryBatches) -> None:
         await super().replace(batches)
         await (await ensure_bucket(self._bus, BUCKET)).put("two", b"2")
-        for _ in range(20):
-            # Until the entry has arrived in the buffer.
+        while b"$KV.watched.two" not in self._added:
             await self._bus.flush()
         self.replaced_s = time.time()
 
@@ -77,8 +91,11 @@ class SlowReplica(KeyReplica):
         await super().apply(entry)
 
 
-async def test_a_change_during_the_first_read_survives_a_reconnect(bus: Bus) -> None:
-    bucket, replica, current = await ensure_bucket(bus, BUCKET), SlowReplica(bus), asyncio.Event()
+async def test_a_change_during_the_first_read_survives_a_reconnect(
+    bus: Bus, added: list[bytes]
+) -> None:
+    bucket, replica = await ensure_bucket(bus, BUCKET), SlowReplica(bus, added)
+    current = asyncio.Event()
     await bucket.put("one", b"1")
     watch = BucketWatch(bus, BUCKET, replica, current)
 
@@ -92,8 +109,9 @@ async def test_a_change_during_the_first_read_survives_a_reconnect(bus: Bus) -> 
     assert replica.keys == {"one", "two"}
 
 
-async def test_a_replica_that_catches_up_is_as_old_as_before(bus: Bus) -> None:
-    bucket, replica, current = await ensure_bucket(bus, BUCKET), SlowReplica(bus), asyncio.Event()
+async def test_a_replica_that_catches_up_is_as_old_as_before(bus: Bus, added: list[bytes]) -> None:
+    bucket, replica = await ensure_bucket(bus, BUCKET), SlowReplica(bus, added)
+    current = asyncio.Event()
     await bucket.put("one", b"1")
     watch = BucketWatch(bus, BUCKET, replica, current)
 
