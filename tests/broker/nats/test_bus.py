@@ -326,7 +326,13 @@ async def test_gather_collects_every_reply(bus: Bus, other: Bus) -> None:
     await serve_echo(bus, "all")
     await serve_echo(other, "all")
 
-    assert await bus.gather("all", b"x", 1) == [b"x", b"x"]
+    replies: list[bytes] = []
+
+    def is_last(reply: bytes) -> bool:
+        replies.append(reply)
+        return len(replies) == 2
+
+    assert await bus.gather("all", b"x", FOREVER_S, is_last=is_last) == [b"x", b"x"]
 
 
 async def test_gather_without_subscribers_is_empty_at_once(bus: Bus) -> None:
