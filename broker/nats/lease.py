@@ -68,8 +68,11 @@ class Lease:
 
         subscription = await self._bus.serve(subjects.LEASE_FREE, note)
         try:
-            while not await self._claim():
+            while True:
+                # Before the claim: a notice may be read together with its answer.
                 is_free.clear()
+                if await self._claim():
+                    return
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._renewal_s):
                         await is_free.wait()
@@ -123,6 +126,18 @@ class Lease:
                 self._written = bucket, await bucket.update(self._name, self._holder, revision)
                 return
         bucket = await self._bucket()
+        try:
+            await self._write_free(bucket)
+        except KeyWrongLastSequenceError:
+            # Our entry may have expired after it was read, and then nobody holds the lease.
+            await self._write_free(bucket)
+
+    async def _write_free(self, bucket: KeyValue) -> None:
+        """Write our name over an entry of ours or a missing one.
+
+        Raises:
+            KeyWrongLastSequenceError: Another process holds the lease, or the entry has changed.
+        """
         revision = await self._free_revision(bucket)
         self._written = bucket, await bucket.update(self._name, self._holder, revision)
 

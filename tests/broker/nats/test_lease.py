@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
 
 from broker.nats import bus as buses
 from broker.nats import lease
 from broker.nats.bus import Bus
 from broker.nats.credentials import permissions
 from broker.nats.credentials.permissions import Role
+from kubefox import subjects
 from tests.support.nats import NatsServer
 
 # After this time the lease of a dead holder is free.
@@ -102,14 +104,55 @@ async def test_a_process_that_restarts_under_the_same_name_need_not_wait(bus: Bu
 
 
 async def test_a_holder_that_lost_the_lease_is_notified_and_does_not_take_it_back(bus: Bus) -> None:
-    first = lease.Lease(bus, "work", "one", TTL_S)
+    an_hour_s = 3600
+    first = lease.Lease(bus, "work", "one", an_hour_s, renewals_per_ttl=100_000)
     await first.acquire()
-    async with standing_by(bus, "two") as waiting:
-        await waiting
+    bucket = await bus.jetstream().key_value(lease.BUCKET)
+    await bucket.put("work", b"two")
 
-        await first.keep()
+    await first.keep()
 
-        assert first.lost.is_set()
+    assert first.lost.is_set()
+    assert (await bucket.get("work")).value == b"two"
+
+
+async def test_an_entry_that_expires_during_a_claim_does_not_cost_the_lease(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lease.Lease(bus, "work", "one", SOON_S)
+    await held.acquire()
+    held._written = None  # the acknowledgement of a renewal was lost
+    free_revision, revisions = held._free_revision, list[int]()
+
+    async def expire(bucket: KeyValue) -> int:
+        revisions.append(await free_revision(bucket))
+        if len(revisions) == 1:
+            await bus.jetstream().purge_stream(f"KV_{lease.BUCKET}")
+        return revisions[-1]
+
+    monkeypatch.setattr(held, "_free_revision", expire)
+
+    assert await held._claim()
+    assert (len(revisions), revisions[-1]) == (2, 0)
+
+
+async def test_a_notice_that_is_read_before_the_answer_of_a_claim_is_kept(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = lease.Lease(bus, "work", "two", SOON_S * 10)
+    answers = [False, True]
+
+    async def claim() -> bool:
+        await bus.publish(subjects.LEASE_FREE, b"work")
+        for _ in range(10):
+            await bus.flush()
+        return answers.pop(0)
+
+    monkeypatch.setattr(waiting, "_claim", claim)
+    async with asyncio.timeout(SOON_S):
+        await waiting.acquire()
+
+    assert not answers
 
 
 async def test_a_restart_of_nats_does_not_cost_the_lease(
@@ -133,7 +176,7 @@ async def test_a_restart_of_nats_does_not_cost_the_lease(
 
 
 async def test_one_of_several_claims_at_once_wins(bus: Bus) -> None:
-    leases = [lease.Lease(bus, "work", name, TTL_S) for name in ("one", "two", "three")]
+    leases = [lease.Lease(bus, "work", name, SOON_S) for name in ("one", "two", "three")]
 
     claims = await asyncio.gather(*(claimant._claim() for claimant in leases))
 
