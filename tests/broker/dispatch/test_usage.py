@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
 from broker.dispatch.usage import Usage, used_lately, wait_unused
 from broker.events.outbox import STREAM, Outbox, ensure_outbox
@@ -25,6 +26,22 @@ async def answer(bus: Bus, *answers: Usage) -> None:
         await bus.publish(reply, msgspec.msgpack.encode(usage))
 
     await bus.serve(subjects.USAGE, answer_usage)
+
+
+def gather_both(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make questions end with the second answer, instead of after a time."""
+    gather = bus.gather
+
+    async def gather_two(subject: str, payload: bytes, _wait_s: float) -> list[bytes]:
+        found: list[bytes] = []
+
+        def is_last(answer: bytes) -> bool:
+            found.append(answer)
+            return len(found) == 2
+
+        return await gather(subject, payload, LONG_S, is_last=is_last)
+
+    monkeypatch.setattr(bus, "gather", gather_two)
 
 
 async def test_without_brokers_nothing_is_in_use(bus: Bus) -> None:
@@ -49,7 +66,10 @@ async def test_wait_unused_waits_for_a_broker_with_older_data(bus: Bus) -> None:
     assert await wait_unused(bus, HASHES, 7, LONG_S)
 
 
-async def test_a_version_used_by_one_of_several_brokers_is_in_use(bus: Bus) -> None:
+async def test_a_version_used_by_one_of_several_brokers_is_in_use(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather_both(bus, monkeypatch)
     await answer(bus, Usage(revision=7, hashes=frozenset()))
     await answer(bus, Usage(revision=7, hashes=HASHES))
 
@@ -112,7 +132,10 @@ async def test_an_undecodable_answer_keeps_the_version(bus: Bus) -> None:
     assert not await wait_unused(bus, HASHES, 1, timeout_s=0.1)
 
 
-async def test_used_lately_is_the_sum_of_all_brokers(bus: Bus) -> None:
+async def test_used_lately_is_the_sum_of_all_brokers(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather_both(bus, monkeypatch)
     await answer(bus, Usage(revision=7, hashes=HASHES))
     await answer(bus, Usage(revision=7, hashes=frozenset({"b" * 32})))
 
