@@ -80,5 +80,6 @@ async def test_after_a_reconnect_it_is_ready_and_routes_by_the_changes_it_missed
 
     await world.broker.store.wait_revision(revision)
     await wait_ready(port)
+    await world.wait_reconnected()
 
     assert (await get(port, "/")).body == b"v2"
