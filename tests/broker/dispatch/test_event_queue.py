@@ -362,15 +362,15 @@ async def test_waiting_events_are_refused_as_soon_as_it_is_known_that_they_begin
         refused_at.append(len(worker.refused))
 
     worker = Worker(compute_and_count, limit=1)
-    for number in range(1_000):
-        # There is time for some hundred on any machine, and for all on none.
-        worker.admit(f"a{number}", ttl_s=4)
+    for number in range(4_000):
+        # There is time for all on no machine, and for enough on one that stands still for seconds.
+        worker.admit(f"a{number}", ttl_s=16)
     while len(refused_at) < 4 * LEAST_SAMPLES:
         await asyncio.sleep(0)
 
     assert refused_at[LEAST_SAMPLES - 2] == 0
     assert refused_at[-1] > LEAST_SAMPLES
     assert {refusal for _, refusal in worker.refused} == {Refusal.TOO_LATE}
-    assert worker.refused[0][0] == "a999"
+    assert worker.refused[0][0] == "a3999"
     for handling in tuple(worker.handlings.values()):
         worker.queue.discard(handling)
