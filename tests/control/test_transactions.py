@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.nats.entry_buffer import WatchedEntry
 from broker.storage.store import Store, open_store
@@ -17,6 +16,7 @@ from control.transactions import OptimisticTransaction, precondition
 from kubefox.environment import Environment, EnvironmentData
 from kubefox.errors import EnvironmentNotFound, MissingRole, NatsUnavailable, RevisionConflict
 from kubefox.records import environment_key
+from tests.support.connecting import connect
 from tests.support.keys import KEYS
 from tests.support.nats import NatsServer
 
@@ -27,7 +27,7 @@ ONE, TWO = environment_key("one"), environment_key("two")
 @pytest.fixture
 async def other(own_nats_server: NatsServer, bus: Bus) -> AsyncIterator[Store]:
     async with (
-        buses.connect(own_nats_server.url, process_id="two") as bus_,
+        connect(own_nats_server.url, process_id="two") as bus_,
         open_store(bus_, KEYS, creates_keys=True) as store,
     ):
         yield store

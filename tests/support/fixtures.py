@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.storage.store import Store, open_store
+from tests.support.connecting import connect
 from tests.support.control_plane import Plane, open_plane
 from tests.support.keys import KEYS
 from tests.support.nats import NatsServer
@@ -16,7 +16,7 @@ from tests.support.nats import NatsServer
 
 @pytest.fixture
 async def bus(own_nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with buses.connect(own_nats_server.url, process_id="one") as bus:
+    async with connect(own_nats_server.url) as bus:
         yield bus
 
 

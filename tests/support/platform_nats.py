@@ -6,13 +6,13 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from broker.nats import bus as buses
 from broker.nats.access import Access
 from broker.nats.bus import Bus
 from broker.nats.credentials import credentials_file
 from broker.nats.credentials.claims import ALL
 from broker.nats.credentials.login import Login
 from fox.data_dir import read_info
+from tests.support import connecting
 
 
 def platform_login(data_dir: Path, process_id: str) -> Login:
@@ -26,7 +26,7 @@ def platform_login(data_dir: Path, process_id: str) -> Login:
 
 def connect(login: Login) -> AbstractAsyncContextManager[Bus]:
     """Connect with a login."""
-    return buses.connect(login.url, process_id=login.process_id, credentials=login.credentials)
+    return connecting.connect(login.url, process_id=login.process_id, credentials=login.credentials)
 
 
 async def read_platform_login(data_dir: Path, process_id: str) -> Login:

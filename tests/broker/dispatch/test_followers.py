@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from broker.dispatch.followers import FORGET_S, Follower, Followers, announced
-from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.storage.store import Store
 from kubefox import subjects
 from kubefox.environment import Environment
 from kubefox.records import environment_key
+from tests.support.connecting import connect
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -42,7 +42,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def other(own_nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with buses.connect(own_nats_server.url, process_id="other") as other:
+    async with connect(own_nats_server.url, process_id="other") as other:
         yield other
 
 

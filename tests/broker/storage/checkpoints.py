@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.nats import bus as buses
 from broker.storage import checkpoint
 from broker.storage.checkpoint import Header, read_header
 from broker.storage.framed_file import FrameReader, FrameWriter
 from broker.storage.store import Store, open_store
 from tests.routing.world import UI, RoutingWorld, definition
+from tests.support.connecting import connect
 from tests.support.keys import KEYS
 from tests.support.nats import NatsServer
 
@@ -33,7 +33,7 @@ def write_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def opened(nats: NatsServer, file: Path | None) -> AsyncIterator[Store]:
     """Open a store as another process."""
     async with (
-        buses.connect(nats.url, process_id="process") as bus,
+        connect(nats.url, process_id="process") as bus,
         open_store(bus, KEYS, creates_keys=True, checkpoint_file=file) as store,
     ):
         yield store
