@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.nats.jetstream import ensure_bucket
 from broker.runtime.cooperative import TimeSlice
@@ -36,6 +35,7 @@ from kubefox.environment import (
 from kubefox.records import Record
 from kubefox.release import Release, ReleasedApp, ReleaseState
 from tests.control.releasing import API, API_V2, UI
+from tests.support.connecting import connect
 from tests.support.control_plane import APP, Plane, deployment, open_plane, pods_of
 from tests.support.nats import NatsServer
 
@@ -103,7 +103,7 @@ async def fill(bus: Bus, count: int) -> None:
 async def filled_plane(folder: Path, count: int) -> AsyncIterator[Plane]:
     """Start a control plane on a NATS that holds ``count`` deployments."""
     with NatsServer(folder) as server:
-        async with buses.connect(server.url, process_id="fill") as bus:
+        async with connect(server.url, process_id="fill") as bus:
             await fill(bus, count)
         async with open_plane(server.url) as plane:
             last = await plane.store.last_revision()

@@ -7,11 +7,11 @@ import os
 
 import pytest
 
-from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.storage.bundles import BUCKET, CLAIMS_AT_ONCE, Bundles, open_bundles
 from kubefox.errors import InternalError, NatsUnavailable, NotFound
 from tests.support.bundles import age
+from tests.support.connecting import connect
 from tests.support.nats import NatsServer
 
 DIGEST = "0123456789abcdef" * 2
@@ -88,7 +88,7 @@ async def test_bundles_outlive_the_connection_that_wrote_them(
     await bundles.put(DIGEST, b"kept")
     await asyncio.to_thread(own_nats_server.restart)
 
-    async with buses.connect(own_nats_server.url, process_id="later") as bus:
+    async with connect(own_nats_server.url, process_id="later") as bus:
         assert await (await open_bundles(bus)).get(DIGEST) == b"kept"
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.nats import bus as buses
 from broker.nats import watch
 from broker.nats.entry_buffer import EntryBuffer
 from broker.storage import checkpoint
@@ -34,6 +33,7 @@ from tests.broker.storage.checkpoints import (
     written,
 )
 from tests.routing.world import ask
+from tests.support.connecting import connect
 from tests.support.nats import NatsServer
 
 PASSWORD = "correct-horse-battery"
@@ -168,7 +168,7 @@ async def test_a_checkpoint_of_another_bucket_is_not_used(
     async with opened(own_nats_server, file) as store:
         await write_world(store)
         await written(store, file)
-    async with buses.connect(own_nats_server.url, process_id="eraser") as bus:
+    async with connect(own_nats_server.url, process_id="eraser") as bus:
         await bus.jetstream().delete_stream(STREAM)
     async with opened(own_nats_server, None) as other:
         for number in range(30):

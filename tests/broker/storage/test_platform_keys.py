@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from nats.js.errors import NotFoundError
 
-from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.nats.jetstream import ensure_bucket
 from broker.storage.platform_keys import PlatformKeys, open_keys
@@ -21,6 +20,7 @@ from kubefox.context import LEGACY_KEY, EventContext
 from kubefox.environment import Environment, EnvironmentData
 from kubefox.errors import InvalidEvent, InvalidRequest
 from kubefox.records import PLATFORM_KEYS
+from tests.support.connecting import connect
 from tests.support.keys import KEYS
 from tests.support.nats import NatsServer
 
@@ -39,7 +39,7 @@ async def stored(bus: Bus, key: str = PLATFORM_KEYS) -> bytes:
 
 
 async def test_all_processes_have_the_same_keys(bus: Bus, own_nats_server: NatsServer) -> None:
-    async with buses.connect(own_nats_server.url, process_id="two") as other:
+    async with connect(own_nats_server.url, process_id="two") as other:
         opened = await asyncio.gather(
             *(open_keys(each, KEYS, creates=True) for each in (bus, other, bus))
         )
@@ -167,7 +167,7 @@ async def test_a_process_follows_a_bucket_that_was_replaced(
     await bus.jetstream().delete_stream(STREAM)
     await asyncio.to_thread(own_nats_server.restart)
     async with (
-        buses.connect(own_nats_server.url, process_id="two") as other,
+        connect(own_nats_server.url, process_id="two") as other,
         open_store(other, KEYS, creates_keys=True) as fresh,
     ):
         while store.keys.ring != fresh.keys.ring:

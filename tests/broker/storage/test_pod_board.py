@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from nats.aio.msg import Msg
 
-from broker.nats import bus as buses
 from broker.nats.bus import Bus
 from broker.storage.pod_board import BUCKET, PodBoard, open_pod_board
 from kubefox.pod import IdleVersion, PodPhase, PodStatus
+from tests.support.connecting import connect
 from tests.support.nats import NatsServer
 
 DIGEST = "a" * 32
@@ -104,7 +104,7 @@ async def test_after_a_restart_of_nats_the_board_follows_again(
         await wait_until(board, lambda: len(board.statuses) == 1)
 
         await asyncio.to_thread(own_nats_server.restart)
-        async with buses.connect(own_nats_server.url, process_id="other") as other:
+        async with connect(own_nats_server.url, process_id="other") as other:
             bucket = await other.jetstream().key_value(BUCKET)
             await bucket.purge(pod("api-1", PodPhase.READY).key)
 

@@ -20,6 +20,7 @@ from kubefox.environment import Environment, EnvironmentData, VirtualEnvironment
 from kubefox.errors import InvalidEvent, NatsUnavailable
 from kubefox.release import Release, ReleasedApp, ReleaseState
 from tests.broker.records import KEY, dev, wait_current, wait_disconnected
+from tests.support.connecting import connect
 from tests.support.keys import KEYS
 from tests.support.nats import NatsServer
 
@@ -65,7 +66,7 @@ async def test_every_process_sees_a_write_of_another(
     store: Store, own_nats_server: NatsServer
 ) -> None:
     async with (
-        buses.connect(own_nats_server.url, process_id="two") as bus,
+        connect(own_nats_server.url, process_id="two") as bus,
         open_store(bus, KEYS, creates_keys=True) as other,
     ):
         revision = await store.create(KEY, dev())
@@ -132,7 +133,7 @@ async def test_after_a_restart_of_nats_the_snapshot_is_current_again(
 
     await asyncio.to_thread(own_nats_server.restart)
     async with (
-        buses.connect(own_nats_server.url, process_id="two") as bus,
+        connect(own_nats_server.url, process_id="two") as bus,
         open_store(bus, KEYS, creates_keys=True) as other,
     ):
         second = await other.update(KEY, dev("blue"), first)
@@ -157,7 +158,7 @@ async def test_after_a_restart_only_the_missed_changes_are_read(
     await asyncio.to_thread(own_nats_server.kill)
     await wait_disconnected(bus)
     await asyncio.to_thread(own_nats_server.start)
-    async with buses.connect(own_nats_server.url, process_id="two") as other:
+    async with connect(own_nats_server.url, process_id="two") as other:
         bucket = await other.jetstream().key_value(BUCKET)
         await bucket.delete("environment.gone", last=gone)
         new = await bucket.put("environment.new", b'{"name": "new"}')
@@ -180,7 +181,7 @@ async def test_a_replaced_bucket_is_read_as_a_whole(
     await asyncio.to_thread(shutil.rmtree, own_nats_server.folder / "jetstream")
     await asyncio.to_thread(own_nats_server.start)
     async with (
-        buses.connect(own_nats_server.url, process_id="two") as other,
+        connect(own_nats_server.url, process_id="two") as other,
         open_store(other, KEYS, creates_keys=True) as fresh,
     ):
         await fresh.create(KEY, dev())
