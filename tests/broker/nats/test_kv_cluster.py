@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -43,11 +43,20 @@ async def buses(cluster: NatsCluster) -> AsyncIterator[Sequence[Bus]]:
         yield list(found.values())
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
     """Wait for a leader and for copies that stand still, instead of reading what there is."""
-    monkeypatch.setattr(leader_reads, "LEADER_S", SOON_S)
-    monkeypatch.setattr(kv_reads, "_LAG_S", SOON_S)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(leader_reads, "LEADER_S", SOON_S)
+        patched.setattr(kv_reads, "_LAG_S", SOON_S)
+        yield
+
+
+@pytest.fixture
+def patient() -> Iterator[None]:
+    """Have patience in the whole test: no server dies."""
+    with patience():
+        yield
 
 
 @pytest.fixture
@@ -63,8 +72,9 @@ async def keys_after(bucket: KvBucket, revision: int, pattern: str = ">") -> lis
 async def write_everywhere(buckets: Sequence[KvBucket]) -> None:
     """Write an entry, and return when all copies have it."""
     await buckets[0].put("key", b"value")
-    for bucket in buckets:
-        assert await keys_after(bucket, 0) == ["key"]
+    with patience():
+        for bucket in buckets:
+            assert await keys_after(bucket, 0) == ["key"]
 
 
 @pytest.mark.usefixtures("patient")
