@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -46,7 +46,9 @@ def clock() -> Clock:
     return Clock()
 
 
-async def open_client(stack: AsyncExitStack, plane: Plane, folder: Path, clock: Clock) -> Client:
+async def open_client(
+    stack: AsyncExitStack, plane: Plane, folder: Path, now: Callable[[], float] = time.time
+) -> Client:
     enter = stack.enter_async_context
     folder.mkdir()
     tokens = await enter(open_token_store(plane.bus))
@@ -56,7 +58,7 @@ async def open_client(stack: AsyncExitStack, plane: Plane, folder: Path, clock: 
         await enter(open_collector(plane.bus, plane.control.board)),
         await open_dead_letters(plane.bus),
         tokens,
-        access=open_access(tokens, folder, clock.now_s),
+        access=open_access(tokens, folder, now),
         host="127.0.0.1",
         port=0,
         version="1",
@@ -77,7 +79,7 @@ async def clients(
             for number in range(2)
         ]
         yield [
-            await open_client(stack, plane, tmp_path / plane.bus.process_id, clock)
+            await open_client(stack, plane, tmp_path / plane.bus.process_id, clock.now_s)
             for plane in planes
         ]
 
