@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -19,27 +18,38 @@ from broker.runtime.process_tree import end_with_parent
 from broker.runtime.secret_pipe import pipe_with
 from broker.runtime.settings import Settings
 from fox.platform import EXIT_OK, READY, Role, run_serve
+from pods.child_process import ChildProcess, start_child
+from pods.line_splitter import LineSplitter
 
 
 class HttpWorker:
     """The process of a worker; made by ``start_worker``.
 
     Args:
-        process: Its standard output is a pipe.
         on_ready: Called once, when it accepts requests.
+        failure: Why there is no process, if it could not be started.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, on_ready: Callable[[], None]) -> None:
-        self._process = process
+    def __init__(self, on_ready: Callable[[], None], failure: str = "") -> None:
         self._on_ready = on_ready
+        self._failure = failure
+        self._child: ChildProcess | None = None
+        self._lines = LineSplitter()
         self._ready_at_s: float | None = None
         self._ended_at_s: float | None = None
         self._ready_or_ended = asyncio.Event()
+        self._output_ended = asyncio.Event()
+        self._exited = asyncio.Event()
 
     @property
     def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
+        """Process id; 0 if it could not be started."""
+        return self._child.pid if self._child is not None else 0
+
+    @property
+    def title(self) -> str:
+        """Its process, for log lines; empty if there is none."""
+        return f" (process {self.pid})" if self._child is not None else ""
 
     @property
     def was_ready(self) -> bool:
@@ -56,7 +66,7 @@ class HttpWorker:
         """Whether it ended because it was told to, and not by a failure."""
         # SIGTERM kills a worker that is still importing: it has no handler for it yet.
         ends = (EXIT_OK,) if self.was_ready else (EXIT_OK, -signal.SIGTERM)
-        return self._process.returncode in ends
+        return self._child is None or self._child.return_code in ends
 
     @property
     def ready_for_s(self) -> float:
@@ -68,22 +78,22 @@ class HttpWorker:
     @property
     def end_text(self) -> str:
         """How it ended, for log lines."""
-        code = self._process.returncode
+        if self._child is None:
+            return f"could not be started ({self._failure})"
+        code = self._child.return_code
         if code is not None and code < 0:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
-    async def follow(self) -> int:
-        """Read its output until it ends, and return its exit code."""
-        loop, output = asyncio.get_running_loop(), self._process.stdout
-        # The output is read to its end: a full pipe would block the worker.
-        while output is not None and (line := await output.readline()):
-            if line.decode(errors="replace").strip() == READY:
-                self._ready_at_s = loop.time()
-                self._ready_or_ended.set()
-                self._on_ready()
-        code = await self._process.wait()
-        self._ended_at_s = loop.time()
+    async def follow(self) -> int | None:
+        """Wait for its end, and return its exit code; None if it could not be started."""
+        code = None
+        if self._child is not None:
+            await self._output_ended.wait()
+            await self._exited.wait()
+            self._child.close()
+            code = self._child.return_code
+        self._ended_at_s = asyncio.get_running_loop().time()
         self._ready_or_ended.set()
         return code
 
@@ -94,14 +104,33 @@ class HttpWorker:
 
     def terminate(self) -> None:
         """Send SIGTERM: at the first one it drains, at the second it ends."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        if self._child is not None:
+            self._child.terminate()
+
+    def on_start(self, child: ChildProcess) -> None:
+        """Store the process."""
+        self._child = child
+
+    def on_output(self, data: bytes) -> None:
+        """Note the line that says that it is ready."""
+        if READY in map(str.strip, self._lines.feed(data)) and not self.was_ready:
+            self._ready_at_s = asyncio.get_running_loop().time()
+            self._ready_or_ended.set()
+            self._on_ready()
+
+    def on_output_end(self) -> None:
+        """Note that it has closed its output."""
+        self._output_ended.set()
+
+    def on_exit(self) -> None:
+        """Note that it has ended."""
+        self._exited.set()
 
 
 async def start_worker(
     settings: Settings, login: Login, sockets: SharedSockets, on_ready: Callable[[], None]
 ) -> HttpWorker:
-    """Start the process of a worker.
+    """Start the process of a worker, or return one that says why it could not be started.
 
     Args:
         settings: Passed to it by its environment.
@@ -109,24 +138,38 @@ async def start_worker(
         sockets: It inherits them.
         on_ready: Called once, when it accepts requests.
     """
+    worker = HttpWorker(on_ready)
+    try:
+        await _start(worker, settings, login, sockets)
+    except OSError as error:
+        return HttpWorker(on_ready, error.strerror or str(error))
+    return worker
+
+
+async def _start(
+    worker: HttpWorker, settings: Settings, login: Login, sockets: SharedSockets
+) -> None:
     own, others = ([shared.fileno() for shared in part] for part in sockets)
     login_fd = pipe_with(encode_login(login))
     try:
-        process = await asyncio.create_subprocess_exec(
+        await start_child(
             # Without -P, Python would import modules from the current folder first.
-            *(sys.executable, "-P", "-m", "fox.http_worker"),
-            *(_join(own), _join(others), str(login_fd)),
-            env=_environ(settings),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=(*own, *others, login_fd),
-            # Ctrl-C reaches every process of a terminal's group: the workers would get it twice.
-            start_new_session=True,
+            (
+                *(sys.executable, "-P", "-m", "fox.http_worker"),
+                _join(own),
+                _join(others),
+                str(login_fd),
+            ),
+            _environ(settings),
+            None,
+            (*own, *others, login_fd),
+            worker,
+            has_lifeline=False,
+            merges_errors=False,
             preexec_fn=end_with_parent(signal.SIGTERM),
         )
     finally:
         os.close(login_fd)
-    return HttpWorker(process, on_ready)
 
 
 def _environ(settings: Settings) -> dict[str, str]:

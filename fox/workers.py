@@ -66,13 +66,13 @@ def _claim_failure(error: OSError, address: str) -> str:
 
 
 def must_give_up(
-    failed_starts: int, code: int, *, has_been_ready: bool, others_serve: bool
+    failed_starts: int, code: int | None, *, has_been_ready: bool, others_serve: bool
 ) -> bool:
     """Return whether all workers are stopped because one has ended, instead of starting another.
 
     Args:
         failed_starts: Workers in a row that ended before they were ready, 0 after a ready one.
-        code: Exit code of the last one.
+        code: Exit code of the last one; None if it could not be started.
         has_been_ready: Whether all workers were ready once.
         others_serve: Whether another worker accepts requests.
     """
@@ -117,7 +117,7 @@ class _Workers:
         self._slots = [
             _Slot(index + 1, share(port.sockets, index, count)) for index in range(count)
         ]
-        self._running: dict[HttpWorker, asyncio.Task[int]] = {}
+        self._running: dict[HttpWorker, asyncio.Task[int | None]] = {}
         self._ready_or_stopping = asyncio.Event()
         self._stopping = asyncio.Event()
         self._has_been_ready = self._is_rolling = self._has_failed = False
@@ -154,7 +154,7 @@ class _Workers:
         """Start a worker, and another one whenever it has ended."""
         back_off, failed_starts = BackOff(), 0
         worker = slot.worker = await self._start(slot)
-        while worker is not None:
+        while True:
             code = await self._ended(worker)
             if self._stopping.is_set():
                 self._has_failed = self._has_failed or not worker.has_stopped
@@ -171,12 +171,19 @@ class _Workers:
                     return
                 back_off = back_off.after_death(worker.ready_for_s)
                 await self._pause(slot, worker, back_off.delay_s)
-            if slot.worker is worker and (started := await self._start(slot)):
-                slot.worker = started
-                self._group.create_task(self._log_ready(slot, started))
-            elif slot.worker is worker:
-                return
+            if slot.worker is worker and not self._stopping.is_set():
+                await self._refill(slot, worker)
             worker = slot.worker
+
+    async def _refill(self, slot: _Slot, ended: HttpWorker) -> None:
+        """Start the worker that follows one that has ended."""
+        started = await self._start(slot)
+        if slot.worker is ended:
+            slot.worker = started
+            self._group.create_task(self._log_ready(slot, started))
+        else:  # SIGHUP has filled the slot meanwhile
+            started.terminate()
+            self._group.create_task(self._ended(started))
 
     def _give_up(self, slot: _Slot, worker: HttpWorker, failed_starts: int) -> None:
         logger.error(
@@ -189,12 +196,9 @@ class _Workers:
     async def _pause(self, slot: _Slot, worker: HttpWorker, delay_s: float) -> None:
         """Wait before the next start, or until all workers are stopped."""
         logger.error(
-            "worker %d (process %d) %s: the next one starts in %g s",
-            *(slot.number, worker.pid, worker.end_text, delay_s),
+            "worker %d%s %s: the next one starts in %g s",
+            *(slot.number, worker.title, worker.end_text, delay_s),
         )
-        await self._wait(delay_s)
-
-    async def _wait(self, delay_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
@@ -203,29 +207,19 @@ class _Workers:
         if await worker.wait_ready() and slot.worker is worker:
             logger.info("worker %d is process %d now", slot.number, worker.pid)
 
-    async def _start(self, slot: _Slot) -> HttpWorker | None:
-        """Start a worker, as soon as that is possible; return None if all are stopped before."""
-        login = log_in(self._access, frozenset({Role.HTTP}))
-        worker, back_off = None, BackOff()
-        while worker is None:
-            if self._stopping.is_set():
-                return None  # the sockets are closed
-            try:
-                worker = await start_worker(self._settings, login, slot.sockets, self._check_ready)
-            except OSError as error:
-                back_off = back_off.after_death(0)
-                logger.warning(
-                    "worker %d cannot be started: %s; the next attempt is in %g s",
-                    *(slot.number, error.strerror or error, back_off.delay_s),
-                )
-                await self._wait(back_off.delay_s)
+    async def _start(self, slot: _Slot) -> HttpWorker:
+        if self._stopping.is_set():
+            worker = HttpWorker(self._check_ready, "all workers are stopped")
+        else:
+            login = log_in(self._access, frozenset({Role.HTTP}))
+            worker = await start_worker(self._settings, login, slot.sockets, self._check_ready)
         self._running[worker] = self._group.create_task(worker.follow())
         if self._stopping.is_set():
             worker.terminate()  # the signal came while it was started
         return worker
 
-    async def _ended(self, worker: HttpWorker) -> int:
-        """Return the exit code of a worker once it has ended."""
+    async def _ended(self, worker: HttpWorker) -> int | None:
+        """Return the exit code of a worker once it has ended; see ``HttpWorker.follow``."""
         code = await self._running[worker]
         self._running.pop(worker, None)
         return code
@@ -245,7 +239,8 @@ class _Workers:
         self._is_rolling = True
         try:
             for slot in self._slots:
-                if not await self._replace(slot) or self._stopping.is_set():
+                # SIGTERM may have come together with SIGHUP.
+                if self._stopping.is_set() or not await self._replace(slot):
                     return
             logger.info("all workers are replaced")
         finally:
@@ -253,13 +248,12 @@ class _Workers:
 
     async def _replace(self, slot: _Slot) -> bool:
         """Replace the worker of a slot; return False if the new one does not become ready."""
-        if (new := await self._start(slot)) is None:
-            return False
+        new = await self._start(slot)
         if not await new.wait_ready():
             await self._ended(new)
             logger.error(
-                "worker %d is not replaced: the new process %d %s before it was ready",
-                *(slot.number, new.pid, new.end_text),
+                "worker %d is not replaced: the new one%s %s before it was ready",
+                *(slot.number, new.title, new.end_text),
             )
             return False
         old, slot.worker = slot.worker, new

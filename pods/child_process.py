@@ -2,8 +2,9 @@
 
 uvloop's ``subprocess_exec`` forks: in a process of 300 MiB, that holds the event loop for 12 ms of
 CPU, and makes page faults of another 60 ms afterwards. ``subprocess`` uses ``vfork``, which takes
-0.7 ms at any size (docs/explanation/performance-notes.md). The process is started from the main
-thread: ``pods.orphans`` looks for the children of that one.
+0.7 ms at any size (docs/explanation/performance-notes.md). uvloop also leaves descriptors open when
+a start fails for lack of them. The process is started from the main thread: ``pods.orphans`` looks
+for the children of that one.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import Protocol, cast
 
 
 class ChildOwner(Protocol):
@@ -88,7 +89,7 @@ class ChildProcess(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the pipes to a process that has ended."""
-        cast("IO[bytes]", self._process.stdin).close()
+        _close_lifeline(self._process)
         self._output.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -119,18 +120,26 @@ class ChildProcess(asyncio.Protocol):
 async def start_child(
     command: Sequence[str],
     environ: Mapping[str, str],
-    folder: Path,
+    folder: Path | None,
     pass_fds: Sequence[int],
     owner: ChildOwner,
+    *,
+    has_lifeline: bool = True,
+    merges_errors: bool = True,
+    preexec_fn: Callable[[], None] | None = None,
 ) -> None:
-    """Start a process in a session of its own; standard error goes to its output.
+    """Start a process in a session of its own.
 
     Args:
         command: Program and arguments.
         environ: Its whole environment.
-        folder: Working directory.
+        folder: Working directory; None for that of this process.
         pass_fds: Descriptors that it inherits.
         owner: Gets its output and its end; must close it then.
+        has_lifeline: Whether its standard input is a pipe, which ends with this process; otherwise
+            it is empty.
+        merges_errors: Whether its standard error goes to its output, or to that of this process.
+        preexec_fn: Called in the child; the start then forks.
 
     Raises:
         OSError: It cannot be started.
@@ -140,13 +149,14 @@ async def start_child(
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - `vfork` returns when the program runs
             command,
             bufsize=0,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE if has_lifeline else subprocess.DEVNULL,
             stdout=writing,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if merges_errors else None,
             env=environ,
             cwd=folder,
             pass_fds=pass_fds,
             start_new_session=True,
+            preexec_fn=preexec_fn,  # noqa: PLW1509 - the caller's, which takes no lock
         )
     except BaseException:
         os.close(reading)
@@ -162,8 +172,13 @@ async def start_child(
         await asyncio.get_running_loop().connect_read_pipe(lambda: child, output)
     except BaseException:
         process.kill()
-        cast("IO[bytes]", process.stdin).close()
+        _close_lifeline(process)
         raise
+
+
+def _close_lifeline(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _open_descriptor(pid: int) -> int | None:

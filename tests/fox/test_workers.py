@@ -149,23 +149,26 @@ def test_a_signal_drains_and_ends_all_workers(serving: Serving, how: signal.Sign
     assert wait_gone(serving.workers)
 
 
+@pytest.mark.parametrize("more", [1, 3])
 def test_a_worker_starts_when_there_are_descriptors_again(
-    nats_server: NatsServer, tmp_path: Path
+    nats_server: NatsServer, tmp_path: Path, more: int
 ) -> None:
     log_file = tmp_path / "log"
     with log_file.open("w") as log, serve(nats_server, log) as serving:
         parent = psutil.Process(serving.process.pid)
         victim, other = serving.workers
         limits = parent.rlimit(psutil.RLIMIT_NOFILE)
-        # Two more than it has: too few for a start, which needs three pipes.
-        parent.rlimit(psutil.RLIMIT_NOFILE, (parent.num_fds() + 2, limits[1]))
+        # The victim frees two more. That is too few for a start, which needs three pipes.
+        before = parent.num_fds()
+        parent.rlimit(psutil.RLIMIT_NOFILE, (before + more, limits[1]))
 
         victim.kill()
 
-        wait_until(lambda: "cannot be started: Too many open files" in log_file.read_text())
+        wait_until(lambda: "could not be started (Too many open files)" in log_file.read_text())
         served_alone = {worker.pid for worker in parent.children()}
         parent.rlimit(psutil.RLIMIT_NOFILE, limits)
         wait_until(lambda: len(listening(serving) - {victim.pid}) == WORKERS)
+        wait_until(lambda: parent.num_fds() == before)
         serving.process.terminate()
         assert serving.process.wait(STOP_S) == 0
 
