@@ -116,7 +116,12 @@ def choose_framing(version: HttpVersion, length: int | None) -> Framing:
 
 
 def cut_connection(transport: asyncio.Transport, framing: Framing) -> None:
-    """Close a connection in the middle of a body, so that the client detects it is incomplete."""
+    """Close a connection in the middle of a body, so that the client detects it is incomplete.
+
+    One whose client has left is being closed already, and may have no socket any more.
+    """
+    if transport.is_closing():
+        return
     if not framing.has_end:
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE

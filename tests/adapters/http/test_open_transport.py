@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters.http.aiohttp_internals import ParsingProtocol
+from adapters.http.framing import CloseDelimitedFraming, cut_connection
 from tests.adapters.http.limits import DEFAULTS
 from tests.support.certificates import Authority
 
@@ -63,6 +64,7 @@ async def test_nothing_is_written_to_a_client_that_has_reset_its_connection(
             await asyncio.sleep(0)
         with pytest.raises(ConnectionResetError, match="the client has disconnected"):
             connections[0].open_transport()
+        cut_connection(transport, CloseDelimitedFraming())
         await resetting
 
     assert was_open
