@@ -95,6 +95,8 @@ class RunnerWatch:
         """Give the others time to reconnect as well: NATS may have been restarted."""
         self._begin_s = time.monotonic() + RECONNECT_S
         self._missing_since_s.clear()
+        # NATS may have lost a removal that it had confirmed.
+        self._removed.clear()
 
     def _on_board_change(
         self, key: str | None, _before: BoardEntry | None, _after: BoardEntry | None

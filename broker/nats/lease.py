@@ -126,20 +126,13 @@ class Lease:
                 self._written = bucket, await bucket.update(self._name, self._holder, revision)
                 return
         bucket = await self._bucket()
+        revision = await self._free_revision(bucket)
         try:
-            await self._write_free(bucket)
+            self._written = bucket, await bucket.update(self._name, self._holder, revision)
         except KeyWrongLastSequenceError:
             # Our entry may have expired after it was read, and then nobody holds the lease.
-            await self._write_free(bucket)
-
-    async def _write_free(self, bucket: KeyValue) -> None:
-        """Write our name over an entry of ours or a missing one.
-
-        Raises:
-            KeyWrongLastSequenceError: Another process holds the lease, or the entry has changed.
-        """
-        revision = await self._free_revision(bucket)
-        self._written = bucket, await bucket.update(self._name, self._holder, revision)
+            revision = await self._free_revision(bucket)
+            self._written = bucket, await bucket.update(self._name, self._holder, revision)
 
     async def _free_revision(self, bucket: KeyValue) -> int:
         """Return the revision over which our name may be written.

@@ -170,8 +170,11 @@ class Deployments:
 
     def end_soon(self, pod: ClusterPod, grace_s: int = _KILL_GRACE_S) -> None:
         """Delete a pod in the background; Kubernetes replaces it, if its Deployment wants that."""
-        self._ending[pod.metadata.uid] = (pod, grace_s)
-        self._work.set()
+        waiting = self._ending.get(pod.metadata.uid)
+        # One that is to end without its node is not to wait for that node after all.
+        if waiting is None or grace_s < waiting[1]:
+            self._ending[pod.metadata.uid] = (pod, grace_s)
+            self._work.set()
 
     async def make_smaller_by(self, workload: Workload, pod: ClusterPod) -> None:
         """End one pod of a workload that wants fewer now; try until the API has accepted it."""

@@ -121,6 +121,20 @@ async def test_a_pod_that_must_end_at_once_while_it_is_being_deleted_is_deleted_
     assert script.grace_s == [1, 0]
 
 
+async def test_a_pod_that_must_end_at_once_does_so_also_when_it_is_then_killed(
+    writing: Writing,
+) -> None:
+    pod = ClusterPod(metadata=Meta(name="pod", uid="u"))
+
+    for grace_s in (0, 1):
+        writing.deployments.end_soon(pod, grace_s)
+    async with run_in_background(writing.deployments.run(), "writing"):
+        while not writing.script.grace_s:
+            await asyncio.sleep(0.001)
+
+    assert writing.script.grace_s == [0]
+
+
 async def test_a_version_that_was_never_written_and_wants_no_pods_is_not_written(
     writing: Writing,
 ) -> None:
