@@ -215,10 +215,11 @@ class FollowersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The revision to follow.
 
     Attributes:
-        revision: Of the record that was changed.
+        revision: Of the record that was changed; by default, the newest that the control process
+            knows.
     """
 
-    revision: Annotated[int, checked(Range(minimum=0))]
+    revision: Annotated[int | None, checked(Range(minimum=0))] = None
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):

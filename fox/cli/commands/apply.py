@@ -88,7 +88,8 @@ def apply(
 ) -> None:
     """Create or change environments, virtual environments and HTTP adapters.
 
-    All files are read before the first object is written. If an object cannot be written, the
+    All files are read before the first object is written. The command ends when all processes that
+    route requests know the changes. If an object cannot be written, the
     objects that were written before it are listed. A warning names each variable that is probably a
     secret: `vars` are shown to everybody who may read the platform, `secrets` are masked.
     """
@@ -105,10 +106,10 @@ def apply(
             newest = max(newest, revision)
             for warning in done.warnings:
                 sys.stderr.write(f"warning: {warning}\n")
-        wait_followed(control, newest)
     finally:
         show(output, applied, lambda: _print_table(applied))
         sys.stdout.flush()
+    wait_followed(control, newest)
 
 
 def _print_table(applied: list[Applied]) -> None:

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from fox.cli.support.connection import ControlUrl, DataDir, connect
+from fox.cli.support.followed import wait_followed
 from fox.cli.support.kinds import (
+    DEAD_LETTERS,
     DELETABLE,
     DEPLOYMENTS,
     VIRTUAL_ENVIRONMENTS,
@@ -40,7 +42,10 @@ def delete(
     if force and found is not VIRTUAL_ENVIRONMENTS:
         raise typer.BadParameter("--force is for virtual environments only")
     query = {"force": "true"} if force else {}
-    connect(control_url, data_dir).delete("v1", found.path, name, **query)
+    control = connect(control_url, data_dir)
+    control.delete("v1", found.path, name, **query)
+    if found is not DEAD_LETTERS:
+        wait_followed(control)
 
     def print_result() -> None:
         sys.stdout.write(f"{found.noun} {name} is deleted\n")

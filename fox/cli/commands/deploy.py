@@ -16,6 +16,7 @@ from fox.cli.support.completion import complete_deployment
 from fox.cli.support.connection import ControlUrl, DataDir, connect
 from fox.cli.support.control_client import ControlClient
 from fox.cli.support.deployment_pods import ServingPods, wait_ready
+from fox.cli.support.followed import wait_followed
 from fox.cli.support.kinds import DEPLOYMENTS, DeploymentStatus
 from fox.cli.support.options import AppDir, Deadline, Timeout, Wait
 from fox.cli.support.output import Output, OutputOption, show
@@ -178,10 +179,13 @@ def _print_plan(plan: Plan, images: Mapping[str, str], not_loaded: tuple[str, ..
 def _wait_serving(
     control: ControlClient, document: Any, timeout_s: float
 ) -> tuple[DeploymentStatus, ServingPods]:
-    """Return the deployment, and its pods, when it serves its new content."""
+    """Return the deployment, and its pods, when requests meet its new content everywhere."""
     ends_s = time.monotonic() + timeout_s
     switched = wait_switched(control, document, timeout_s)
-    return switched, wait_ready(control, switched, max(0, ends_s - time.monotonic()))
+    stored: DeploymentStatus = DEPLOYMENTS.record_of(switched)
+    serving = wait_ready(control, stored, max(0, ends_s - time.monotonic()))
+    wait_followed(control, switched["revision"])
+    return stored, serving
 
 
 def _app_folder(app_dir: Path | None) -> Path:

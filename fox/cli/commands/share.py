@@ -15,6 +15,7 @@ from fox.cli.support.completion import (
     complete_virtual_environment,
 )
 from fox.cli.support.connection import ControlUrl, DataDir, connect, requests_url
+from fox.cli.support.followed import wait_followed
 from fox.cli.support.kinds import SHARES
 from fox.cli.support.list_output import ListOutput, print_list
 from fox.cli.support.output import Output, OutputOption, show
@@ -115,14 +116,18 @@ def share(
         found = pages(control, SHARES.path, deployment=deployment, virtual_environment=virtual_env)
         print_list(SHARES, found, ListOutput(output.value))
     elif revoke is not None:
-        connect(control_url, data_dir).delete("v1", SHARES.path, revoke)
+        control = connect(control_url, data_dir)
+        control.delete("v1", SHARES.path, revoke)
+        wait_followed(control)
         sys.stderr.write(f"share {revoke} is revoked\n")
     else:
         new = _new_share(deployment, virtual_env, ttl, host)
         base = _base_url(url or requests_url(control_url, data_dir), path)
         if host is not None and url is None:
             base = _at_host(base, host)
-        made = connect(control_url, data_dir).post("v1", SHARES.path, body=new)
+        control = connect(control_url, data_dir)
+        made = control.post("v1", SHARES.path, body=new)
+        wait_followed(control)
         signed = msgspec.convert(made, SignedShare)
         shared = SharedUrl(
             share=signed.share,

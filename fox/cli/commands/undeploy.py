@@ -7,6 +7,7 @@ import sys
 import msgspec
 
 from fox.cli.support.connection import ControlUrl, DataDir, connect
+from fox.cli.support.followed import wait_followed
 from fox.cli.support.kinds import DEPLOYMENTS
 from fox.cli.support.options import DeploymentName
 from fox.cli.support.output import Output, OutputOption, show
@@ -30,6 +31,7 @@ def undeploy(
     body = {"name": name, "app": stored.app, "components": {}}
     plan = msgspec.convert(control.post("v1", "plans", body=body), Plan)
     control.delete("v1", DEPLOYMENTS.path, name)
+    wait_followed(control)
 
     def print_result() -> None:
         print_plan(plan)

@@ -10,12 +10,12 @@ from fox.cli.support.polling import AWAY_S, poll_until
 from kubefox.errors import FoxError
 
 
-def wait_followed(control: ControlClient, revision: int) -> None:
-    """Wait until all processes route requests by a revision; print a warning if some do not.
+def wait_followed(control: ControlClient, revision: int | None = None) -> None:
+    """Wait until all processes route requests by a change; print a warning if some do not.
 
     Args:
         control: The control API that has made the change.
-        revision: Of the record that was changed.
+        revision: Of the record that was changed; None if the change has no record, as a deletion.
     """
 
     def check() -> tuple[str, list[str]]:

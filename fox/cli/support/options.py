@@ -72,7 +72,13 @@ Deadline = Annotated[
         min=0,
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all pods are ready.")]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait until all pods are ready and all processes know the change.",
+    ),
+]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", help="Longest time to wait.", min=0)
 ]

@@ -39,7 +39,9 @@ def show_outcome(
     deployment: DeploymentStatus = DEPLOYMENTS.record_of(document)
     print_warnings(deployment.warnings)
     if wait_s is not None:
-        deployment = wait_switched(control, document, wait_s)
+        document = wait_switched(control, document, wait_s)
+        deployment = DEPLOYMENTS.record_of(document)
+        wait_followed(control, document["revision"])
     show(output, deployment, lambda: print_rollout(deployment))
 
 
@@ -69,13 +71,13 @@ def print_warnings(warnings: Iterable[Problem]) -> None:
         sys.stderr.write(f"warning: {problem.message}: {cure}\n")
 
 
-def wait_switched(control: ControlClient, document: Any, timeout_s: float) -> DeploymentStatus:
-    """Return the deployment when requests meet its new content, in all processes that route them.
+def wait_switched(control: ControlClient, document: Any, timeout_s: float) -> Any:
+    """Return the document of a deployment when its rollout is complete; at once if it has none.
 
     Args:
         control: The control API that has begun the rollout.
         document: The deployment that it returned.
-        timeout_s: Longest time to wait for the end of a rollout; there may be none.
+        timeout_s: Longest time to wait.
 
     Raises:
         ComponentFailed: The rollout failed; the deployment has the content that it had.
@@ -83,21 +85,16 @@ def wait_switched(control: ControlClient, document: Any, timeout_s: float) -> De
         DeadlineExceeded: The rollout is still rolling.
     """
     deployment: DeploymentStatus = DEPLOYMENTS.record_of(document)
-    if (rollout := rolling_of(deployment)) is not None:
-        document = _wait_complete(control, deployment.name, rollout.target.generation, timeout_s)
-    wait_followed(control, document["revision"])
-    complete: DeploymentStatus = DEPLOYMENTS.record_of(document)
-    return complete
-
-
-def _wait_complete(control: ControlClient, name: str, generation: int, timeout_s: float) -> Any:
-    """Return the document of a deployment when its rollout to a generation is complete."""
+    rollout = rolling_of(deployment)
+    if rollout is None:
+        return document
+    name, generation = deployment.name, rollout.target.generation
 
     def check() -> tuple[str, Any]:
-        document = _find(control, name)
-        found: DeploymentStatus = DEPLOYMENTS.record_of(document)
+        latest_document = _find(control, name)
+        found: DeploymentStatus = DEPLOYMENTS.record_of(latest_document)
         if found.generation == generation:
-            return "", document
+            return "", latest_document
         latest = found.rollout
         if latest is None or latest.target.generation != generation:
             raise Conflict(
