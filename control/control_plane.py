@@ -138,11 +138,11 @@ class ControlPlane:
         # An upload needs memory for its packed and its unpacked bundle.
         self._uploads = asyncio.Semaphore(_MAX_UPLOADS)
 
-    async def find_behind(self, revision: int | None = None) -> tuple[str, ...]:
+    async def find_behind(self, revision: int = 0) -> tuple[str, ...]:
         """Wait until all processes that route requests have followed a revision.
 
         Args:
-            revision: Of a record; by default, the newest that this process knows.
+            revision: Of a record; 0 for the newest that this process knows.
 
         Returns:
             The ids of those that have not, after the time that one may need to connect again.
@@ -151,8 +151,7 @@ class ControlPlane:
             NatsUnavailable: The connection is down, or this process has not followed the revision.
         """
         timeout_s = CLUSTER_SYNC_TIMEOUT_S if self.store.is_clustered else SYNC_TIMEOUT_S
-        if revision is None:
-            revision = self.store.revision
+        revision = revision or self.store.snapshot.revision
         try:
             # No other process is asked for a revision that may not exist.
             async with asyncio.timeout(timeout_s):

@@ -215,11 +215,10 @@ class FollowersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The revision to follow.
 
     Attributes:
-        revision: Of the record that was changed; by default, the newest that the control process
-            knows.
+        revision: Of the record that was changed; 0 for the newest that the control process knows.
     """
 
-    revision: Annotated[int | None, checked(Range(minimum=0))] = None
+    revision: Annotated[int, checked(Range(minimum=0))] = 0
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
