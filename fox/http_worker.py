@@ -13,8 +13,8 @@ import msgspec
 
 from adapters.http.shared_port import SharedSockets, adopt
 from broker.nats.credentials.login import Login, decode_login, encode_login
+from broker.runtime import process_tree
 from broker.runtime import settings as process_settings
-from broker.runtime.process_tree import end_with_parent
 from broker.runtime.secret_pipe import pipe_with
 from broker.runtime.settings import Settings
 from fox.platform import EXIT_OK, READY, Role, run_serve
@@ -34,6 +34,7 @@ class HttpWorker:
         self._on_ready = on_ready
         self._failure = failure
         self._child: ChildProcess | None = None
+        self._is_draining = False
         self._lines = LineSplitter()
         self._ready_at_s: float | None = None
         self._ended_at_s: float | None = None
@@ -85,6 +86,11 @@ class HttpWorker:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
+    @property
+    def failed_start_text(self) -> str:
+        """How it ended before it was ready, for log lines."""
+        return self.end_text if self._child is None else f"{self.end_text} before it was ready"
+
     async def follow(self) -> int | None:
         """Wait for its end, and return its exit code; None if it could not be started."""
         code = None
@@ -102,8 +108,14 @@ class HttpWorker:
         await self._ready_or_ended.wait()
         return self.was_ready
 
+    def drain(self) -> None:
+        """Let it answer its requests and end; a second call has no effect."""
+        if not self._is_draining:
+            self.terminate()
+
     def terminate(self) -> None:
         """Send SIGTERM: at the first one it drains, at the second it ends."""
+        self._is_draining = True
         if self._child is not None:
             self._child.terminate()
 
@@ -159,6 +171,7 @@ async def _start(
                 _join(own),
                 _join(others),
                 str(login_fd),
+                str(os.getpid()),
             ),
             _environ(settings),
             None,
@@ -166,7 +179,6 @@ async def _start(
             worker,
             has_lifeline=False,
             merges_errors=False,
-            preexec_fn=end_with_parent(signal.SIGTERM),
         )
     finally:
         os.close(login_fd)
@@ -189,14 +201,16 @@ def _inherited(descriptors: str) -> tuple[socket.socket, ...]:
     return tuple(adopt(int(number)) for number in descriptors.split(",") if number)
 
 
-def main(own: str, others: str, login_fd: str) -> int:
+def main(own: str, others: str, login_fd: str, parent: str) -> int:
     """Run a worker until a signal stops it; return its exit code.
 
     Args:
         own: Descriptors of its own sockets, separated by commas.
         others: Descriptors of the other workers' sockets.
         login_fd: Descriptor of the pipe with the worker's login to NATS.
+        parent: Id of the process with which this one ends.
     """
+    process_tree.end_with(int(parent), signal.SIGTERM)
     with os.fdopen(int(login_fd), "rb") as pipe:
         login = decode_login(pipe.read())
     sockets = SharedSockets(_inherited(own), _inherited(others))

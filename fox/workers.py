@@ -45,6 +45,9 @@ def run_http(settings: Settings) -> int:
         return run_serve(Role.HTTP, settings)  # prints that the address of NATS is missing
     logs.configure(settings.log_format, settings.log_level)
     keep_private()
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # As after `trap "" CHLD`: the kernel would keep no exit code of a worker.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         with claim_port(settings, settings.http_workers) as port:
             settings = msgspec.structs.replace(settings, http_port=port.port)
@@ -154,6 +157,7 @@ class _Workers:
         """Start a worker, and another one whenever it has ended."""
         back_off, failed_starts = BackOff(), 0
         worker = slot.worker = await self._start(slot)
+        self._check_ready()  # it may have been ready before the slot knew it
         while True:
             code = await self._ended(worker)
             if self._stopping.is_set():
@@ -171,7 +175,9 @@ class _Workers:
                     return
                 back_off = back_off.after_death(worker.ready_for_s)
                 await self._pause(slot, worker, back_off.delay_s)
-            if slot.worker is worker and not self._stopping.is_set():
+            if slot.worker is worker:
+                if self._stopping.is_set():
+                    return
                 await self._refill(slot, worker)
             worker = slot.worker
 
@@ -180,15 +186,16 @@ class _Workers:
         started = await self._start(slot)
         if slot.worker is ended:
             slot.worker = started
+            self._check_ready()
             self._group.create_task(self._log_ready(slot, started))
         else:  # SIGHUP has filled the slot meanwhile
-            started.terminate()
+            started.drain()
             self._group.create_task(self._ended(started))
 
     def _give_up(self, slot: _Slot, worker: HttpWorker, failed_starts: int) -> None:
         logger.error(
-            "worker %d %s before it was ready, attempt %d: stopping all workers",
-            *(slot.number, worker.end_text, failed_starts),
+            "worker %d %s, attempt %d: stopping all workers",
+            *(slot.number, worker.failed_start_text, failed_starts),
         )
         self._has_failed = True
         self._stop()
@@ -215,7 +222,7 @@ class _Workers:
             worker = await start_worker(self._settings, login, slot.sockets, self._check_ready)
         self._running[worker] = self._group.create_task(worker.follow())
         if self._stopping.is_set():
-            worker.terminate()  # the signal came while it was started
+            worker.drain()  # the signal came while it was started
         return worker
 
     async def _ended(self, worker: HttpWorker) -> int | None:
@@ -252,21 +259,25 @@ class _Workers:
         if not await new.wait_ready():
             await self._ended(new)
             logger.error(
-                "worker %d is not replaced: the new one%s %s before it was ready",
-                *(slot.number, new.title, new.end_text),
+                "worker %d is not replaced: the new one%s %s",
+                *(slot.number, new.title, new.failed_start_text),
             )
             return False
         old, slot.worker = slot.worker, new
         logger.info("worker %d is process %d now", slot.number, new.pid)
         if old in self._running:
-            old.terminate()
+            old.drain()
             await self._running[old]
         return True
 
     def _stop(self) -> None:
-        """Send SIGTERM to all workers: at the first one they drain, at the second they end."""
+        """Let all workers drain; end them at the second call."""
+        is_second = self._stopping.is_set()
         self._stopping.set()
         self._ready_or_stopping.set()
         self._port.close_sockets()
         for worker in self._running:
-            worker.terminate()
+            if is_second:
+                worker.terminate()
+            else:
+                worker.drain()

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -126,7 +127,6 @@ async def start_child(
     *,
     has_lifeline: bool = True,
     merges_errors: bool = True,
-    preexec_fn: Callable[[], None] | None = None,
 ) -> None:
     """Start a process in a session of its own.
 
@@ -139,7 +139,6 @@ async def start_child(
         has_lifeline: Whether its standard input is a pipe, which ends with this process; otherwise
             it is empty.
         merges_errors: Whether its standard error goes to its output, or to that of this process.
-        preexec_fn: Called in the child; the start then forks.
 
     Raises:
         OSError: It cannot be started.
@@ -156,14 +155,20 @@ async def start_child(
             cwd=folder,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=preexec_fn,  # noqa: PLW1509 - the caller's, which takes no lock
         )
     except BaseException:
         os.close(reading)
         raise
     finally:
         os.close(writing)
-    child = ChildProcess(process, owner)
+    try:
+        child = ChildProcess(process, owner)
+    except RuntimeError as error:  # there is no thread that could wait for its end
+        process.kill()
+        process.wait()
+        _close_lifeline(process)
+        os.close(reading)
+        raise OSError(errno.EAGAIN, str(error)) from error
     owner.on_start(child)
     # The event loop closes the descriptor, also when it fails. If the file did so too, it could
     # close that of another: one that a thread has opened in between.

@@ -116,16 +116,11 @@ def choose_framing(version: HttpVersion, length: int | None) -> Framing:
 
 
 def cut_connection(transport: asyncio.Transport, framing: Framing) -> None:
-    """Close a connection in the middle of a body, so that the client detects it is incomplete.
-
-    One whose client has left is being closed already, and may have no socket any more.
-    """
-    if transport.is_closing():
-        return
+    """Close a connection in the middle of a body, so that the client detects it is incomplete."""
     if not framing.has_end:
-        transport.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
-        )
+        # With TLS, a client that has just left has no socket any more.
+        if (connection := transport.get_extra_info("socket")) is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         transport.abort()
     else:
         # Data that was written before still arrives; the end of the body does not.

@@ -66,6 +66,21 @@ def end_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
     return request_death_signal
 
 
+def end_with(parent: int, death_signal: signal.Signals) -> None:
+    """Tie this process to its parent; exit at once if that one has ended.
+
+    Unlike ``end_with_parent``, it needs no fork. On systems other than Linux, it has no effect.
+
+    Args:
+        parent: Its process id.
+        death_signal: The kernel sends it to this process when the parent ends.
+    """
+    if _IS_LINUX:
+        _load_prctl()(_PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != parent:
+            raise SystemExit(1)
+
+
 def mark_as_pod() -> None:
     """Mark this process and its future descendants as those of a pod; see ``is_from_pod``.
 

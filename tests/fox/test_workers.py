@@ -175,6 +175,22 @@ def test_a_worker_starts_when_there_are_descriptors_again(
     assert served_alone == {other.pid}
 
 
+def test_a_signal_ends_all_workers_also_while_one_waits_to_be_started(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    log_file = tmp_path / "log"
+    with log_file.open("w") as log, serve(nats_server, log) as serving:
+        parent = psutil.Process(serving.process.pid)
+        parent.rlimit(psutil.RLIMIT_NOFILE, (parent.num_fds(),) * 2)
+        serving.workers[0].kill()
+        wait_until(lambda: "the next one starts in 1.6 s" in log_file.read_text())
+
+        serving.process.terminate()
+
+        assert serving.process.wait(STOP_S) == 0
+        assert wait_gone(serving.workers)
+
+
 def test_a_worker_that_dies_is_replaced(kept: Serving) -> None:
     victim, other = kept.workers
 

@@ -44,13 +44,14 @@ def delete(
     query = {"force": "true"} if force else {}
     control = connect(control_url, data_dir)
     control.delete("v1", found.path, name, **query)
-    if found is not DEAD_LETTERS:
-        wait_followed(control)
 
     def print_result() -> None:
         sys.stdout.write(f"{found.noun} {name} is deleted\n")
 
     show(output, {"kind": found.path, "deleted": name}, print_result)
+    sys.stdout.flush()
+    if found is not DEAD_LETTERS:
+        wait_followed(control)
 
 
 def _deletable_kind(kind_name: str, name: str) -> Kind:

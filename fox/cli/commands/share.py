@@ -118,8 +118,8 @@ def share(
     elif revoke is not None:
         control = connect(control_url, data_dir)
         control.delete("v1", SHARES.path, revoke)
-        wait_followed(control)
         sys.stderr.write(f"share {revoke} is revoked\n")
+        wait_followed(control)
     else:
         new = _new_share(deployment, virtual_env, ttl, host)
         base = _base_url(url or requests_url(control_url, data_dir), path)
@@ -127,7 +127,6 @@ def share(
             base = _at_host(base, host)
         control = connect(control_url, data_dir)
         made = control.post("v1", SHARES.path, body=new)
-        wait_followed(control)
         signed = msgspec.convert(made, SignedShare)
         shared = SharedUrl(
             share=signed.share,
@@ -136,8 +135,10 @@ def share(
             warnings=signed.warnings,
         )
         show(output, shared, lambda: _print(shared))
+        sys.stdout.flush()
         for warning in shared.warnings:
             sys.stderr.write(f"warning: {warning}\n")
+        wait_followed(control)
 
 
 def _new_share(

@@ -31,10 +31,11 @@ def undeploy(
     body = {"name": name, "app": stored.app, "components": {}}
     plan = msgspec.convert(control.post("v1", "plans", body=body), Plan)
     control.delete("v1", DEPLOYMENTS.path, name)
-    wait_followed(control)
 
     def print_result() -> None:
         print_plan(plan)
         sys.stdout.write(f"deployment {name} is removed\n")
 
     show(output, {"plan": plan, "removed": name}, print_result)
+    sys.stdout.flush()
+    wait_followed(control)
