@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
@@ -23,6 +24,7 @@ from tests.support.world import open_world
 pytestmark = pytest.mark.faults
 
 WORKERS = 2
+HELD = 20
 # A stopping adapter keeps idle connections for longer than a slow client takes to use them again.
 PATIENT = {"FOX_HTTP_IDLE_GRACE_S": "30"}
 
@@ -59,6 +61,15 @@ def secured(folder: Path) -> tuple[dict[str, str], ssl.SSLContext]:
 
 async def wait_gone(process: psutil.Process) -> None:
     await asyncio.to_thread(process.wait, STOP_S)
+
+
+async def wait_refused(port: int) -> None:
+    """Return when no process accepts connections any more."""
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            await asyncio.sleep(0.01)
 
 
 async def test_a_killed_worker_fails_only_the_requests_in_flight_on_it(
@@ -101,6 +112,46 @@ async def test_rolling_the_workers_fails_no_request(serving: HttpServing) -> Non
     assert (new.failed, kept.failed) == ([], [])
     assert len(after) == WORKERS
     assert not before & after
+
+
+async def test_a_signal_while_replaced_workers_drain_loses_no_request(
+    own_nats_server: NatsServer, tmp_path: Path
+) -> None:
+    kit, held, may_answer = Kit(), list[str](), asyncio.Event()
+
+    @kit.route("All()")
+    async def respond(ctx: Context) -> str:
+        held.append(ctx.id)
+        await may_answer.wait()
+        return "done"
+
+    async def ask(client: aiohttp.ClientSession, port: int) -> str:
+        # The client would send a GET again.
+        async with client.post(f"http://127.0.0.1:{port}/") as answer:
+            return await answer.text()
+
+    async with (
+        open_world(own_nats_server.url) as world,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client,
+    ):
+        await world.serve("v1", {"web": kit}, released_in="team-a")
+        options = ("--workers", str(WORKERS))
+        async with serve_http(own_nats_server, tmp_path / "log", *options) as serving:
+            asking = [asyncio.create_task(ask(client, serving.port)) for _ in range(HELD)]
+            while len(held) < HELD:
+                await asyncio.sleep(0.01)
+            serving.process.send_signal(signal.SIGHUP)
+            await serving.wait_logged(" now\n")
+
+            serving.process.send_signal(signal.SIGTERM)
+            await wait_refused(serving.port)
+            may_answer.set()
+
+            answers = await asyncio.gather(*asking, return_exceptions=True)
+            code = await serving.wait_ended()
+
+    assert answers == ["done"] * HELD
+    assert code == 0
 
 
 @pytest.mark.parametrize(
